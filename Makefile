@@ -1,0 +1,44 @@
+# Everything a person or CI needs. `make demo` and `make test` do all set-up themselves.
+VENV   := .venv
+PY     := $(VENV)/bin/python
+DISTS  := libs/common libs/service services/planner services/executor services/health-gate services/rollback libs/cli
+STAMP  := $(VENV)/.installed
+BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
+
+.PHONY: demo test check bench lock install snapshots clean
+install: $(STAMP)
+
+$(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
+	@command -v python3.11 >/dev/null || python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'expected Python 3.11 or newer on PATH, found none; on Debian 12: apt-get install python3 python3-venv'; exit 1; }
+	$$(command -v python3.11 || command -v python3) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ,$(DISTS))
+	@touch $@
+
+demo: $(STAMP)
+	$(PY) examples/shop/demo.py
+
+test: $(STAMP)
+	$(PY) -m pytest
+
+check: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m pytest -q tests/contract
+
+# Writes the exported schemas and documents again, after a change that was meant.
+snapshots: $(STAMP)
+	$(PY) -m pytest -q tests/contract tests/golden --bless
+
+bench: $(addprefix bench-,$(BENCHES))
+bench-%: $(STAMP)
+	$(PY) benchmarks/bench_$*.py
+
+lock: $(STAMP)
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q requirements/runtime.in -o requirements/runtime.txt
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q requirements/dev.in -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
