@@ -1,0 +1,187 @@
+"""Commands: imperative, each with one owner that answers for it. See `subjects.py` for where they travel.
+
+Node commands (`StageComponent`, `ApplyComponent`) travel as signed envelopes and are level-triggered: the last
+one per node and component stands. Operator commands are answered by `CommandAnswered`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bumpless.common.contract.base import (
+    BatchId,
+    Instant,
+    Message,
+    MessageId,
+    Model,
+    PlanHash,
+    RolloutId,
+    Token,
+)
+from bumpless.common.model.gate import GateSpec
+from bumpless.common.model.plan import Direction, Step, StepKey, Target
+from bumpless.common.model.release import RollbackPolicy
+
+Owner = Literal["planner", "rollback"]
+
+
+class NodeCommand(Message):
+    """What one node shall do with one component, bound to plan, generation, node and expiry.
+
+    (`generation`, `sequence`) only ever grows on a node: the executor stores the highest it took and refuses less.
+    `expect` is the digest the planner saw running (None: nothing); the node refuses when it finds a third one.
+    """
+
+    rollout: RolloutId
+    batch: BatchId | None
+    plan_hash: PlanHash
+    direction: Direction
+    generation: int
+    sequence: int
+    node: Token
+    component: Token
+    target: Target | None
+    before: Target | None
+    expires_at: Instant
+
+
+class StageComponent(NodeCommand):
+    """Fetch, rebuild and verify `target`; change nothing that runs."""
+
+    type: Literal["stage-component"] = "stage-component"
+
+
+class ApplyComponent(NodeCommand):
+    """Run `target` instead of what runs now; None: stop and run nothing."""
+
+    type: Literal["apply-component"] = "apply-component"
+
+
+class StageArtifacts(Message):
+    """To every node of a plan: stage. Expanded by the relay into one signed `StageComponent` per step."""
+
+    type: Literal["stage-artifacts"] = "stage-artifacts"
+    rollout: RolloutId
+    plan_hash: PlanHash
+    direction: Direction
+    generation: int
+    sequence: int
+    steps: tuple[Step, ...]
+    expires_at: Instant
+
+
+class ApplyBatch(Message):
+    """To every node of a batch: apply. Expanded by the relay into one signed `ApplyComponent` per step."""
+
+    type: Literal["apply-batch"] = "apply-batch"
+    rollout: RolloutId
+    batch: BatchId
+    plan_hash: PlanHash
+    direction: Direction
+    generation: int
+    sequence: int
+    steps: tuple[Step, ...]
+    expires_at: Instant
+
+
+class GateMember(Model):
+    """One instance under judgement, or one of its peers. `root` is what it is meant to run."""
+
+    node: Token
+    component: Token
+    version: str
+    root: str
+
+
+class OpenGate(Message):
+    """Judge a batch. `canary` was just switched at `switched_at`; `control` still runs the earlier version."""
+
+    type: Literal["open-gate"] = "open-gate"
+    gate: MessageId
+    rollout: RolloutId
+    batch: BatchId
+    spec: GateSpec
+    canary: tuple[GateMember, ...]
+    control: tuple[GateMember, ...]
+    switched_at: Instant
+    deadline: Instant
+
+
+class CloseGate(Message):
+    """Stop judging: the batch is no longer waiting for a verdict."""
+
+    type: Literal["close-gate"] = "close-gate"
+    gate: MessageId
+    rollout: RolloutId
+    batch: BatchId
+
+
+class OperatorCommand(Message):
+    """A person's (or a tool's) order about one rollout. `to` is the service that owns the aggregate."""
+
+    rollout: RolloutId
+    to: Owner = "planner"
+    by: str
+    reason: str = ""
+
+
+class Pause(OperatorCommand):
+    type: Literal["pause"] = "pause"
+
+
+class Resume(OperatorCommand):
+    type: Literal["resume"] = "resume"
+
+
+class Promote(OperatorCommand):
+    """Take the baking batch (the named one, or every one) as passed."""
+
+    type: Literal["promote"] = "promote"
+    batch: BatchId | None = None
+
+
+class Abort(OperatorCommand):
+    type: Literal["abort"] = "abort"
+
+
+class Approve(OperatorCommand):
+    """Let the rollout start, or the named batch. Binds the plan that was seen."""
+
+    type: Literal["approve"] = "approve"
+    plan_hash: PlanHash
+    batch: BatchId | None = None
+
+
+class Retry(OperatorCommand):
+    """Plan the same release again, from what the fleet runs now."""
+
+    type: Literal["retry"] = "retry"
+
+
+class Rollback(OperatorCommand):
+    """Take back what the rollout did. Owned by the rollback service, so that it works while the planner is down.
+
+    `only` limits it to some steps (`node/component`).
+    """
+
+    type: Literal["rollback"] = "rollback"
+    to: Owner = "rollback"
+    only: tuple[StepKey, ...] = ()
+    now: bool = False
+    policy: RollbackPolicy = RollbackPolicy.AUTO
+
+
+class InjectFault(Message):
+    """A drill: the named node's executor misbehaves once, at the named step, if it was started to obey drills."""
+
+    type: Literal["inject-fault"] = "inject-fault"
+    node: Token
+    component: Token
+    fault: Literal["fail-stage", "fail-start", "fail-switch", "crash-after-ready", "slow-stage"]
+    by: str
+
+
+class RequestReport(Message):
+    """To every node: say again what you observe."""
+
+    type: Literal["request-report"] = "request-report"

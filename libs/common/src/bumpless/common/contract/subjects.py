@@ -1,0 +1,136 @@
+"""The one table of the wire: message type -> stream, subject, owner. No other module holds a subject string."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from bumpless.common.contract.base import Message
+
+
+class Stream(StrEnum):
+    """The JetStream streams, and CORE for what is not kept."""
+
+    REL = "REL"
+    CMD = "CMD"
+    RO = "RO"
+    OPS = "OPS"
+    EVT = "EVT"
+    INV = "INV"
+    PROG = "PROG"
+    DLQ = "DLQ"
+    ADV = "ADV"
+    CORE = ""
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a message type travels. `subject` names fields of the message in braces; `owner` may publish it."""
+
+    stream: Stream
+    subject: str
+    owner: str
+
+
+ROUTES: dict[type[Message], Route] = {
+    e.ReleaseAnnounced: Route(Stream.REL, "rel.{product}.announced", "ci"),
+    e.ReleaseRefused: Route(Stream.RO, "ro.{rollout}.release-refused", "planner"),
+    e.RolloutPlanned: Route(Stream.RO, "ro.{rollout}.rollout-planned", "planner, rollback"),
+    e.RolloutAdvanced: Route(Stream.RO, "ro.{rollout}.rollout-advanced", "planner, rollback"),
+    e.RolloutSucceeded: Route(Stream.RO, "ro.{rollout}.rollout-succeeded", "planner"),
+    e.RolloutFailed: Route(Stream.RO, "ro.{rollout}.rollout-failed", "planner"),
+    e.RolloutCancelled: Route(Stream.RO, "ro.{rollout}.rollout-cancelled", "planner"),
+    e.RolloutHalted: Route(Stream.RO, "ro.{rollout}.rollout-halted", "planner, rollback"),
+    e.RevertStarted: Route(Stream.RO, "ro.{rollout}.revert-started", "rollback"),
+    e.RolloutReverted: Route(Stream.RO, "ro.{rollout}.rollout-reverted", "rollback"),
+    e.CommandAnswered: Route(Stream.RO, "ro.{rollout}.command-answered", "planner, rollback"),
+    c.OpenGate: Route(Stream.RO, "ro.{rollout}.open-gate", "planner"),
+    c.CloseGate: Route(Stream.RO, "ro.{rollout}.close-gate", "planner"),
+    e.VerdictReached: Route(Stream.RO, "ro.{rollout}.verdict-reached", "health-gate"),
+    c.StageComponent: Route(Stream.CMD, "cmd.{node}.{component}", "planner, rollback"),
+    c.ApplyComponent: Route(Stream.CMD, "cmd.{node}.{component}", "planner, rollback"),
+    c.Pause: Route(Stream.OPS, "op.{to}.{rollout}.pause", "operator"),
+    c.Resume: Route(Stream.OPS, "op.{to}.{rollout}.resume", "operator"),
+    c.Promote: Route(Stream.OPS, "op.{to}.{rollout}.promote", "operator"),
+    c.Abort: Route(Stream.OPS, "op.{to}.{rollout}.abort", "operator"),
+    c.Approve: Route(Stream.OPS, "op.{to}.{rollout}.approve", "operator"),
+    c.Retry: Route(Stream.OPS, "op.{to}.{rollout}.retry", "operator"),
+    c.Rollback: Route(Stream.OPS, "op.{to}.{rollout}.rollback", "operator"),
+    e.AlertFired: Route(Stream.OPS, "op.planner.{rollout}.alert-fired", "alerting"),
+    c.InjectFault: Route(Stream.CORE, "drill.{node}", "operator"),
+    c.RequestReport: Route(Stream.CORE, "report.all", "planner, rollback"),
+    e.StepStaged: Route(Stream.EVT, "evt.{node}.step-staged", "executor"),
+    e.StepFinished: Route(Stream.EVT, "evt.{node}.step-finished", "executor"),
+    e.MetricsSampled: Route(Stream.EVT, "evt.{node}.metrics-sampled", "executor"),
+    e.NodeObserved: Route(Stream.INV, "inv.{name}", "executor"),
+    e.RolloutProgressed: Route(Stream.PROG, "prog.{rollout}.rollout", "planner, rollback"),
+    e.StepProgressed: Route(Stream.PROG, "prog.{rollout}.step.{node}.{component}", "executor"),
+    e.GateProgressed: Route(Stream.PROG, "prog.{rollout}.gate.{batch}", "health-gate"),
+    e.MessageParked: Route(Stream.DLQ, "dlq.{service}.{stream}", "every service"),
+}
+
+STREAM_SUBJECTS: dict[Stream, tuple[str, ...]] = {
+    Stream.REL: ("rel.*.announced",),
+    Stream.CMD: ("cmd.*.*",),
+    Stream.RO: ("ro.*.*",),
+    Stream.OPS: ("op.*.*.*",),
+    Stream.EVT: ("evt.*.*",),
+    Stream.INV: ("inv.*",),
+    Stream.PROG: ("prog.>",),
+    Stream.DLQ: ("dlq.>",),
+    Stream.ADV: (
+        "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
+        "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+    ),
+}
+
+COMMANDS_LIVE_SOURCE = "cmd.*.*"
+COMMANDS_LIVE_TARGET = "live.{{wildcard(1)}}.{{wildcard(2)}}"
+API_PLAN = "api.planner.plan"
+API_LOOKUP = "api.planner.show"
+ARTIFACT_BUCKET = "artifacts"
+PLAN_BUCKET = "plans"
+
+
+def subject_of(message: Message) -> str:
+    """The subject `message` travels on."""
+    route = ROUTES[type(message)]
+    fields = {name: getattr(message, name) for name in _fields(route.subject)}
+    return route.subject.format(**fields)
+
+
+def subject_for(kind: type[Message], **fields: str) -> str:
+    """The subject, or subject filter, for `kind` with the given fields; those left out match everything (`*`)."""
+    route = ROUTES[kind]
+    return route.subject.format(**{name: fields.get(name, "*") for name in _fields(route.subject)})
+
+
+def operator_subjects(owner: str) -> str:
+    """Every operator command to one owner."""
+    return f"op.{owner}.*.*"
+
+
+def rollout_subjects(rollout: str = "*") -> str:
+    """Everything that is logged about one rollout."""
+    return f"ro.{rollout}.*"
+
+
+def progress_subjects(rollout: str | None = None) -> str:
+    """Everything that dashboards see of one rollout, or of all."""
+    return "prog.>" if rollout is None else f"prog.{rollout}.>"
+
+
+def commands_live(node: str) -> str:
+    """Where a node hears its commands, as the stream republishes them after they are stored."""
+    return f"live.{node}.*"
+
+
+def commands_last(node: str) -> str:
+    """The subjects whose last values are a node's standing commands."""
+    return f"cmd.{node}.*"
+
+
+def _fields(template: str) -> list[str]:
+    return [part.split("}")[0] for part in template.split("{")[1:]]

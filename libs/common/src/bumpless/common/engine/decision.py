@@ -1,0 +1,31 @@
+"""What every pure decision returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from bumpless.common.contract.base import Message
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Decision(Generic[S]):
+    """The state after a message, the messages that follow from it, and why things did or did not happen.
+
+    A decision that changes nothing returns the very state it was given.
+    """
+
+    state: S
+    messages: tuple[Message, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The next moment at which an aggregate wants to be asked again, and for what."""
+
+    name: str
+    due: datetime

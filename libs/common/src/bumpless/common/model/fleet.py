@@ -1,0 +1,62 @@
+"""The inventory: what each node last said about itself. Observed, and possibly stale."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from bumpless.common.contract.base import Digest, Instant, Model, Token
+from bumpless.common.model.plan import Target
+
+
+class ComponentState(StrEnum):
+    """The states of a component on a node, as in the table of ARCHITECTURE.md."""
+
+    ABSENT = "absent"
+    SERVING = "serving"
+    STAGING = "staging"
+    STARTING = "starting"
+    SWITCHING = "switching"
+    DRAINING = "draining"
+    STUCK = "stuck"
+
+
+class ComponentObserved(Model):
+    """What runs: `target` and `root` are what the running instance was started from, None when nothing runs.
+
+    `previous` is the tree that can be started again without a fetch. `generation` and `sequence` are the highest
+    command taken.
+    """
+
+    component: Token
+    state: ComponentState
+    target: Target | None = None
+    root: Digest | None = None
+    previous: Digest | None = None
+    staged: tuple[Digest, ...] = ()
+    generation: int = 0
+    sequence: int = 0
+    instances: int = 0
+    restarts: int = 0
+    reason: str | None = None
+
+
+class Node(Model):
+    """One node: its name, address and labels, and its components."""
+
+    name: Token
+    address: str
+    labels: dict[str, str] = {}
+    components: dict[str, ComponentObserved] = {}
+    observed_at: Instant
+    free_bytes: int | None = None
+
+    @property
+    def generation(self) -> int:
+        return max((c.generation for c in self.components.values()), default=0)
+
+
+class Fleet(Model):
+    nodes: tuple[Node, ...] = ()
+
+    def node(self, name: str) -> Node | None:
+        return next((n for n in self.nodes if n.name == name), None)

@@ -1,0 +1,119 @@
+"""A plan: an immutable, hashed graph of batches. It leaves no choice to the node."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Literal, NewType
+
+from pydantic import Field
+
+from bumpless.common.contract.base import BatchId, Digest, Model, PlanHash, RolloutId, Token, canonical_json
+from bumpless.common.model.gate import GateSpec
+from bumpless.common.model.release import RollbackPolicy, Run
+
+TargetId = NewType("TargetId", str)
+StepKey = NewType("StepKey", str)
+"""`node/component`: the one step of a rollout that concerns this component on this node."""
+
+
+def step_key(node: str, component: str) -> StepKey:
+    return StepKey(f"{node}/{component}")
+
+
+class Direction(StrEnum):
+    FORWARD = "forward"
+    REVERT = "revert"
+
+
+class Target(Model):
+    """One version of one component, complete: what to fetch, what digest to end with, how to run it.
+
+    `root` is the digest of the rebuilt tree, `artifact` that of the blob with its signed description, `keep_metrics`
+    names the metric families that the node ships.
+    """
+
+    component: Token
+    version: str
+    root: Digest
+    artifact: Digest
+    artifact_size: int
+    run: Run
+    keep_metrics: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> TargetId:
+        return TargetId(hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()[:32])
+
+
+class Step(Model):
+    """One component on one node: from what was observed, to what is wanted. None means: not there."""
+
+    node: Token
+    component: Token
+    before: TargetId | None = None
+    after: TargetId | None = None
+
+    @property
+    def key(self) -> StepKey:
+        return step_key(self.node, self.component)
+
+
+class Batch(Model):
+    """Steps that share one gate. Starts when every batch in `needs` has passed and `wait_s` is over."""
+
+    id: BatchId
+    component: Token
+    steps: tuple[Step, ...] = Field(min_length=1)
+    needs: tuple[BatchId, ...] = ()
+    gate: GateSpec | None = None
+    canary: bool = False
+    approval: bool = False
+    wait_s: float = 0
+    apply_timeout_s: float = Field(gt=0)
+
+
+class Plan(Model):
+    """What one rollout does, in which order, within which limits.
+
+    `generation` fences: commands of a lower one are refused on every node. `sequence_base` is the first command
+    sequence of this plan within its generation; a revert's is higher than its rollout's. `fence` lists the steps
+    that are told to stay where they are, so that a late command of the plan taken back finds them closed.
+    """
+
+    format: Literal[1] = 1
+    rollout: RolloutId
+    of: RolloutId | None = None
+    product: Token
+    release_version: str
+    release_digest: Digest
+    direction: Direction = Direction.FORWARD
+    generation: int = Field(ge=1)
+    sequence_base: int = 0
+    targets: dict[TargetId, Target]
+    batches: tuple[Batch, ...]
+    fence: tuple[Step, ...] = ()
+    max_unavailable: int = Field(ge=1)
+    rollback_policy: RollbackPolicy = RollbackPolicy.AUTO
+    approval: bool = False
+    unchanged: tuple[StepKey, ...] = ()
+    stage_timeout_s: float = 600
+    pause_timeout_s: float = 86_400
+    approval_timeout_s: float = 86_400
+    revert_timeout_s: float = 900
+
+    @property
+    def hash(self) -> PlanHash:
+        return PlanHash("sha256:" + hashlib.sha256(self.canonical()).hexdigest())
+
+    def canonical(self) -> bytes:
+        """The bytes that are hashed and stored."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    def steps(self) -> Iterator[Step]:
+        for batch in self.batches:
+            yield from batch.steps
+
+    def batch(self, batch_id: BatchId) -> Batch:
+        return next(b for b in self.batches if b.id == batch_id)

@@ -1,0 +1,165 @@
+"""A release: what a person writes (`ReleaseFile`) and what is signed and announced (`Release`).
+
+The file form is strict: an unknown field is refused. The signed form has every artifact pinned by digest and
+every default made explicit, so that two readers of different age see the same release.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+
+from bumpless.common.contract.base import Digest, Model, StrictModel, Token
+from bumpless.common.model.gate import GateSpec
+
+Share = Annotated[int | str, Field(description="A count of nodes, or a share of them such as '25%'")]
+_SHARE = re.compile(r"^(100|[1-9]?[0-9])%$")
+
+
+def share_of(share: int | str, total: int) -> int:
+    """How many of `total` nodes `share` means: at least 1 where there are any; a percentage rounds down."""
+    count = share if isinstance(share, int) else total * int(share.rstrip("%")) // 100
+    return min(total, max(1, count))
+
+
+def _checked_share(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("expected a count such as 2 or a share such as '25%'")
+    if isinstance(value, int) and value < 1:
+        raise ValueError(f"expected at least 1, found {value}")
+    if isinstance(value, str) and not _SHARE.match(value):
+        raise ValueError(f"expected a count such as 2 or a share such as '25%', found {value!r}")
+    return value
+
+
+CheckedShare = Annotated[Share, BeforeValidator(_checked_share)]
+
+
+class StrategyKind(StrEnum):
+    ROLLING = "rolling"
+    CANARY = "canary"
+
+
+class Strategy(StrictModel):
+    """How the nodes of one component are cut into batches.
+
+    `rolling`: batches of `batch_size`. `canary`: first `canary` nodes, then batches of `batch_size`.
+    `interval_s` is waited between two batches of the component. `max_unavailable` bounds how many nodes may be
+    in the middle of a switch, failed or unreachable at once, over all components.
+    """
+
+    kind: StrategyKind = StrategyKind.ROLLING
+    canary: CheckedShare = 1
+    batch_size: CheckedShare = 1
+    interval_s: float = Field(default=0, ge=0)
+    approval: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+
+class RollbackPolicy(StrEnum):
+    """`auto`: a failed rollout is taken back at once. `manual`: it stays where it is until a person acts."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class Placement(StrictModel):
+    """The nodes of a component: named, or all that carry every given label. Neither given: every node."""
+
+    nodes: tuple[Token, ...] = ()
+    labels: dict[str, str] = {}
+
+
+class Timing(StrictModel):
+    """Limits of one switch on a node, in seconds."""
+
+    ready_timeout_s: float = Field(default=60, gt=0)
+    soak_s: float = Field(default=1, ge=0)
+    lame_duck_s: float = Field(default=5, ge=0)
+    drain_timeout_s: float = Field(default=30, gt=0)
+    warm_s: float = Field(default=60, ge=0)
+
+
+ListenAddress = Annotated[str, StringConstraints(pattern=r"^(tcp://[^/\s]+:[0-9]{1,5}|unix:///\S+)$")]
+
+
+class Run(StrictModel):
+    """How an instance is started. Commands are argument lists; no shell takes part.
+
+    `{node.name}`, `{node.address}` and `{state}` are filled in on the node; `{peers.COMPONENT}` by the planner,
+    as a comma-separated list of that component's first listeners.
+    """
+
+    command: tuple[str, ...] = Field(min_length=1)
+    listen: dict[Token, ListenAddress] = {}
+    env: dict[str, str] = {}
+    metrics_interval_s: float = Field(default=5, gt=0)
+    timing: Timing = Timing()
+
+
+class ComponentFile(StrictModel):
+    """One component in a release file."""
+
+    name: Token
+    version: str | None = None
+    depends_on: tuple[Token, ...] = ()
+    artifact: str | None = None
+    place: Placement = Placement()
+    run: Run | None = None
+    strategy: Strategy | None = None
+    gate: GateSpec | None = None
+
+
+class ReleaseFile(StrictModel):
+    """A release as it is written. `version` of a component defaults to the release's."""
+
+    format: Literal[1] = 1
+    product: Token = "product"
+    version: str | None = None
+    strategy: Strategy = Strategy()
+    rollback_policy: RollbackPolicy = RollbackPolicy.AUTO
+    max_unavailable: CheckedShare = "100%"
+    approval: bool = False
+    gate: GateSpec | None = None
+    components: tuple[ComponentFile, ...] = Field(min_length=1)
+
+    @field_validator("components", mode="before")
+    @classmethod
+    def _from_mapping(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return [{"name": name, **(body or {})} for name, body in value.items()]
+        return value
+
+
+class Component(Model):
+    """One component of a signed release. `root` names the tree, `artifact` the blob with its signed description."""
+
+    name: Token
+    version: str
+    depends_on: tuple[Token, ...] = ()
+    root: Digest
+    artifact: Digest
+    artifact_size: int
+    place: Placement = Placement()
+    run: Run
+    strategy: Strategy
+    gate: GateSpec | None = None
+
+
+class Release(Model):
+    """What CI signs and announces: every artifact pinned, every default explicit."""
+
+    format: Literal[1] = 1
+    product: Token
+    version: str
+    rollback_policy: RollbackPolicy = RollbackPolicy.AUTO
+    max_unavailable: CheckedShare = "100%"
+    approval: bool = False
+    components: tuple[Component, ...] = Field(min_length=1)
