@@ -134,3 +134,7 @@ def commands_last(node: str) -> str:
 
 def _fields(template: str) -> list[str]:
     return [part.split("}")[0] for part in template.split("{")[1:]]
+
+
+DIRECT_GET = "$JS.API.DIRECT.GET."
+"""Followed by a stream's name: where last values are read without a consumer."""

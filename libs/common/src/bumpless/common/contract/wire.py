@@ -12,12 +12,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from bumpless.common.contract.base import Message
+from bumpless.common.contract.commands import ApplyBatch, StageArtifacts
+from bumpless.common.contract.events import DeadlineReached
 from bumpless.common.contract.subjects import ROUTES, subject_of
 
 CE_TYPE_PREFIX = "io.bumpless."
 MSG_ID_HEADER = "Nats-Msg-Id"
 
-TYPES: dict[str, type[Message]] = {kind.model_fields["type"].default: kind for kind in ROUTES}
+INTERNAL: tuple[type[Message], ...] = (StageArtifacts, ApplyBatch, DeadlineReached)
+"""Never on the wire by themselves: kept in outboxes and logs."""
+
+TYPES: dict[str, type[Message]] = {kind.model_fields["type"].default: kind for kind in (*ROUTES, *INTERNAL)}
 
 
 class Unreadable(ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal, NewType
 
 from pydantic import Field
@@ -61,7 +62,10 @@ class Step(Model):
 
 
 class Batch(Model):
-    """Steps that share one gate. Starts when every batch in `needs` has passed and `wait_s` is over."""
+    """Steps that share one gate. Starts when every batch in `needs` has passed and `wait_s` is over.
+
+    `tolerance` steps may fail without failing the batch; their nodes still count as unavailable.
+    """
 
     id: BatchId
     component: Token
@@ -71,6 +75,7 @@ class Batch(Model):
     canary: bool = False
     approval: bool = False
     wait_s: float = 0
+    tolerance: int = 0
     apply_timeout_s: float = Field(gt=0)
 
 
@@ -103,7 +108,7 @@ class Plan(Model):
     approval_timeout_s: float = 86_400
     revert_timeout_s: float = 900
 
-    @property
+    @cached_property
     def hash(self) -> PlanHash:
         return PlanHash("sha256:" + hashlib.sha256(self.canonical()).hexdigest())
 

@@ -1,4 +1,4 @@
-"""The outcome of a gate, with the numbers it rests on."""
+"""The outcome of a gate, why, and the numbers it rests on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,25 @@ class Verdict(StrEnum):
     PASS = "pass"
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
+
+
+class Reason(StrEnum):
+    """Why a gate, or one rule of it, says what it says.
+
+    `passed`: within its limits. `regression`, `crash_loop`, `version_mismatch`, `down`: the causes of a fail.
+    `no_data`: something that was to be seen was not. `low_traffic`: too few requests to tell. `baseline_missing`:
+    nothing to compare with. `deadline`: the time was over before the rule could tell.
+    """
+
+    PASSED = "passed"
+    REGRESSION = "regression"
+    CRASH_LOOP = "crash_loop"
+    VERSION_MISMATCH = "version_mismatch"
+    DOWN = "down"
+    NO_DATA = "no_data"
+    LOW_TRAFFIC = "low_traffic"
+    BASELINE_MISSING = "baseline_missing"
+    DEADLINE = "deadline"
 
 
 class Evidence(Model):

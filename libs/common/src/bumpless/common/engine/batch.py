@@ -1,0 +1,104 @@
+"""One batch: what a node's answer makes of it, whether it may start, and the gate it opens. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from bumpless.common.contract.base import derive_id
+from bumpless.common.contract.commands import GateMember, OpenGate
+from bumpless.common.contract.events import StepFinished, StepOutcome
+from bumpless.common.model.plan import Batch, Plan, Step
+from bumpless.common.model.rollout import BatchState, BatchStatus, Rollout, StepFact
+
+GATE_GRACE_S = 30.0
+"""How long after a gate's own deadline its verdict may take: one restart of the health gate and its lease."""
+
+_GOOD = frozenset({StepOutcome.DONE, StepOutcome.ALREADY})
+
+
+def fact_of(plan: Plan, step: Step, result: StepFinished) -> StepFact:
+    """What `result` says about `step`: good only if the node observed exactly the wanted digest running."""
+    wanted = None if step.after is None else plan.targets[step.after].root
+    good = result.outcome in _GOOD
+    reason = result.reason
+    if good and result.root != wanted:
+        good, reason = False, f"expected {wanted} to run afterwards, the node observed {result.root}"
+    return StepFact(
+        ok=good, outcome=result.outcome, root=result.root, reason=reason, switched_at=result.switched_at
+    )
+
+
+def with_fact(state: BatchState, step: Step, fact: StepFact) -> BatchState:
+    """`state` knowing `fact`; the very same state where it knew it, or a better one, before."""
+    known = state.steps.get(step.key)
+    if known is None or known == fact or known.ok:
+        return state
+    return state.model_copy(update={"steps": {**state.steps, step.key: fact}})
+
+
+def failures(state: BatchState) -> list[tuple[str, StepFact]]:
+    return [(key, fact) for key, fact in state.steps.items() if fact.ok is False]
+
+
+def waiting(state: BatchState) -> list[str]:
+    return [key for key, fact in state.steps.items() if fact.ok is None]
+
+
+def unavailable(rollout: Rollout) -> frozenset[str]:
+    """The nodes in the middle of a switch, or left by a failed one."""
+    return frozenset(
+        step.node
+        for batch in rollout.plan.batches
+        for step in batch.steps
+        if (fact := rollout.batches[batch.id].steps.get(step.key)) is not None and not fact.ok
+    )
+
+
+def fits(rollout: Rollout, batch: Batch) -> bool:
+    """Whether `batch` may start now without taking more nodes out than the budget allows."""
+    nodes = unavailable(rollout) | {step.node for step in batch.steps}
+    return len(nodes) <= rollout.plan.max_unavailable
+
+
+def start_due(rollout: Rollout, batch: Batch) -> datetime | None:
+    """When `batch` may start by its order and interval; None while something it needs has not passed."""
+    needed = [rollout.batches[need] for need in batch.needs]
+    if any(state.status is not BatchStatus.PASSED for state in needed):
+        return None
+    latest = max((state.since for state in needed), default=rollout.since)
+    return latest + timedelta(seconds=batch.wait_s if needed else 0)
+
+
+def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, cause: str) -> OpenGate:
+    """The command to judge `batch`: its nodes against those that still run the earlier version."""
+    assert batch.gate is not None
+    gate = derive_id(rollout.id, batch.id, "gate", str(state.attempt + 1))
+
+    def member(step: Step, which: str) -> GateMember | None:
+        target = rollout.plan.targets.get(getattr(step, which))
+        if target is None:
+            return None
+        return GateMember(node=step.node, component=step.component, version=target.version, root=target.root)
+
+    peers = [
+        step
+        for other in rollout.plan.batches
+        if other.component == batch.component and rollout.batches[other.id].status is BatchStatus.PENDING
+        for step in other.steps
+    ]
+    moments = [fact.switched_at for fact in state.steps.values() if fact.switched_at is not None]
+    return OpenGate.model_validate(
+        {
+            "id": derive_id(gate, "open"),
+            "at": now,
+            "cause": cause,
+            "gate": gate,
+            "rollout": rollout.id,
+            "batch": batch.id,
+            "spec": batch.gate,
+            "canary": tuple(m for step in batch.steps if (m := member(step, "after")) is not None),
+            "control": tuple(m for step in peers if (m := member(step, "before")) is not None),
+            "switched_at": min(moments, default=now),
+            "deadline": now + timedelta(seconds=batch.gate.timeout_s),
+        }
+    )

@@ -1,0 +1,331 @@
+"""The rollout: state + message + now -> decision, forward and in reverse. Pure.
+
+The caller feeds every message about a rollout, as often and as late as it likes. What may happen in which state
+stands in `transitions.TABLE`; this module says what follows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from bumpless.common.contract.base import BatchId, Message
+from bumpless.common.engine import batch as b
+from bumpless.common.engine.decision import Decision
+from bumpless.common.engine.transitions import IGNORE, ILLEGAL, TABLE
+from bumpless.common.engine.turn import Turn, next_deadline
+from bumpless.common.model.gate import OnInconclusive
+from bumpless.common.model.plan import Batch, Direction, Plan
+from bumpless.common.model.rollout import BatchState, BatchStatus, Rollout, RolloutStatus
+from bumpless.common.model.verdict import Verdict
+
+S = RolloutStatus
+B = BatchStatus
+MAX_EXTENSIONS = 3
+"""How often `on_inconclusive: extend` opens another gate before it pauses for a person."""
+
+
+def begin(plan: Plan, message: e.RolloutPlanned, now: datetime) -> Decision[Rollout]:
+    """The first decision of a rollout: it starts, unless its plan wants an approval first."""
+    state = Rollout(
+        plan=plan,
+        since=now,
+        by=message.by,
+        reason=message.reason,
+        batches={batch.id: BatchState(since=now) for batch in plan.batches},
+    )
+    turn = Turn(state, message, now)
+    if plan.approval:
+        turn.note("waits for approval of " + plan.hash)
+    else:
+        turn.start()
+    return turn.decision()
+
+
+def decide(state: Rollout, message: Message, now: datetime) -> Decision[Rollout]:
+    """What `message` makes of `state` at `now`."""
+    cell = TABLE[state.status].get(type(message), IGNORE)
+    turn = Turn(state, message, now)
+    if cell in (IGNORE, ILLEGAL):
+        turn.refuse(f"the rollout is {state.status}", answer=isinstance(message, c.OperatorCommand))
+        return turn.decision()
+    match message:
+        case c.Approve():
+            _approve(turn, message)
+        case e.StepStaged():
+            _staged(turn, message)
+        case e.StepFinished():
+            _finished(turn, message)
+        case e.VerdictReached():
+            _verdict(turn, message)
+        case e.AlertFired():
+            _alert(turn, message)
+        case c.Pause():
+            turn.move(S.PAUSED, f"paused by {message.by}" + (f": {message.reason}" if message.reason else ""))
+            turn.answer("paused; batches under way come to rest, no new one starts")
+        case c.Resume():
+            _resume(turn, message)
+        case c.Promote():
+            _promote(turn, message)
+        case c.Abort():
+            _abort(turn, message)
+        case e.DeadlineReached():
+            _deadline(turn, message)
+        case e.RevertStarted():
+            _revert_started(turn, message)
+        case e.RolloutReverted():
+            turn.move(S.REVERTED, turn.state.reason)
+        case e.RolloutHalted():
+            turn.move(S.HALTED, "the revert halted: " + message.reason)
+    return turn.decision()
+
+
+def _approve(turn: Turn, message: c.Approve) -> None:
+    if message.plan_hash != turn.state.plan.hash:
+        return turn.refuse(f"expected approval of plan {turn.state.plan.hash}, found {message.plan_hash}")
+    if message.batch is not None:
+        known = turn.state.batches.get(message.batch)
+        if known is None or known.status not in (B.PENDING, B.AWAITING_APPROVAL):
+            return turn.refuse(f"batch {message.batch} does not wait for approval")
+        turn.batch(message.batch, approved=True, status=B.PENDING, since=turn.now)
+        turn.answer(f"batch {message.batch} approved")
+        return turn.advance()
+    if turn.state.status is not S.PLANNED:
+        return turn.refuse(f"the rollout is {turn.state.status}")
+    turn.state = turn.state.model_copy(update={"approved": True})
+    turn.answer("approved")
+    turn.start()
+    return None
+
+
+def _staged(turn: Turn, message: e.StepStaged) -> None:
+    if message.plan_hash != turn.state.plan.hash:
+        return turn.note(f"{message.node}/{message.component} staged for another plan")
+    step = next(
+        (s for s in turn.state.plan.steps() if (s.node, s.component) == (message.node, message.component)),
+        None,
+    )
+    if step is None or turn.state.staged.get(step.key):
+        return turn.note(f"{message.node}/{message.component}: known")
+    turn.state = turn.state.model_copy(update={"staged": {**turn.state.staged, step.key: message.ok}})
+    if turn.state.direction is Direction.REVERT:
+        return None
+    if not message.ok and not turn.state.commanded:
+        return turn.fail(f"{step.key} cannot stage: {message.reason}")
+    if turn.state.status is S.STAGING and _all_staged(turn):
+        turn.move(S.ROLLING)
+        turn.advance()
+    return None
+
+
+def _all_staged(turn: Turn) -> bool:
+    return all(turn.state.staged.get(s.key) for s in turn.state.plan.steps() if s.after is not None)
+
+
+def _finished(turn: Turn, message: e.StepFinished) -> None:
+    batch = next((x for x in turn.state.plan.batches if x.id == message.batch), None)
+    step = None if batch is None else next(
+        (s for s in batch.steps if (s.node, s.component) == (message.node, message.component)), None
+    )
+    if batch is None or step is None or message.plan_hash != turn.state.plan.hash:
+        return turn.note(f"{message.node}/{message.component}: not a step of this plan")
+    known = turn.state.batches[batch.id]
+    changed = b.with_fact(known, step, b.fact_of(turn.state.plan, step, message))
+    if changed is known:
+        return turn.note(f"{step.key}: known")
+    turn.state = turn.state.model_copy(update={"batches": {**turn.state.batches, batch.id: changed}})
+    if known.status is not B.APPLYING:
+        return turn.note(f"{step.key}: batch {batch.id} is {known.status}")
+    _settle(turn, batch)
+    return None
+
+
+def _settle(turn: Turn, batch: Batch) -> None:
+    known = turn.state.batches[batch.id]
+    failed = b.failures(known)
+    if len(failed) > batch.tolerance:
+        key, fact = failed[0]
+        return _fail_batch(turn, batch, f"{key}: {fact.outcome}: {fact.reason}")
+    if b.waiting(known):
+        return None
+    if batch.gate is None:
+        return _pass_batch(turn, batch, "every step is done")
+    return _open_gate(turn, batch)
+
+
+def _open_gate(turn: Turn, batch: Batch) -> None:
+    known = turn.state.batches[batch.id]
+    command = b.open_gate(turn.state, batch, known, turn.now, turn.message.id)
+    turn.batch(
+        batch.id,
+        status=B.BAKING,
+        since=turn.now,
+        attempt=known.attempt + 1,
+        gate=command.gate,
+        inconclusive=False,
+    )
+    turn.out.append(command)
+
+
+def _pass_batch(turn: Turn, batch: Batch, reason: str) -> None:
+    turn.batch(batch.id, status=B.PASSED, since=turn.now, reason=reason)
+    turn.advance()
+
+
+def _fail_batch(turn: Turn, batch: Batch, reason: str) -> None:
+    known = turn.state.batches[batch.id]
+    if known.status is B.BAKING:
+        turn.close_gates()
+    turn.batch(batch.id, status=B.FAILED, since=turn.now, reason=reason)
+    turn.fail(f"batch {batch.id} failed: {reason}")
+
+
+def _verdict(turn: Turn, message: e.VerdictReached) -> None:
+    batch = next((x for x in turn.state.plan.batches if x.id == message.batch), None)
+    known = None if batch is None else turn.state.batches[batch.id]
+    if batch is None or known is None or known.status is not B.BAKING or known.gate != message.gate:
+        return turn.note(f"verdict of gate {message.gate}: nobody waits for it")
+    gate = batch.gate
+    assert gate is not None
+    match message.verdict:
+        case Verdict.PASS:
+            turn.batch(batch.id, gate=None)
+            _pass_batch(turn, batch, message.detail)
+        case Verdict.FAIL:
+            turn.batch(batch.id, gate=None)
+            _fail_batch(turn, batch, f"{message.reason}: {message.detail}")
+        case Verdict.INCONCLUSIVE:
+            turn.batch(batch.id, gate=None)
+            _inconclusive(turn, batch, gate.on_inconclusive, f"{message.reason}: {message.detail}")
+    return None
+
+
+def _inconclusive(turn: Turn, batch: Batch, policy: OnInconclusive, reason: str) -> None:
+    known = turn.state.batches[batch.id]
+    match policy:
+        case OnInconclusive.PASS:
+            _pass_batch(turn, batch, f"passed though inconclusive, as its policy says: {reason}")
+        case OnInconclusive.FAIL:
+            _fail_batch(turn, batch, f"inconclusive: {reason}")
+        case OnInconclusive.EXTEND if known.attempt <= MAX_EXTENSIONS:
+            turn.note(f"batch {batch.id} bakes on: {reason}")
+            _open_gate(turn, batch)
+        case _:
+            turn.batch(batch.id, inconclusive=True, reason=reason)
+            why = f"batch {batch.id} is inconclusive ({reason}): promote, resume to bake again, or roll back"
+            if turn.state.status is S.ROLLING:
+                turn.move(S.PAUSED, why)
+            else:
+                turn.note(why)
+
+
+def _alert(turn: Turn, message: e.AlertFired) -> None:
+    if not message.fail:
+        return turn.note(f"alert {message.name} is not mapped to failure")
+    return turn.fail(f"alert {message.name}: {message.detail}")
+
+
+def _resume(turn: Turn, message: c.Resume) -> None:
+    turn.answer("resumed")
+    if turn.state.direction is Direction.FORWARD and not _all_staged(turn) and not turn.state.commanded:
+        return turn.move(S.STAGING, f"resumed by {message.by}")
+    turn.move(S.ROLLING, f"resumed by {message.by}")
+    for batch in turn.state.plan.batches:
+        if turn.state.batches[batch.id].inconclusive and batch.gate is not None:
+            _open_gate(turn, batch)
+    return turn.advance()
+
+
+def _promote(turn: Turn, message: c.Promote) -> None:
+    baking = [
+        batch
+        for batch in turn.state.plan.batches
+        if turn.state.batches[batch.id].status is B.BAKING and message.batch in (None, batch.id)
+    ]
+    if not baking:
+        return turn.refuse(
+            "no batch is baking" + (f" under the name {message.batch}" if message.batch else "")
+        )
+    _close_gates_of(turn, [batch.id for batch in baking])
+    waited_for_person = any(turn.state.batches[batch.id].inconclusive for batch in baking)
+    for batch in baking:
+        turn.batch(
+            batch.id,
+            status=B.PASSED,
+            since=turn.now,
+            gate=None,
+            inconclusive=False,
+            reason=f"promoted by {message.by}" + (f": {message.reason}" if message.reason else ""),
+        )
+    turn.answer("promoted " + ", ".join(batch.id for batch in baking))
+    if turn.state.status is S.PAUSED and waited_for_person:
+        turn.move(S.ROLLING, f"promoted by {message.by}")
+    return turn.advance()
+
+
+def _close_gates_of(turn: Turn, batches: list[BatchId]) -> None:
+    kept = turn.out
+    turn.out = []
+    turn.close_gates()
+    kept.extend(m for m in turn.out if isinstance(m, c.CloseGate) and m.batch in batches)
+    turn.out = kept
+
+
+def _abort(turn: Turn, message: c.Abort) -> None:
+    reason = f"aborted by {message.by}" + (f": {message.reason}" if message.reason else "")
+    turn.answer("aborted")
+    if turn.state.status is S.PLANNED:
+        turn.move(S.CANCELLED, reason)
+        turn.out.append(
+            e.RolloutCancelled.model_validate(
+                {**turn.head("cancelled"), "rollout": turn.state.id, "reason": reason}
+            )
+        )
+        return
+    turn.fail(reason)
+
+
+def _deadline(turn: Turn, message: e.DeadlineReached) -> None:
+    due = next_deadline(turn.state)
+    if due is None or due.name != message.name or due.due > turn.now:
+        return turn.note(f"deadline {message.name} is no longer waited for")
+    name, _, batch_id = message.name.partition(":")
+    match name:
+        case "approval":
+            turn.move(S.CANCELLED, "nobody approved it in time")
+            turn.out.append(
+                e.RolloutCancelled.model_validate(
+                    {**turn.head("cancelled"), "rollout": turn.state.id, "reason": turn.state.reason}
+                )
+            )
+        case "staging":
+            missing = [s.key for s in turn.state.plan.steps() if s.after and not turn.state.staged.get(s.key)]
+            turn.fail(f"not staged in {turn.state.plan.stage_timeout_s:g} s: " + ", ".join(missing[:5]))
+        case "pause":
+            turn.fail(f"paused longer than {turn.state.plan.pause_timeout_s:g} s")
+        case "revert":
+            reason = f"not taken back within {turn.state.plan.revert_timeout_s:g} s: {turn.state.reason}"
+            turn.move(S.HALTED, reason)
+            turn.halted(reason)
+        case "apply":
+            batch = turn.state.plan.batch(BatchId(batch_id))
+            silent = b.waiting(turn.state.batches[batch.id])
+            _fail_batch(
+                turn, batch, f"no answer in {batch.apply_timeout_s:g} s from " + ", ".join(silent[:5])
+            )
+        case "bake":
+            _fail_batch(turn, turn.state.plan.batch(BatchId(batch_id)), "its gate gave no verdict in time")
+        case "approve":
+            _fail_batch(turn, turn.state.plan.batch(BatchId(batch_id)), "nobody approved it in time")
+        case "start":
+            turn.advance()
+        case _:
+            turn.note(f"unknown deadline {message.name}")
+    return None
+
+
+def _revert_started(turn: Turn, message: e.RevertStarted) -> None:
+    turn.close_gates()
+    reason = f"taken back by {message.by}: {message.reason}"
+    turn.move(S.CANCELLED if turn.state.status is S.PLANNED else S.FAILED, reason)

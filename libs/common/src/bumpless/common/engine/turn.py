@@ -1,0 +1,267 @@
+"""One decision in the making: a copy of the state that moves, and the messages and notes that come of it.
+
+The steps every input shares: starting, advancing through the graph of batches, completing, failing. Pure.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from bumpless.common.contract.base import BatchId, Message, derive_id
+from bumpless.common.engine import batch as b
+from bumpless.common.engine.decision import Deadline, Decision
+from bumpless.common.model.plan import Batch, Direction, Step
+from bumpless.common.model.release import RollbackPolicy
+from bumpless.common.model.rollout import BatchStatus, Rollout, RolloutStatus, StepFact
+
+S = RolloutStatus
+B = BatchStatus
+
+
+def next_deadline(state: Rollout) -> Deadline | None:
+    """The earliest moment at which something is overdue, or may start."""
+    plan = state.plan
+    found: list[Deadline] = []
+
+    def after(name: str, since: datetime, seconds: float) -> None:
+        found.append(Deadline(name, since + timedelta(seconds=seconds)))
+
+    match state.status:
+        case S.PLANNED:
+            after("approval", state.since, plan.approval_timeout_s)
+        case S.STAGING:
+            after("staging", state.since, plan.stage_timeout_s)
+        case S.PAUSED:
+            after("pause", state.since, plan.pause_timeout_s)
+        case S.FAILED if state.commanded and plan.rollback_policy is RollbackPolicy.AUTO:
+            after("revert", state.since, plan.revert_timeout_s)
+        case _:
+            pass
+    if state.status in (S.ROLLING, S.PAUSED):
+        for batch in plan.batches:
+            known = state.batches[batch.id]
+            match known.status:
+                case B.APPLYING:
+                    after("apply:" + batch.id, known.since, batch.apply_timeout_s)
+                case B.BAKING if batch.gate is not None and not known.inconclusive:
+                    after("bake:" + batch.id, known.since, batch.gate.timeout_s + b.GATE_GRACE_S)
+                case B.AWAITING_APPROVAL:
+                    after("approve:" + batch.id, known.since, plan.approval_timeout_s)
+                case B.PENDING if state.status is S.ROLLING:
+                    due = b.start_due(state, batch)
+                    if due is not None and b.fits(state, batch):
+                        found.append(Deadline("start:" + batch.id, due))
+                case _:
+                    pass
+    return min(found, key=lambda d: (d.due, d.name), default=None)
+
+
+class Turn:
+    """One decision in the making: a copy of the state that moves, and what is said on the way."""
+
+    def __init__(self, state: Rollout, message: Message, now: datetime) -> None:
+        self.state, self._before = state, state
+        self.message, self.now = message, now
+        self.out: list[Message] = []
+        self._notes: list[str] = []
+
+    def decision(self) -> Decision[Rollout]:
+        state = self._before if self.state == self._before else self.state
+        return Decision(state, tuple(self.out), tuple(self._notes))
+
+    # saying ---------------------------------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+
+    def answer(self, text: str, accepted: bool = True) -> None:
+        self.out.append(
+            e.CommandAnswered(
+                id=derive_id(self.message.id, "answer"),
+                at=self.now,
+                cause=self.message.id,
+                rollout=self.state.id,
+                command=type(self.message).__name__.lower(),
+                accepted=accepted,
+                text=text,
+            )
+        )
+
+    def refuse(self, why: str, *, answer: bool = True) -> None:
+        self.note(f"{type(self.message).__name__} has no effect: {why}")
+        if answer:
+            self.answer(why, accepted=False)
+
+    def move(self, status: RolloutStatus, reason: str = "") -> None:
+        self.state = self.state.model_copy(update={"status": status, "since": self.now, "reason": reason})
+
+    def head(self, role: str) -> dict[str, object]:
+        return {"id": derive_id(self.message.id, role), "at": self.now, "cause": self.message.id}
+
+    def _command_head(self, role: str) -> dict[str, object]:
+        plan = self.state.plan
+        return {
+            "id": derive_id(plan.rollout, role),
+            "at": self.now,
+            "cause": self.message.id,
+            "rollout": plan.rollout,
+            "plan_hash": plan.hash,
+            "direction": plan.direction,
+            "generation": plan.generation,
+        }
+
+    def batch(self, batch: BatchId, **changes: object) -> None:
+        changed = self.state.batches[batch].model_copy(update=changes)
+        self.state = self.state.model_copy(update={"batches": {**self.state.batches, batch: changed}})
+
+    # going forward --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        plan = self.state.plan
+        staged = tuple(step for step in plan.steps() if step.after is not None)
+        if plan.direction is Direction.REVERT:
+            staged = plan.fence
+        if staged:
+            self._stage(staged)
+        if plan.direction is Direction.FORWARD and staged:
+            self.move(S.STAGING)
+            return
+        self.move(S.ROLLING, self.state.reason)
+        self.advance()
+
+    def _stage(self, steps: tuple[Step, ...]) -> None:
+        plan = self.state.plan
+        self.out.append(
+            c.StageArtifacts.model_validate(
+                {
+                    **self._command_head("stage"),
+                    "sequence": plan.sequence_base + 1,
+                    "steps": steps,
+                    "expires_at": self.now + timedelta(seconds=plan.stage_timeout_s),
+                }
+            )
+        )
+
+    def advance(self) -> None:
+        """Start whatever may start, and end the rollout when nothing is left to do."""
+        if self.state.status is not S.ROLLING:
+            return
+        for batch in self.state.plan.batches:
+            known = self.state.batches[batch.id]
+            if known.status is not B.PENDING:
+                continue
+            due = b.start_due(self.state, batch)
+            if due is None or due > self.now:
+                continue
+            if batch.approval and not known.approved:
+                self.batch(batch.id, status=B.AWAITING_APPROVAL, since=self.now)
+                self.note(f"batch {batch.id} waits for approval")
+            elif b.fits(self.state, batch):
+                self._apply(batch)
+            else:
+                self.note(f"batch {batch.id} waits: {len(b.unavailable(self.state))} nodes are unavailable")
+        states = {known.status for known in self.state.batches.values()}
+        if states <= {B.PASSED}:
+            self._complete()
+        elif B.PENDING in states and states <= {B.PASSED, B.PENDING} and next_deadline(self.state) is None:
+            nodes = ", ".join(sorted(b.unavailable(self.state)))
+            self.fail(
+                f"no batch can start within max_unavailable={self.state.plan.max_unavailable}: {nodes} are out"
+            )
+
+    def _apply(self, batch: Batch) -> None:
+        plan = self.state.plan
+        self.batch(
+            batch.id,
+            status=B.APPLYING,
+            since=self.now,
+            steps={step.key: StepFact() for step in batch.steps},
+        )
+        self.out.append(
+            c.ApplyBatch.model_validate(
+                {
+                    **self._command_head("apply:" + batch.id),
+                    "batch": batch.id,
+                    "sequence": plan.sequence_base + 2,
+                    "steps": batch.steps,
+                    "expires_at": self.now + timedelta(seconds=batch.apply_timeout_s),
+                }
+            )
+        )
+
+    def _complete(self) -> None:
+        plan = self.state.plan
+        if plan.direction is Direction.REVERT:
+            self.move(S.REVERTED, self.state.reason)
+            self.out.append(
+                e.RolloutReverted.model_validate(
+                    {**self.head("reverted"), "rollout": plan.of, "revert": plan.rollout}
+                )
+            )
+            return
+        self.move(S.SUCCEEDED)
+        self.out.append(
+            e.RolloutSucceeded.model_validate(
+                {
+                    **self.head("succeeded"),
+                    "rollout": plan.rollout,
+                    "product": plan.product,
+                    "release_version": plan.release_version,
+                }
+            )
+        )
+
+    def fail(self, reason: str) -> None:
+        """Stop forward steps: the rollback service takes over; a revert halts instead, nothing reverts a revert."""
+        self.close_gates()
+        plan = self.state.plan
+        if plan.direction is Direction.REVERT:
+            self.move(S.HALTED, reason)
+            self.halted(reason)
+            return
+        self.move(S.FAILED, reason)
+        self.out.append(
+            e.RolloutFailed.model_validate(
+                {
+                    **self.head("failed"),
+                    "rollout": plan.rollout,
+                    "product": plan.product,
+                    "plan_hash": plan.hash,
+                    "generation": plan.generation,
+                    "reason": reason,
+                    "policy_auto": plan.rollback_policy is RollbackPolicy.AUTO,
+                    "switched_anything": bool(self.state.commanded),
+                }
+            )
+        )
+
+    def halted(self, reason: str) -> None:
+        plan = self.state.plan
+        self.out.append(
+            e.RolloutHalted.model_validate(
+                {
+                    **self.head("halted"),
+                    "rollout": plan.of or plan.rollout,
+                    "of": None if plan.of is None else plan.rollout,
+                    "reason": reason,
+                }
+            )
+        )
+
+    def close_gates(self) -> None:
+        for batch_id, known in self.state.batches.items():
+            if known.status is B.BAKING and known.gate is not None:
+                self.out.append(
+                    c.CloseGate.model_validate(
+                        {
+                            "id": derive_id(known.gate, "close"),
+                            "at": self.now,
+                            "cause": self.message.id,
+                            "gate": known.gate,
+                            "rollout": self.state.id,
+                            "batch": batch_id,
+                        }
+                    )
+                )

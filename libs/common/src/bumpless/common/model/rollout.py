@@ -1,0 +1,88 @@
+"""The state of one run of a plan: facts keyed by node, never counters, so a late duplicate changes nothing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from bumpless.common.contract.base import BatchId, Digest, Instant, MessageId, Model, RolloutId
+from bumpless.common.model.plan import Direction, Plan, StepKey
+
+
+class RolloutStatus(StrEnum):
+    PLANNED = "planned"
+    STAGING = "staging"
+    ROLLING = "rolling"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REVERTED = "reverted"
+    HALTED = "halted"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset(
+    {RolloutStatus.SUCCEEDED, RolloutStatus.REVERTED, RolloutStatus.HALTED, RolloutStatus.CANCELLED}
+)
+"""Nothing moves on from here by itself. FAILED is terminal too where nothing was switched or a person must act."""
+
+
+class BatchStatus(StrEnum):
+    PENDING = "pending"
+    AWAITING_APPROVAL = "awaiting-approval"
+    APPLYING = "applying"
+    BAKING = "baking"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+class StepFact(Model):
+    """What a node last said about its step. `ok` is None until it said anything."""
+
+    ok: bool | None = None
+    outcome: str | None = None
+    root: Digest | None = None
+    reason: str | None = None
+    switched_at: Instant | None = None
+
+
+class BatchState(Model):
+    """`attempt` numbers the gates opened; `inconclusive` says that the last one could not decide."""
+
+    status: BatchStatus = BatchStatus.PENDING
+    since: Instant
+    steps: dict[StepKey, StepFact] = {}
+    approved: bool = False
+    attempt: int = 0
+    gate: MessageId | None = None
+    inconclusive: bool = False
+    reason: str = ""
+
+
+class Rollout(Model):
+    """One run of `plan`. `staged` holds what nodes said about pre-staging; `reason` and `by` why it is here."""
+
+    plan: Plan
+    status: RolloutStatus = RolloutStatus.PLANNED
+    since: Instant
+    reason: str = ""
+    by: str = ""
+    approved: bool = False
+    staged: dict[StepKey, bool] = {}
+    batches: dict[BatchId, BatchState]
+
+    @property
+    def id(self) -> RolloutId:
+        return self.plan.rollout
+
+    @property
+    def direction(self) -> Direction:
+        return self.plan.direction
+
+    @property
+    def commanded(self) -> frozenset[StepKey]:
+        """The steps whose nodes were told to switch, whether or not they answered."""
+        return frozenset(key for batch in self.batches.values() for key in batch.steps)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in TERMINAL or (self.status is RolloutStatus.FAILED and not self.commanded)

@@ -1,0 +1,48 @@
+"""Settings from the environment, one class per service; a misspelled variable is an error, not a default."""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar, Self
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bumpless.common.errors import Refused
+
+
+class Settings(BaseSettings):
+    """Base of every service's settings. Subclasses set `env_prefix` in `model_config`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_nested_delimiter="__")
+    shared: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def read(cls, **given: object) -> Self:
+        """The settings, from arguments and then the environment.
+
+        Raises:
+            Refused: a variable with our prefix that no setting has, or a value of the wrong form.
+        """
+        prefix = str(cls.model_config.get("env_prefix", "")).upper()
+        known = {prefix + name.upper() for name in cls.model_fields}
+        for name in sorted(os.environ):
+            if prefix and name.startswith(prefix) and name.split("__")[0] not in known:
+                raise Refused(f"one of {', '.join(sorted(known))}", name, "a misspelled environment variable")
+        try:
+            return cls(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise Refused(
+                f"a valid {prefix}{where.upper()}", f"{first.get('input')!r}", first["msg"]
+            ) from error
+
+
+class BrokerSettings(Settings):
+    """What every service that talks to the broker needs."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    ops_port: int = 0
+    log_level: str = "info"

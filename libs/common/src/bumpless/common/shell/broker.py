@@ -1,0 +1,353 @@
+"""The broker as this house uses it: publish once, read last values, follow a stream, write commands as one batch.
+
+Invariants: everything stored is published with a message id, so a repeat is dropped by the broker; a publish that
+may or may not have arrived is `Retryable`, never silently lost; commands are written by compare-and-set, because
+message ids do not fence last-value subjects. Streams are declared in `topology.py`, never here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext, api
+
+from bumpless.common.contract import subjects, wire
+from bumpless.common.contract.base import Message, derive_id
+from bumpless.common.contract.subjects import ROUTES, Stream
+from bumpless.common.errors import Retryable
+from bumpless.common.shell.log import get_logger
+
+log = get_logger(__name__)
+
+ACK_TIMEOUT_S = 5.0
+BATCH_LIMIT = 1000
+"""The server takes at most this many messages in one atomic batch."""
+STALE_SEQUENCE = 10071
+DUPLICATE_IN_BATCH = 10201
+
+Headers = dict[str, str]
+Away = (
+    nats.errors.Error,
+    nats.js.errors.Error,
+    asyncio.TimeoutError,
+    ConnectionError,
+    OSError,
+)
+"""What the client raises when the broker cannot be reached or does not answer."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A stored or live message: exact bytes, where and when it was stored (`sequence` 0: not stored)."""
+
+    subject: str
+    data: bytes
+    sequence: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    at: datetime | None = None
+    pending: int = 0
+
+
+class StaleSequence(Exception):
+    """Somebody wrote to the subject since we looked."""
+
+
+class Connection:
+    """One connection for publishing and reading. Reconnects for ever; publishes fail at once while it is away."""
+
+    def __init__(self, nc: Client) -> None:
+        self.nc = nc
+        self.js: JetStreamContext = nc.jetstream(timeout=ACK_TIMEOUT_S)
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        name: str,
+        on_reconnect: Callable[[], Awaitable[None]] | None = None,
+        on_closed: Callable[[], Awaitable[None]] | None = None,
+        connect_timeout_s: float = 30.0,
+    ) -> Self:
+        """Connect, waiting up to `connect_timeout_s` for the broker to come up.
+
+        Raises:
+            Retryable: no broker answered in that time; says where it was looked for.
+        """
+
+        async def failed(error: Exception) -> None:
+            log.warning("broker error", error=str(error) or type(error).__name__)
+
+        async def lost() -> None:
+            log.warning("broker connection lost; reconnecting")
+
+        deadline = asyncio.get_running_loop().time() + connect_timeout_s
+        while True:
+            try:
+                nc = await nats.connect(
+                    url,
+                    name=name,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.25,
+                    connect_timeout=2,
+                    ping_interval=10,
+                    max_outstanding_pings=2,
+                    pending_size=0,
+                    error_cb=failed,
+                    disconnected_cb=lost,
+                    reconnected_cb=on_reconnect,
+                    closed_cb=on_closed,
+                    allow_reconnect=True,
+                )
+                return cls(nc)
+            except Away as error:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise Retryable(
+                        f"expected a NATS server at {url}, found none within {connect_timeout_s:g} s ({error}); "
+                        "start one with `bumpless up`, or name the right one with --nats"
+                    ) from error
+                await asyncio.sleep(0.1)
+
+    async def close(self) -> None:
+        with contextlib.suppress(*Away):
+            await self.nc.close()
+
+    # publishing -------------------------------------------------------------------------------------------
+
+    async def publish(self, message: Message, *, source: str, expect_last: int | None = None) -> int:
+        """Publish on the message's own subject; returns the stored sequence, 0 for what is not stored.
+
+        `expect_last` stores the message only if it follows that sequence on its subject (0: it is the first).
+
+        Raises:
+            Retryable: the broker is away or did not answer; publishing again is safe.
+            StaleSequence: `expect_last` does not hold and the last message there is not this one.
+        """
+        route = ROUTES[type(message)]
+        subject = subjects.subject_of(message)
+        headers = wire.headers(message, source)
+        body = wire.encode(message)
+        try:
+            if route.stream in (Stream.CORE, Stream.PROG):
+                await self.nc.publish(subject, body, headers=headers)
+                return 0
+            if expect_last is not None:
+                headers["Nats-Expected-Last-Subject-Sequence"] = str(expect_last)
+            ack = await self.js.publish(subject, body, headers=headers, stream=route.stream.value)
+            return ack.seq
+        except nats.js.errors.APIError as error:
+            if error.err_code == STALE_SEQUENCE:
+                return await self._already_there(route.stream, subject, message.id)
+            raise Retryable(f"broker refused {subject}: {error}") from error
+        except Away as error:
+            raise Retryable(f"broker is away: publishing {subject}: {error!r}") from error
+
+    async def _already_there(self, stream: Stream, subject: str, message_id: str) -> int:
+        last = await self.last(stream, [subject])
+        if last and last[-1].headers.get(wire.MSG_ID_HEADER) == message_id:
+            return last[-1].sequence
+        raise StaleSequence(f"{subject}: expected to follow what was read, found a later message")
+
+    async def publish_batch(self, items: Sequence[tuple[str, bytes, Headers]]) -> None:
+        """Store all of `items` or none of them, in one write (at most BATCH_LIMIT).
+
+        Raises:
+            StaleSequence: an expected sequence did not hold; nothing was stored.
+            Retryable: no answer; look before publishing again.
+        """
+        batch = derive_id("batch", *(f"{s}:{h.get(wire.MSG_ID_HEADER, '')}" for s, _, h in items))
+        try:
+            for number, (subject, body, given) in enumerate(items, start=1):
+                headers = {**given, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+                if number == len(items):
+                    headers["Nats-Batch-Commit"] = "1"
+                if number in (1, len(items)):
+                    answer = await self.nc.request(subject, body, timeout=ACK_TIMEOUT_S, headers=headers)
+                    self._check(answer)
+                else:
+                    await self.nc.publish(subject, body, headers=headers)
+        except Away as error:
+            raise Retryable(f"broker is away: publishing a batch of {len(items)}: {error!r}") from error
+
+    @staticmethod
+    def _check(answer: Msg) -> None:
+        if not answer.data:
+            return
+        error = json.loads(answer.data).get("error")
+        if error is None:
+            return
+        if error.get("err_code") in (STALE_SEQUENCE, DUPLICATE_IN_BATCH):
+            raise StaleSequence(error.get("description", "stale sequence"))
+        raise Retryable(f"broker refused a batch: {error}")
+
+    # reading ----------------------------------------------------------------------------------------------
+
+    async def last(self, stream: Stream, filters: str | Sequence[str]) -> list[Received]:
+        """The last message of every subject that matches (up to 1,024), in stream order, without a consumer."""
+        wanted = [filters] if isinstance(filters, str) else list(filters)
+        found: list[Received] = []
+        inbox = self.nc.new_inbox()
+        try:
+            listening = await self.nc.subscribe(inbox)
+            try:
+                await self.nc.publish(
+                    subjects.DIRECT_GET + stream.value,
+                    json.dumps({"multi_last": wanted}).encode(),
+                    reply=inbox,
+                )
+                while True:
+                    msg = await listening.next_msg(timeout=ACK_TIMEOUT_S)
+                    status = (msg.headers or {}).get("Status")
+                    if status == "204" or status == "404":
+                        return found
+                    if status is not None:
+                        raise Retryable(f"broker refused to read {wanted}: {status} {msg.headers}")
+                    found.append(_direct(msg))
+            finally:
+                await listening.unsubscribe()
+        except Away as error:
+            raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
+
+    async def snapshot(
+        self, stream: Stream, filters: str | Sequence[str], *, history: bool = False
+    ) -> list[Received]:
+        """What the stream holds now: the last message per subject, or with `history` every message."""
+        wanted = [filters] if isinstance(filters, str) else list(filters)
+        policy = api.DeliverPolicy.ALL if history else api.DeliverPolicy.LAST_PER_SUBJECT
+        found: list[Received] = []
+        try:
+            sub = await self._consumer(stream, wanted, api.ConsumerConfig(deliver_policy=policy))
+            try:
+                info = await sub.consumer_info()
+                left = info.num_pending or 0
+                while left > 0:
+                    for msg in await sub.fetch(min(left, 500), timeout=ACK_TIMEOUT_S):
+                        found.append(_stored(msg))
+                        left = msg.metadata.num_pending
+                return found
+            finally:
+                await self._drop(sub, stream)
+        except Away as error:
+            raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
+
+    async def follow(
+        self,
+        stream: Stream,
+        filters: str | Sequence[str],
+        *,
+        since: datetime | None = None,
+        last_values: bool = False,
+    ) -> AsyncIterator[Received]:
+        """Every matching message, stored order, for ever; through reconnects without a gap or a repeat.
+
+        Starts at `since`, else with the last value of every subject (`last_values`), else with what comes next.
+        """
+        wanted = [filters] if isinstance(filters, str) else list(filters)
+        seen = 0
+        while True:
+            config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.NEW)
+            if seen:
+                config = api.ConsumerConfig(
+                    deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=seen + 1
+                )
+            elif since is not None:
+                config = api.ConsumerConfig(
+                    deliver_policy=api.DeliverPolicy.BY_START_TIME,
+                    opt_start_time=since.astimezone(UTC),
+                )
+            elif last_values:
+                config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT)
+            sub = None
+            try:
+                sub = await self._consumer(stream, wanted, config)
+                reconnects = self.nc.stats["reconnects"]
+                while self.nc.stats["reconnects"] == reconnects:
+                    try:
+                        messages = await sub.fetch(1, timeout=2)
+                    except TimeoutError:
+                        continue
+                    behind = messages[-1].metadata.num_pending
+                    if behind > 0:
+                        with contextlib.suppress(TimeoutError):
+                            messages += await sub.fetch(min(behind, 256), timeout=1)
+                    for msg in messages:
+                        item = _stored(msg)
+                        if item.sequence > seen:
+                            seen = item.sequence
+                            yield item
+            except Away:
+                if self.nc.is_closed:
+                    return
+                await asyncio.sleep(0.2)
+            finally:
+                if sub is not None:
+                    await self._drop(sub, stream)
+
+    async def subscribe(self, subject: str, handle: Callable[[Received], Awaitable[None]]) -> Any:
+        """Hear what is published on `subject` from now on (core: nothing is stored for us)."""
+
+        async def received(msg: Msg) -> None:
+            await handle(Received(subject=msg.subject, data=msg.data, headers=dict(msg.headers or {})))
+
+        return await self.nc.subscribe(subject, cb=received)
+
+    async def request(self, subject: str, body: bytes, timeout_s: float) -> bytes:
+        """Ask a service and wait for its answer.
+
+        Raises:
+            Retryable: nobody answers there.
+        """
+        try:
+            return (await self.nc.request(subject, body, timeout=timeout_s)).data
+        except Away as error:
+            raise Retryable(
+                f"expected an answer on {subject} within {timeout_s:g} s, found none: {error!r}"
+            ) from error
+
+    async def _consumer(
+        self, stream: Stream, filters: list[str], config: api.ConsumerConfig
+    ) -> JetStreamContext.PullSubscription:
+        config.ack_policy = api.AckPolicy.NONE
+        config.filter_subjects = filters
+        config.inactive_threshold = 30
+        config.mem_storage = True
+        config.num_replicas = 1
+        return await self.js.pull_subscribe(filters[0], stream=stream.value, config=config)
+
+    async def _drop(self, sub: JetStreamContext.PullSubscription, stream: Stream) -> None:
+        with contextlib.suppress(*Away):
+            await sub.unsubscribe()
+            await asyncio.wait_for(self.js.delete_consumer(stream.value, sub._consumer), 1)
+
+
+def _stored(msg: Msg) -> Received:
+    meta = msg.metadata
+    return Received(
+        subject=msg.subject,
+        data=msg.data,
+        sequence=meta.sequence.stream,
+        headers=dict(msg.headers or {}),
+        at=meta.timestamp,
+        pending=meta.num_pending,
+    )
+
+
+def _direct(msg: Msg) -> Received:
+    headers = dict(msg.headers or {})
+    return Received(
+        subject=headers["Nats-Subject"],
+        data=msg.data,
+        sequence=int(headers["Nats-Sequence"]),
+        headers=headers,
+    )

@@ -1,0 +1,97 @@
+"""The way out of the engine: log entries by compare-and-set, node commands signed and in atomic batches.
+
+Publishing the same messages again changes nothing: events carry their id, commands are skipped where the standing
+command is as new or newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from bumpless.common.artifacts.signing import SigningKey
+from bumpless.common.contract import subjects, wire
+from bumpless.common.contract.base import Message
+from bumpless.common.contract.commands import ApplyBatch, NodeCommand, StageArtifacts
+from bumpless.common.contract.envelope import COMMAND_TYPE
+from bumpless.common.contract.subjects import Stream
+from bumpless.common.engine.expand import node_commands
+from bumpless.common.errors import Retryable
+from bumpless.common.model.plan import Plan
+from bumpless.common.shell.broker import BATCH_LIMIT, Connection, Headers, StaleSequence
+
+GENERATION_HEADER = "Bumpless-Generation"
+SEQUENCE_HEADER = "Bumpless-Sequence"
+READ_AT_ONCE = 500
+
+
+class Relay:
+    """Publishes for one service. `plans` finds a plan by its hash; `key` signs commands (None: sends none)."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        source: str,
+        *,
+        key: SigningKey | None = None,
+        plans: Callable[[str], Awaitable[Plan]] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self._key = key
+        self._plans = plans
+
+    async def log(self, entry: Message, after: int) -> int:
+        return await self._connection.publish(entry, source=self._source, expect_last=after)
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if isinstance(message, StageArtifacts | ApplyBatch):
+                if self._plans is None:
+                    raise Retryable("no plans to expand a command with")
+                await self._command(node_commands(await self._plans(message.plan_hash), message))
+            else:
+                await self._connection.publish(message, source=self._source)
+
+    async def _command(self, commands: Sequence[NodeCommand]) -> None:
+        for start in range(0, len(commands), BATCH_LIMIT):
+            chunk = commands[start : start + BATCH_LIMIT]
+            for _ in range(5):
+                try:
+                    return_early = await self._command_once(chunk)
+                except StaleSequence:
+                    continue
+                if return_early:
+                    break
+            else:
+                raise Retryable("commands of another writer keep arriving")
+
+    async def _command_once(self, commands: Sequence[NodeCommand]) -> bool:
+        wanted = [subjects.subject_of(command) for command in commands]
+        standing: dict[str, tuple[int, tuple[int, int]]] = {}
+        for start in range(0, len(wanted), READ_AT_ONCE):
+            for item in await self._connection.last(Stream.CMD, wanted[start : start + READ_AT_ONCE]):
+                age = (int(item.headers.get(GENERATION_HEADER, 0)), int(item.headers.get(SEQUENCE_HEADER, 0)))
+                standing[item.subject] = (item.sequence, age)
+        items: list[tuple[str, bytes, Headers]] = []
+        for subject, command in zip(wanted, commands, strict=True):
+            sequence, age = standing.get(subject, (0, (0, 0)))
+            if age >= (command.generation, command.sequence):
+                continue
+            items.append((subject, self._signed(command), self._headers(command, sequence)))
+        if items:
+            await self._connection.publish_batch(items)
+        return True
+
+    def _signed(self, command: NodeCommand) -> bytes:
+        if self._key is None:
+            raise Retryable("no key to sign commands with")
+        return self._key.sign(COMMAND_TYPE, wire.encode(command)).to_bytes()
+
+    def _headers(self, command: NodeCommand, after: int) -> Headers:
+        return {
+            **wire.headers(command, self._source),
+            "content-type": COMMAND_TYPE,
+            GENERATION_HEADER: str(command.generation),
+            SEQUENCE_HEADER: str(command.sequence),
+            "Nats-Expected-Last-Subject-Sequence": str(after),
+        }

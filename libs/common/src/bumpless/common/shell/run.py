@@ -1,0 +1,243 @@
+"""The one loop around every `decide`: load, decide, save with the outbox, publish, acknowledge.
+
+Invariants: a message is acknowledged only after the state it led to is saved and everything that follows from it
+is published; messages that wait for the same aggregate are decided together and saved once; a stale store is
+noticed by the log, which is written by compare-and-set, and rebuilt from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from bumpless.common.contract import wire
+from bumpless.common.contract.base import Message
+from bumpless.common.engine.decision import Deadline, Decision
+from bumpless.common.errors import Retryable
+from bumpless.common.shell.broker import StaleSequence
+from bumpless.common.shell.clock import Clock
+from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.state import Conflict, Fenced, StateStore, Stored
+from bumpless.common.telemetry import TRANSITIONS, tracer
+
+log = get_logger(__name__)
+S = TypeVar("S")
+
+TRIES = 5
+"""Conflicts in a row after which a message is handed back; each means that somebody else made progress."""
+
+
+@dataclass(frozen=True)
+class Rebuilt(Generic[S]):
+    """An aggregate read back from its log: the messages of its last change may not have left."""
+
+    state: S
+    version: int
+    log_sequence: int
+    messages: tuple[Message, ...]
+
+
+class Kind(Protocol[S]):
+    """What a service teaches the runner about its aggregate."""
+
+    owner: str
+
+    def decide(self, state: S | None, message: Message, now: datetime) -> Decision[S | None]: ...
+    def dump(self, state: S) -> bytes: ...
+    async def load(self, data: bytes) -> S: ...
+    def next_deadline(self, state: S) -> Deadline | None: ...
+    def status(self, state: S) -> str: ...
+
+    def logged(
+        self,
+        aggregate: str,
+        version: int,
+        before: S | None,
+        after: S,
+        inputs: Sequence[Message],
+        notes: tuple[str, ...],
+        now: datetime,
+    ) -> Message | None:
+        """The log entry of a change, None where the aggregate is rebuilt from something else."""
+
+    async def rebuild(self, aggregate: str) -> Rebuilt[S] | None:
+        """Read the aggregate back from the broker's log; None when the log does not know it."""
+
+
+class Outbound(Protocol):
+    """The way out: publishes what a decision returned. Safe to repeat."""
+
+    async def log(self, entry: Message, after: int) -> int:
+        """Append to the aggregate's log, to follow sequence `after`; returns the new sequence.
+
+        Raises:
+            StaleSequence: the log has moved on without us.
+        """
+
+    async def send(self, messages: Sequence[Message]) -> None: ...
+
+
+@dataclass
+class _Box:
+    waiting: list[tuple[Message, asyncio.Future[None]]] = field(default_factory=list)
+    worker: asyncio.Task[None] | None = None
+
+
+class Runner(Generic[S]):
+    """Handles messages for the aggregates of one kind, many aggregates at once, each in order."""
+
+    def __init__(
+        self,
+        kind: Kind[S],
+        store: StateStore,
+        outbound: Outbound,
+        clock: Clock,
+        on_fenced: Callable[[], None] | None = None,
+    ) -> None:
+        self._kind = kind
+        self._store = store
+        self._outbound = outbound
+        self._clock = clock
+        self._boxes: dict[str, _Box] = {}
+        self._on_fenced = on_fenced
+
+    async def handle(self, aggregate: str, message: Message) -> None:
+        """Return once `message` is decided, saved and its consequences are published.
+
+        Raises:
+            Retryable: store or broker away; hand the message back and try again.
+        """
+        box = self._boxes.setdefault(aggregate, _Box())
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        box.waiting.append((message, done))
+        if box.worker is None:
+            box.worker = asyncio.create_task(self._work(aggregate, box))
+        await done
+
+    async def drain(self, aggregate: str) -> None:
+        """Publish what an earlier process saved and did not publish."""
+        stored = await self._store.load(aggregate)
+        if stored is not None and stored.outbox:
+            await self._flush(aggregate, stored)
+
+    async def restore(self, aggregate: str) -> S | None:
+        """Read an aggregate back from the log into an emptied store, and publish its last messages again."""
+        rebuilt = await self._kind.rebuild(aggregate)
+        if rebuilt is None:
+            return None
+        found = await self._store.load(aggregate)
+        if found is not None and found.version >= rebuilt.version:
+            return rebuilt.state
+        await self._outbound.send(rebuilt.messages)
+        await self._store.save(
+            aggregate,
+            Stored(
+                version=rebuilt.version,
+                revision=(found.revision if found else 0) + 1,
+                state=self._kind.dump(rebuilt.state),
+                log_sequence=rebuilt.log_sequence,
+            ),
+            self._kind.next_deadline(rebuilt.state),
+        )
+        log.info("rebuilt from the log", aggregate=aggregate, version=rebuilt.version)
+        return rebuilt.state
+
+    async def peek(self, aggregate: str) -> S | None:
+        """The state as it is stored now."""
+        stored = await self._store.load(aggregate)
+        return None if stored is None else await self._kind.load(stored.state)
+
+    async def _work(self, aggregate: str, box: _Box) -> None:
+        while box.waiting:
+            taken, box.waiting = box.waiting, []
+            error: BaseException | None = None
+            try:
+                await self._handle_all(aggregate, [message for message, _ in taken])
+            except Fenced as fenced:
+                error = Retryable(f"the lease is lost: {fenced}")
+                if self._on_fenced is not None:
+                    self._on_fenced()
+            except BaseException as failure:  # noqa: BLE001 - carried to every caller that waits
+                error = failure
+            for _, done in taken:
+                if not done.done():
+                    if error is None:
+                        done.set_result(None)
+                    else:
+                        done.set_exception(error)
+        box.worker = None
+        if not box.waiting:
+            self._boxes.pop(aggregate, None)
+
+    async def _handle_all(self, aggregate: str, messages: list[Message]) -> None:
+        for _ in range(TRIES):
+            try:
+                with tracer.start_as_current_span("decide", attributes={"aggregate": aggregate}):
+                    return await self._once(aggregate, messages)
+            except Conflict:
+                continue
+            except StaleSequence:
+                log.warning("the store is behind the log; rebuilding", aggregate=aggregate)
+                await self._store.forget(aggregate)
+                await self.restore(aggregate)
+        raise Retryable(f"{aggregate}: {TRIES} conflicts in a row")
+
+    async def _once(self, aggregate: str, messages: list[Message]) -> None:
+        stored = await self._store.load(aggregate)
+        if stored is None and await self.restore(aggregate) is not None:
+            stored = await self._store.load(aggregate)
+        if stored is not None and stored.outbox:
+            stored = await self._flush(aggregate, stored)
+        before = None if stored is None else await self._kind.load(stored.state)
+        now = self._clock()
+        state: S | None = before
+        out: list[Message] = []
+        notes: list[str] = []
+        for message in messages:
+            decision = self._kind.decide(state, message, now)
+            state = decision.state
+            out.extend(decision.messages)
+            notes.extend(decision.notes)
+            log.info(
+                "decided",
+                aggregate=aggregate,
+                input=type(message).__name__,
+                cause=message.id,
+                status=None if state is None else self._kind.status(state),
+                notes=list(decision.notes),
+            )
+        if state is None or (state is before and not out):
+            await self._outbound.send(out)
+            return
+        version = (stored.version if stored else 0) + 1
+        entry = self._kind.logged(aggregate, version, before, state, messages, tuple(notes), now)
+        value = Stored(
+            version=version,
+            revision=(stored.revision if stored else 0) + 1,
+            state=self._kind.dump(state),
+            outbox=tuple(wire.encode(m) for m in ([entry] if entry else []) + out),
+            log_sequence=stored.log_sequence if stored else 0,
+        )
+        await self._store.save(aggregate, value, self._kind.next_deadline(state))
+        if before is None or self._kind.status(before) != self._kind.status(state):
+            TRANSITIONS.labels(self._kind.owner, self._kind.status(state)).inc()
+        await self._flush(aggregate, value)
+
+    async def _flush(self, aggregate: str, value: Stored) -> Stored:
+        messages = [wire.decode(data) for data in value.outbox]
+        sequence = value.log_sequence
+        if messages and self._is_log(messages[0]):
+            sequence = await self._outbound.log(messages[0], sequence)
+            messages = messages[1:]
+        await self._outbound.send(messages)
+        state = await self._kind.load(value.state)
+        flushed = replace(value, revision=value.revision + 1, outbox=(), log_sequence=sequence)
+        await self._store.save(aggregate, flushed, self._kind.next_deadline(state))
+        return flushed
+
+    @staticmethod
+    def _is_log(message: Message) -> bool:
+        return wire.type_of(message) == "rollout-advanced"

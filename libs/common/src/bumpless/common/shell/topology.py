@@ -1,0 +1,155 @@
+"""Streams, consumers and buckets: the only place that declares them, re-asserted at every start.
+
+Sizes and ages are in ARCHITECTURE.md. What was read back from the server is checked, because an old server
+drops settings it does not know without a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import nats.js.errors
+from nats.js import JetStreamContext, api
+
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from bumpless.common.contract import subjects
+from bumpless.common.contract.subjects import STREAM_SUBJECTS, Stream
+from bumpless.common.errors import Refused
+from bumpless.common.shell.broker import Connection
+
+DAY_S = 86_400.0
+OLDEST_SERVER = (2, 12)
+MAX_DELIVER = 50
+"""A backstop far above the deliveries after which `run.py` parks a message."""
+
+
+@dataclass(frozen=True)
+class Durable:
+    """A durable consumer: name, stream, subjects. `ack_wait_s` is how long a handler may take."""
+
+    name: str
+    stream: Stream
+    filters: tuple[str, ...]
+    ack_wait_s: float = 30.0
+
+
+PLANNER_RELEASES = Durable("planner", Stream.REL, (subjects.subject_for(e.ReleaseAnnounced),))
+PLANNER_OPERATORS = Durable("planner", Stream.OPS, (subjects.operator_subjects("planner"),))
+PLANNER_RESULTS = Durable(
+    "planner", Stream.EVT, (subjects.subject_for(e.StepStaged), subjects.subject_for(e.StepFinished))
+)
+PLANNER_EVENTS = Durable(
+    "planner",
+    Stream.RO,
+    tuple(
+        subjects.subject_for(kind)
+        for kind in (e.VerdictReached, e.RevertStarted, e.RolloutReverted, e.RolloutHalted)
+    ),
+)
+GATE_COMMANDS = Durable(
+    "health-gate", Stream.RO, (subjects.subject_for(c.OpenGate), subjects.subject_for(c.CloseGate))
+)
+ROLLBACK_EVENTS = Durable("rollback", Stream.RO, (subjects.subject_for(e.RolloutFailed),))
+ROLLBACK_OPERATORS = Durable("rollback", Stream.OPS, (subjects.operator_subjects("rollback"),))
+ROLLBACK_RESULTS = Durable("rollback", Stream.EVT, (subjects.subject_for(e.StepFinished),))
+
+DURABLES = (
+    PLANNER_RELEASES,
+    PLANNER_OPERATORS,
+    PLANNER_RESULTS,
+    PLANNER_EVENTS,
+    GATE_COMMANDS,
+    ROLLBACK_EVENTS,
+    ROLLBACK_OPERATORS,
+    ROLLBACK_RESULTS,
+)
+
+
+def _streams() -> tuple[api.StreamConfig, ...]:
+    def stream(name: Stream, **settings: object) -> api.StreamConfig:
+        known: dict[str, object] = {
+            "name": name.value,
+            "subjects": list(STREAM_SUBJECTS[name]),
+            "storage": api.StorageType.FILE,
+            "retention": api.RetentionPolicy.LIMITS,
+            "num_replicas": 1,
+            "allow_direct": True,
+            "max_consumers": -1,
+        }
+        return api.StreamConfig(**{**known, **settings})  # type: ignore[arg-type]
+
+    return (
+        stream(Stream.REL, max_age=90 * DAY_S, duplicate_window=DAY_S),
+        stream(
+            Stream.CMD,
+            max_msgs_per_subject=1,
+            allow_atomic=True,
+            republish=api.RePublish(src=subjects.COMMANDS_LIVE_SOURCE, dest=subjects.COMMANDS_LIVE_TARGET),
+        ),
+        stream(Stream.RO, max_age=90 * DAY_S, duplicate_window=DAY_S),
+        stream(Stream.OPS, max_age=90 * DAY_S, duplicate_window=DAY_S),
+        stream(
+            Stream.EVT,
+            max_age=7 * DAY_S,
+            max_bytes=4 << 30,
+            duplicate_window=600.0,
+            persist_mode=api.PersistMode.ASYNC,
+        ),
+        stream(Stream.INV, max_msgs_per_subject=1, persist_mode=api.PersistMode.ASYNC),
+        stream(Stream.PROG, max_msgs_per_subject=1, storage=api.StorageType.MEMORY, max_age=7 * DAY_S),
+        stream(Stream.DLQ, max_age=30 * DAY_S, max_bytes=1 << 30, duplicate_window=DAY_S),
+        stream(Stream.ADV, max_age=30 * DAY_S, max_bytes=1 << 28),
+    )
+
+
+async def ensure_topology(connection: Connection) -> None:
+    """Create what is missing, bring the rest to what is written here, and read it back.
+
+    Raises:
+        Refused: the server is too old, or did not take a setting.
+    """
+    version = str(connection.nc.connected_server_version)
+    numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
+    if numbers < OLDEST_SERVER:
+        raise Refused(
+            "nats-server 2.12 or newer",
+            version,
+            "Debian's package is older; use the one `bumpless up` starts",
+        )
+    js = connection.js
+    for config in _streams():
+        try:
+            info = await js.add_stream(config)
+        except nats.js.errors.BadRequestError as error:
+            if error.err_code != 10058:
+                raise
+            info = await js.update_stream(config)
+        if bool(info.config.allow_atomic) != bool(config.allow_atomic):
+            raise Refused(
+                f"stream {config.name} with allow_atomic={config.allow_atomic}", "the server ignored it"
+            )
+    for durable in DURABLES:
+        await js.add_consumer(
+            durable.stream.value,
+            api.ConsumerConfig(
+                durable_name=durable.name,
+                filter_subjects=list(durable.filters),
+                ack_policy=api.AckPolicy.EXPLICIT,
+                ack_wait=durable.ack_wait_s,
+                max_deliver=MAX_DELIVER,
+                max_ack_pending=1000,
+                deliver_policy=api.DeliverPolicy.ALL,
+            ),
+        )
+    for bucket in (subjects.ARTIFACT_BUCKET, subjects.PLAN_BUCKET):
+        await _bucket(js, bucket)
+
+
+async def _bucket(js: JetStreamContext, bucket: str) -> None:
+    try:
+        await js.object_store(bucket)
+    except nats.js.errors.NotFoundError:
+        await js.create_object_store(
+            bucket, config=api.ObjectStoreConfig(bucket=bucket, storage=api.StorageType.FILE)
+        )
