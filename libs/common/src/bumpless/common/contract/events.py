@@ -152,6 +152,7 @@ class StepStaged(Message):
 
     type: Literal["step-staged"] = "step-staged"
     rollout: RolloutId
+    direction: Direction = Direction.FORWARD
     plan_hash: PlanHash
     node: Token
     component: Token
@@ -179,6 +180,7 @@ class StepFinished(Message):
 
     type: Literal["step-finished"] = "step-finished"
     rollout: RolloutId
+    direction: Direction = Direction.FORWARD
     batch: BatchId | None
     plan_hash: PlanHash
     node: Token

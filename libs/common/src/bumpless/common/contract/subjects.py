@@ -89,7 +89,6 @@ STREAM_SUBJECTS: dict[Stream, tuple[str, ...]] = {
 COMMANDS_LIVE_SOURCE = "cmd.*.*"
 COMMANDS_LIVE_TARGET = "live.{{wildcard(1)}}.{{wildcard(2)}}"
 API_PLAN = "api.planner.plan"
-API_LOOKUP = "api.planner.show"
 ARTIFACT_BUCKET = "artifacts"
 PLAN_BUCKET = "plans"
 

@@ -56,6 +56,9 @@ class StateStore(Protocol):
     async def forget(self, aggregate: str) -> None: ...
     async def unpublished(self) -> list[str]: ...
     async def due(self, now: datetime) -> list[tuple[str, Deadline]]: ...
+    async def waiting(self) -> list[str]:
+        """The aggregates that have a deadline, which is: those that are not at rest."""
+
     async def acquire(self, ttl_s: float) -> bool:
         """Take or renew the lease; False while another holds it."""
 
@@ -180,6 +183,12 @@ class RedisState:
             for (member, score), name in zip(rows, names, strict=True)
             if name is not None
         ]
+
+    async def waiting(self) -> list[str]:
+        try:
+            return [member.decode() for member in await self._redis.zrange(self._key("deadlines"), 0, -1)]
+        except _AWAY as error:
+            raise _away(error) from error
 
     async def acquire(self, ttl_s: float) -> bool:
         try:

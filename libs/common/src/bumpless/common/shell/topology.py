@@ -20,8 +20,8 @@ from bumpless.common.shell.broker import Connection
 
 DAY_S = 86_400.0
 OLDEST_SERVER = (2, 12)
-MAX_DELIVER = 50
-"""A backstop far above the deliveries after which `run.py` parks a message."""
+MAX_DELIVER = -1
+"""`consume.py` decides when to park; what waits for a store or a broker to come back waits as long as it takes."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,153 @@
+"""From the broker to a handler and back: what was read is acknowledged, handed back, or parked.
+
+The only place that turns an exception into an acknowledgement. Unreadable messages are parked at once, those that
+a handler cannot handle after a few tries; nothing behind them waits. `Retryable` waits as long as it takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from faststream import AckPolicy, BaseMiddleware
+from faststream.message import StreamMessage
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from pydantic import ValidationError
+
+from bumpless.common.contract import wire
+from bumpless.common.contract.base import Message, derive_id
+from bumpless.common.contract.events import MessageParked
+from bumpless.common.errors import Refused, Retryable
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.clock import now
+from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.topology import Durable
+from bumpless.common.telemetry import HANDLE_SECONDS, MESSAGES, PARKED
+
+log = get_logger(__name__)
+
+TRIES = 5
+PARKED_BYTES = 256 << 10
+"""Longer bodies are cut in the parked copy; the original stays in its stream until that stream's own age."""
+WORKERS = 32
+ACK_PREFIX = "$JS.ACK."
+"""What comes from a stream is answered there; anything else is a question, or nobody waits."""
+
+
+async def park(
+    connection: Connection,
+    *,
+    service: str,
+    stream: str,
+    subject: str,
+    sequence: int,
+    reason: str,
+    headers: dict[str, str],
+    body: bytes,
+) -> None:
+    """Put a copy of a message nobody can use on the dead-letter stream."""
+    await connection.publish(
+        MessageParked(
+            id=derive_id(service, "parked", stream, str(sequence), subject, reason),
+            at=now(),
+            service=service,
+            stream=stream or "core",
+            subject=subject,
+            stream_sequence=sequence,
+            reason=reason,
+            headers=headers,
+            body=body[:PARKED_BYTES],
+        ),
+        source=service,
+    )
+    PARKED.labels(service).inc()
+    log.error("message parked", stream=stream, subject=subject, sequence=sequence, reason=reason)
+
+
+def settle(connection: Connection, service: str) -> type[BaseMiddleware]:
+    """The middleware that settles every message of one service."""
+
+    class Settle(BaseMiddleware[Any, Any]):
+        async def consume_scope(
+            self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]
+        ) -> Any:
+            assert isinstance(msg, NatsMessage)
+            raw = msg.raw_message
+            if not raw.reply.startswith(ACK_PREFIX):
+                return await call_next(msg)
+            meta = raw.metadata
+            kind = str(msg.headers.get("ce-type", "unknown")).removeprefix(wire.CE_TYPE_PREFIX)
+            kind = kind if kind in wire.TYPES else "unknown"
+            began = time.perf_counter()
+            outcome = "handled"
+            try:
+                await call_next(msg)
+                await msg.ack()
+            except (wire.Unreadable, ValidationError, Refused) as error:
+                outcome = "parked"
+                await self._park(raw, str(error))
+                await msg.reject()
+            except Retryable as error:
+                outcome = "again"
+                log.warning("handed back", subject=raw.subject, reason=str(error), tries=meta.num_delivered)
+                await msg.nack(delay=error.after_s)
+            except Exception as error:  # the edge: whatever it is, the message is kept and the rest goes on
+                outcome = "failed"
+                log.exception("handler failed", subject=raw.subject, tries=meta.num_delivered)
+                if meta.num_delivered >= TRIES:
+                    await self._park(raw, f"failed {meta.num_delivered} times: {error!r}")
+                    await msg.reject()
+                else:
+                    await msg.nack(delay=1.0)
+            finally:
+                MESSAGES.labels(service, kind, outcome).inc()
+                HANDLE_SECONDS.labels(service, kind).observe(time.perf_counter() - began)
+
+        @staticmethod
+        async def _park(raw: Any, reason: str) -> None:
+            await park(
+                connection,
+                service=service,
+                stream=raw.metadata.stream,
+                subject=raw.subject,
+                sequence=raw.metadata.sequence.stream,
+                reason=reason,
+                headers=dict(raw.headers or {}),
+                body=raw.data,
+            )
+
+    return Settle
+
+
+async def _decode(msg: StreamMessage[Any]) -> Message:
+    return wire.decode(msg.body)
+
+
+def make_broker(url: str, service: str, connection: Connection | None) -> NatsBroker:
+    """The FastStream broker of one service; without a connection it is good for its documentation only."""
+    return NatsBroker(
+        url,
+        name=service,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=1,
+        graceful_timeout=10,
+        middlewares=() if connection is None else (settle(connection, service),),
+        logger=None,
+    )
+
+
+def on_durable(broker: NatsBroker, durable: Durable, *, title: str) -> Any:
+    """Decorator: handle what the durable consumer delivers. One fetch at a time, many handlers at once."""
+    return broker.subscriber(
+        durable.filters[0],
+        durable=durable.name,
+        stream=JStream(durable.stream.value, declare=False),
+        pull_sub=PullSub(batch_size=1, timeout=1.0),
+        ack_policy=AckPolicy.MANUAL,
+        decoder=_decode,
+        max_workers=WORKERS,
+        no_reply=True,
+        title=title,
+        description="Subjects: " + ", ".join(durable.filters),
+    )

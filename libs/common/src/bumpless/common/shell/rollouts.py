@@ -1,0 +1,230 @@
+"""Rollouts as an aggregate of the runner: the same engine forward (planner) and in reverse (rollback)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from bumpless.common.artifacts.errors import BlobMissing
+from bumpless.common.artifacts.store import BlobStore
+from bumpless.common.contract import events as e
+from bumpless.common.contract import subjects, wire
+from bumpless.common.contract.base import Message, PlanHash, derive_id
+from bumpless.common.contract.commands import OperatorCommand
+from bumpless.common.contract.subjects import Stream
+from bumpless.common.engine import rollout as engine
+from bumpless.common.engine.decision import Deadline, Decision
+from bumpless.common.engine.turn import next_deadline
+from bumpless.common.errors import Broken, Retryable
+from bumpless.common.model.plan import Plan
+from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus
+from bumpless.common.shell.broker import Connection, Received
+from bumpless.common.shell.run import Rebuilt
+
+MAX_PLAN_BYTES = 256 << 20
+
+
+class Plans:
+    """Plans by their hash: kept in the broker's object store, and in memory once read (they never change)."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._known: dict[str, Plan] = {}
+
+    async def put(self, plan: Plan) -> PlanHash:
+        await self._blobs.put(plan.canonical())
+        self._known[plan.hash] = plan
+        return plan.hash
+
+    async def get(self, plan_hash: str) -> Plan:
+        if plan_hash not in self._known:
+            try:
+                data = await self._blobs.get(plan_hash, max_size=MAX_PLAN_BYTES)
+            except BlobMissing as error:
+                raise Retryable(f"plan {plan_hash} is not in the store: {error}") from error
+            self._known[plan_hash] = Plan.model_validate_json(data)
+        return self._known[plan_hash]
+
+    def known(self, plan_hash: str) -> Plan | None:
+        return self._known.get(plan_hash)
+
+
+class RolloutKind:
+    """The rollouts one owner runs. See `run.Kind`."""
+
+    def __init__(self, owner: Literal["planner", "rollback"], plans: Plans, connection: Connection) -> None:
+        self.owner: str = owner
+        self._name: Literal["planner", "rollback"] = owner
+        self._plans = plans
+        self._connection = connection
+
+    def decide(self, state: Rollout | None, message: Message, now: datetime) -> Decision[Rollout | None]:
+        decision = self._decide(state, message, now)
+        after = decision.state
+        if after is None or after is state:
+            return decision
+        return Decision(after, (*decision.messages, progress(after, message, now)), decision.notes)
+
+    def _decide(self, state: Rollout | None, message: Message, now: datetime) -> Decision[Rollout | None]:
+        if state is not None:
+            found = engine.decide(state, message, now)
+            return Decision(found.state, found.messages, found.notes)
+        match message:
+            case e.RolloutPlanned():
+                plan = self._plans.known(message.plan_hash)
+                if plan is None:
+                    raise Retryable(f"plan {message.plan_hash} has not been read yet")
+                begun = engine.begin(plan, message, now)
+                started = () if plan.of is None else (revert_started(plan, message, now),)
+                return Decision(begun.state, (*started, message, *begun.messages), begun.notes)
+            case OperatorCommand():
+                return Decision(None, (unknown(message, now),), ("no such rollout",))
+            case _:
+                return Decision(None, (), ("no such rollout",))
+
+    def dump(self, state: Rollout) -> bytes:
+        raw = state.model_dump(mode="json", exclude={"plan"})
+        return json.dumps({**raw, "plan_hash": state.plan.hash}, separators=(",", ":")).encode()
+
+    async def load(self, data: bytes) -> Rollout:
+        raw = json.loads(data)
+        return Rollout.model_validate({**raw, "plan": await self._plans.get(raw.pop("plan_hash"))})
+
+    def next_deadline(self, state: Rollout) -> Deadline | None:
+        return next_deadline(state)
+
+    def status(self, state: Rollout) -> str:
+        return state.status
+
+    def logged(
+        self,
+        aggregate: str,
+        version: int,
+        before: Rollout | None,
+        after: Rollout,
+        inputs: Sequence[Message],
+        notes: tuple[str, ...],
+        now: datetime,
+    ) -> Message | None:
+        return e.RolloutAdvanced(
+            id=derive_id(aggregate, "advanced", str(version), *(message.id for message in inputs)),
+            at=now,
+            cause=inputs[-1].id,
+            rollout=after.id,
+            owner=self._name,
+            version=version,
+            inputs=tuple(
+                e.LoggedInput(at=now, message=json.loads(wire.encode(message))) for message in inputs
+            ),
+            status_before=None if before is None else before.status,
+            status=after.status,
+            notes=notes,
+        )
+
+    async def rebuild(self, aggregate: str) -> Rebuilt[Rollout] | None:
+        entries = await self._connection.snapshot(
+            Stream.RO, subjects.subject_for(e.RolloutAdvanced, rollout=aggregate), history=True
+        )
+        if not entries or json.loads(entries[0].data).get("owner") != self.owner:
+            return None
+        return await self.replay(entries)
+
+    async def replay(self, entries: Sequence[Received]) -> Rebuilt[Rollout] | None:
+        """Feed the log through `decide` again; every step must end where the log says it did.
+
+        Raises:
+            Broken: it does not: the log is not this engine's, or has a gap.
+        """
+        state: Rollout | None = None
+        messages: tuple[Message, ...] = ()
+        version = 0
+        for item in entries:
+            entry = wire.decode(item.data)
+            assert isinstance(entry, e.RolloutAdvanced)
+            if entry.version != version + 1:
+                raise Broken(f"log of {entry.rollout}: expected version {version + 1}, found {entry.version}")
+            version = entry.version
+            out: list[Message] = []
+            for logged in entry.inputs:
+                message = wire.from_dict(logged.message)
+                if isinstance(message, e.RolloutPlanned):
+                    await self._plans.get(message.plan_hash)
+                decision = self.decide(state, message, logged.at)
+                state = decision.state
+                out.extend(decision.messages)
+            if state is None or state.status != entry.status:
+                found = None if state is None else state.status
+                raise Broken(
+                    f"log of {entry.rollout}, version {version}: expected {entry.status}, replay gave {found}"
+                )
+            messages = tuple(out)
+        if state is None:
+            return None
+        return Rebuilt(state, version, entries[-1].sequence, messages)
+
+    async def unfinished(self) -> list[str]:
+        """The rollouts of this owner that the log does not show at rest."""
+        last = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
+        entries = [entry for item in last if isinstance(entry := wire.decode(item.data), e.RolloutAdvanced)]
+        return [
+            str(entry.rollout)
+            for entry in entries
+            if entry.owner == self.owner and RolloutStatus(entry.status) not in TERMINAL
+        ]
+
+
+def revert_started(plan: Plan, message: e.RolloutPlanned, now: datetime) -> e.RevertStarted:
+    """The news that `plan`, a reverse plan, has taken over the rollout it takes back."""
+    assert plan.of is not None
+    return e.RevertStarted(
+        id=derive_id(plan.rollout, "revert-started"),
+        at=now,
+        cause=message.id,
+        rollout=plan.of,
+        revert=plan.rollout,
+        reason=message.reason,
+        by=message.by,
+    )
+
+
+def unknown(message: OperatorCommand, now: datetime) -> e.CommandAnswered:
+    return e.CommandAnswered(
+        id=derive_id(message.id, "answer"),
+        at=now,
+        cause=message.id,
+        rollout=message.rollout,
+        command=type(message).__name__.lower(),
+        accepted=False,
+        text=f"expected a rollout that exists, found none under {message.rollout}; see `bumpless rollout list`",
+    )
+
+
+def progress(state: Rollout, message: Message, now: datetime) -> e.RolloutProgressed:
+    """What dashboards see of `state`."""
+    deadline = next_deadline(state)
+    done = sum(1 for batch in state.batches.values() for fact in batch.steps.values() if fact.ok)
+    batches = {
+        name: batch.status
+        + (" (inconclusive)" if batch.inconclusive and batch.status is BatchStatus.BAKING else "")
+        for name, batch in state.batches.items()
+    }
+    return e.RolloutProgressed(
+        id=derive_id(message.id, "progress", state.id),
+        at=now,
+        cause=message.id,
+        rollout=state.id,
+        of=state.plan.of,
+        product=state.plan.product,
+        release_version=state.plan.release_version,
+        direction=state.direction,
+        status=state.status,
+        since=state.since,
+        until=None if deadline is None else deadline.due,
+        reason=state.reason,
+        batches=batches,
+        steps_done=done,
+        steps_total=sum(1 for _ in state.plan.steps()),
+        version=int(now.timestamp() * 1000),
+    )

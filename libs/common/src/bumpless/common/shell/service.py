@@ -1,0 +1,150 @@
+"""The life of a control-plane service: wait for the lease, recover, work, stand back when the lease is lost.
+
+Any number of processes of one service may run; one works, the others take over within the lease's time. Losing
+the lease, the store or the broker never ends the process: it stands back and tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from faststream.nats import NatsBroker
+
+from bumpless.common.engine.decision import Deadline
+from bumpless.common.errors import Retryable
+from bumpless.common.settings import BrokerSettings
+from bumpless.common.shell import clock
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.deadlines import watch_deadlines
+from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.ops import serve_ops
+from bumpless.common.shell.state import RedisState
+from bumpless.common.shell.topology import ensure_topology
+from bumpless.common.telemetry import LEADER
+
+log = get_logger(__name__)
+
+LEASE_S = 5.0
+"""How long after a crash another process takes over; renewed three times in that time."""
+
+
+class Active(Protocol):
+    """A service while it holds the lease."""
+
+    def broker(self) -> NatsBroker:
+        """A broker with every subscriber of the service."""
+
+    async def recover(self) -> None:
+        """The store was emptied: fill it again from the log."""
+
+    async def publish_left(self) -> None:
+        """Publish what an earlier holder saved and did not publish."""
+
+    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None: ...
+
+
+Build = Callable[[Connection, RedisState, Callable[[], None]], Awaitable[Active]]
+"""Makes the service from its connection, its store, and what to call when a write was fenced."""
+
+
+async def run_service(owner: str, settings: BrokerSettings, build: Build) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    working = False
+    ops = await serve_ops(settings.ops_port, lambda: True)
+    connection = await Connection.connect(settings.nats_url, name=owner)
+    store = RedisState(settings.redis_url, owner, clock.fresh_id())
+    try:
+        await _until(stop, lambda: ensure_topology(connection))
+        while not stop.is_set():
+            try:
+                working = await store.acquire(LEASE_S)
+                if working:
+                    await _work(owner, connection, store, build, stop)
+            except Retryable as error:
+                log.warning("standing back", reason=str(error))
+            await _wait(stop, LEASE_S / 3)
+    finally:
+        with contextlib.suppress(Retryable):
+            await store.release()
+        await store.close()
+        await connection.close()
+        if ops is not None:
+            await ops.cleanup()
+
+
+async def _work(
+    owner: str, connection: Connection, store: RedisState, build: Build, stop: asyncio.Event
+) -> None:
+    lost = asyncio.Event()
+    active = await build(connection, store, lost.set)
+    LEADER.labels(owner).inc()
+    log.info("active")
+    if not await store.known():
+        await active.recover()
+        await store.mark()
+    await active.publish_left()
+    broker = active.broker()
+    await broker.start()
+    timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
+    try:
+        await _hold(active, store, stop, lost)
+    finally:
+        timers.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await timers
+        await broker.stop()
+        log.info("standing by")
+
+
+async def _hold(active: Active, store: RedisState, stop: asyncio.Event, lost: asyncio.Event) -> None:
+    renewed = clock.now()
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_either(stop, lost), LEASE_S / 5)
+        try:
+            if not await store.acquire(LEASE_S):
+                log.warning("another process holds the lease")
+                return
+            lost.clear()
+            renewed = clock.now()
+            if not await store.known():
+                log.warning("the store was emptied; rebuilding from the log")
+                await active.recover()
+                await active.publish_left()
+                await store.mark()
+        except Retryable as error:
+            if (clock.now() - renewed).total_seconds() > LEASE_S:
+                log.warning("the lease ran out", reason=str(error))
+                return
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def _until(stop: asyncio.Event, attempt: Callable[[], Awaitable[None]]) -> None:
+    while not stop.is_set():
+        try:
+            await attempt()
+            return
+        except (Retryable, TimeoutError, OSError) as error:
+            log.warning("not ready yet", reason=str(error))
+            await _wait(stop, 0.5)

@@ -1,0 +1,137 @@
+"""The planner as a process: settings, subscribers, life cycle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from faststream.nats import NatsBroker
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from bumpless.common.artifacts.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from bumpless.common.contract import subjects
+from bumpless.common.contract.base import Model, PlanHash
+from bumpless.common.engine.decision import Deadline
+from bumpless.common.model.plan import Plan
+from bumpless.common.settings import BrokerSettings
+from bumpless.common.shell import clock, topology
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.consume import make_broker, on_durable
+from bumpless.common.shell.log import configure_logging
+from bumpless.common.shell.relay import Relay
+from bumpless.common.shell.rollouts import Plans, RolloutKind
+from bumpless.common.shell.run import Runner
+from bumpless.common.shell.service import Active, run_service
+from bumpless.common.shell.state import RedisState
+from bumpless.planner.handlers import Planner
+from bumpless.planner.plan import Unplannable
+
+OWNER = "planner"
+
+
+class PlannerSettings(BrokerSettings):
+    """`deploy_key` signs node commands; `trust` lists the keys whose releases may run."""
+
+    model_config = SettingsConfigDict(env_prefix="bumpless_planner_", extra="forbid", frozen=True)
+    deploy_key: Path
+    trust: Path
+
+
+class PlanAnswer(Model):
+    """The answer to a dry run: a plan and its hash, or why there is none."""
+
+    plan: Plan | None = None
+    plan_hash: PlanHash | None = None
+    reasons: tuple[str, ...] = ()
+
+
+Operators = Annotated[
+    c.Pause | c.Resume | c.Promote | c.Abort | c.Approve | c.Retry | e.AlertFired, Field(discriminator="type")
+]
+Results = Annotated[e.StepStaged | e.StepFinished, Field(discriminator="type")]
+Events = Annotated[
+    e.VerdictReached | e.RevertStarted | e.RolloutReverted | e.RolloutHalted, Field(discriminator="type")
+]
+
+
+def make_subscribers(url: str, planner: Planner | None, connection: Connection | None) -> NatsBroker:
+    """The broker with every subscriber; without a planner it serves to describe them (AsyncAPI)."""
+    broker = make_broker(url, OWNER, connection)
+
+    def active() -> Planner:
+        assert planner is not None
+        return planner
+
+    @on_durable(broker, topology.PLANNER_RELEASES, title="planner: releases")  # type: ignore[untyped-decorator]
+    async def announced(message: e.ReleaseAnnounced) -> None:
+        await active().announced(message)
+
+    @on_durable(broker, topology.PLANNER_OPERATORS, title="planner: operators")  # type: ignore[untyped-decorator]
+    async def operator(message: Operators) -> None:
+        await active().operator(message)
+
+    @on_durable(broker, topology.PLANNER_RESULTS, title="planner: results")  # type: ignore[untyped-decorator]
+    async def result(message: Results) -> None:
+        await active().result(message)
+
+    @on_durable(broker, topology.PLANNER_EVENTS, title="planner: events")  # type: ignore[untyped-decorator]
+    async def event(message: Events) -> None:
+        await active().event(message)
+
+    @broker.subscriber(subjects.API_PLAN, title="planner: dry runs")
+    async def plan(message: e.ReleaseAnnounced) -> PlanAnswer:
+        try:
+            found = await active().plan(message)
+        except Unplannable as error:
+            return PlanAnswer(reasons=error.reasons)
+        return PlanAnswer(plan=found, plan_hash=found.hash)
+
+    return broker
+
+
+class _ActivePlanner:
+    def __init__(self, url: str, connection: Connection, planner: Planner) -> None:
+        self._url, self._connection, self._planner = url, connection, planner
+
+    def broker(self) -> NatsBroker:
+        return make_subscribers(self._url, self._planner, self._connection)
+
+    async def recover(self) -> None:
+        await self._planner.recover()
+
+    async def publish_left(self) -> None:
+        await self._planner.publish_left()
+
+    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
+        await self._planner.on_deadline(aggregate, deadline)
+
+
+async def run(settings: PlannerSettings) -> None:
+    """Run the planner until SIGTERM."""
+    configure_logging(OWNER, settings.log_level)
+    key = SigningKey.load(settings.deploy_key)
+    trust = TrustStore.load(settings.trust)
+
+    async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
+        plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
+        kind = RolloutKind(OWNER, plans, connection)
+        relay = Relay(connection, OWNER, key=key, plans=plans.get)
+        runner = Runner(kind, store, relay, clock.now, fenced)
+        planner = Planner(connection, store, runner, kind, plans, trust)
+        return _ActivePlanner(settings.nats_url, connection, planner)
+
+    await run_service(OWNER, settings, build)
+
+
+def main() -> None:
+    asyncio.run(run(PlannerSettings.read()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""What the planner does with each message: read the world, ask the pure parts, hand the result to the runner."""
+
+from __future__ import annotations
+
+import hashlib
+
+from bumpless.common.artifacts.errors import ArtifactError
+from bumpless.common.artifacts.signing import Role, TrustStore
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from bumpless.common.contract import subjects, wire
+from bumpless.common.contract.base import RolloutId, derive_id
+from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
+from bumpless.common.contract.subjects import Stream
+from bumpless.common.engine.decision import Deadline
+from bumpless.common.model.fleet import Fleet
+from bumpless.common.model.plan import Direction, Plan
+from bumpless.common.model.release import Release
+from bumpless.common.model.rollout import Rollout, RolloutStatus
+from bumpless.common.shell import clock
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.deadlines import deadline_message
+from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.rollouts import Plans, RolloutKind, unknown
+from bumpless.common.shell.run import Runner
+from bumpless.common.shell.state import StateStore
+from bumpless.planner.lint import check
+from bumpless.planner.plan import Unplannable, make_plan
+
+log = get_logger(__name__)
+
+RESTED = frozenset(
+    {RolloutStatus.FAILED, RolloutStatus.REVERTED, RolloutStatus.HALTED, RolloutStatus.CANCELLED}
+)
+
+
+def rollout_id(product: str, digest: str, attempt: int) -> RolloutId:
+    """One rollout per release and attempt, however often the announcement arrives."""
+    return RolloutId(derive_id("rollout", product, digest, str(attempt)))
+
+
+class Planner:
+    """Handlers of the planner; each may be called again with the same message at any time."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        store: StateStore,
+        runner: Runner[Rollout],
+        kind: RolloutKind,
+        plans: Plans,
+        trust: TrustStore,
+    ) -> None:
+        self._connection = connection
+        self._store = store
+        self._runner = runner
+        self._kind = kind
+        self._plans = plans
+        self._trust = trust
+
+    async def announced(self, message: e.ReleaseAnnounced) -> None:
+        rollout = rollout_id(message.product, message.digest, message.attempt)
+        if await self._exists(rollout):
+            await self._runner.drain(rollout)
+            return
+        try:
+            plan = await self.plan(message)
+            await self._unlocked(plan)
+        except Unplannable as error:
+            log.warning("release refused", rollout=rollout, reasons=error.reasons)
+            await self._connection.publish(
+                e.ReleaseRefused(
+                    id=derive_id(message.id, "refused"),
+                    at=clock.now(),
+                    cause=message.id,
+                    rollout=rollout,
+                    product=message.product,
+                    digest=message.digest,
+                    reasons=error.reasons,
+                ),
+                source="planner",
+            )
+            return
+        await self._plans.put(plan)
+        await self._runner.handle(
+            rollout,
+            e.RolloutPlanned(
+                id=derive_id(rollout, "planned"),
+                at=clock.now(),
+                cause=message.id,
+                rollout=rollout,
+                product=plan.product,
+                release_version=plan.release_version,
+                direction=plan.direction,
+                plan_hash=plan.hash,
+                generation=plan.generation,
+                by=message.by,
+            ),
+        )
+
+    async def plan(self, message: e.ReleaseAnnounced) -> Plan:
+        """The plan that this announcement would run now.
+
+        Raises:
+            Unplannable: unsigned, unreadable, impossible on this fleet, or not the plan that was expected.
+        """
+        release = self._open(message)
+        fleet = await self.fleet()
+        rollout = rollout_id(message.product, message.digest, message.attempt)
+        known = [p.generation for name in await self._store.waiting() if (p := await self._plan_of(name))]
+        generation = 1 + max([*known, *(node.generation for node in fleet.nodes)], default=0)
+        plan = make_plan(
+            release, message.digest, fleet, rollout=rollout, generation=generation, now=clock.now()
+        )
+        findings = check(plan, release, fleet)
+        if findings:
+            raise Unplannable([f"the plan breaks its own rules: {f}" for f in findings])
+        if message.expected_plan not in (None, plan.hash):
+            raise Unplannable(
+                [
+                    f"expected plan {message.expected_plan}, the fleet now gives {plan.hash}; "
+                    "look at `bumpless plan` again"
+                ]
+            )
+        return plan
+
+    def _open(self, message: e.ReleaseAnnounced) -> Release:
+        try:
+            envelope = Envelope.from_bytes(message.envelope.encode())
+            payload = self._trust.verify(envelope, payload_type=RELEASE_TYPE, role=Role.RELEASE)
+            found = "sha256:" + hashlib.sha256(payload).hexdigest()
+            if found != message.digest:
+                raise Unplannable([f"expected a release with digest {message.digest}, found {found}"])
+            return Release.model_validate_json(payload)
+        except (ArtifactError, ValueError) as error:
+            raise Unplannable([str(error)]) from error
+
+    async def _unlocked(self, plan: Plan) -> None:
+        wanted = {step.key for step in plan.steps()}
+        for name in await self._store.waiting():
+            other = await self._runner.peek(name)
+            if other is None or other.ended or other.id == plan.rollout:
+                continue
+            if wanted & {step.key for step in other.plan.steps()}:
+                raise Unplannable(
+                    [
+                        f"locked: rollout {other.id} ({other.plan.product} {other.plan.release_version}) is "
+                        f"{other.status} since {other.since:%H:%M:%S} UTC; wait for it, or abort it"
+                    ]
+                )
+
+    async def _plan_of(self, rollout: str) -> Plan | None:
+        found = await self._runner.peek(rollout)
+        return None if found is None else found.plan
+
+    async def _exists(self, rollout: RolloutId) -> bool:
+        return await self._runner.peek(rollout) is not None or await self._runner.restore(rollout) is not None
+
+    async def fleet(self) -> Fleet:
+        """The last word of every node."""
+        found = []
+        for item in await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved)):
+            observed = wire.decode(item.data)
+            assert isinstance(observed, e.NodeObserved)
+            found.append(observed.node)
+        return Fleet(nodes=tuple(sorted(found, key=lambda node: node.name)))
+
+    async def operator(self, message: c.OperatorCommand | e.AlertFired) -> None:
+        if isinstance(message, c.Retry):
+            await self._retry(message)
+        else:
+            await self._runner.handle(message.rollout, message)
+
+    async def _retry(self, message: c.Retry) -> None:
+        state = await self._runner.peek(message.rollout)
+        if state is None or state.status not in RESTED:
+            await self._runner.handle(message.rollout, message)
+            return
+        original = await self._announcement(state)
+        if original is None:
+            await self._connection.publish(unknown(message, clock.now()), source="planner")
+            return
+        again = original.model_copy(
+            update={
+                "id": derive_id(message.id, "again"),
+                "at": message.at,
+                "cause": message.id,
+                "attempt": original.attempt + 1,
+                "expected_plan": None,
+                "by": message.by,
+            }
+        )
+        await self._connection.publish(again, source="planner")
+        await self._connection.publish(
+            e.CommandAnswered(
+                id=derive_id(message.id, "answer"),
+                at=clock.now(),
+                cause=message.id,
+                rollout=message.rollout,
+                command="retry",
+                accepted=True,
+                text=f"announced again as {rollout_id(again.product, again.digest, again.attempt)}",
+            ),
+            source="planner",
+        )
+
+    async def _announcement(self, state: Rollout) -> e.ReleaseAnnounced | None:
+        filters = subjects.subject_for(e.ReleaseAnnounced, product=state.plan.product)
+        found: e.ReleaseAnnounced | None = None
+        for item in await self._connection.snapshot(Stream.REL, filters, history=True):
+            message = wire.decode(item.data)
+            if isinstance(message, e.ReleaseAnnounced) and message.digest == state.plan.release_digest:
+                found = message
+        return found
+
+    async def result(self, message: e.StepStaged | e.StepFinished) -> None:
+        if message.direction is Direction.FORWARD:
+            await self._runner.handle(message.rollout, message)
+
+    async def event(
+        self, message: e.VerdictReached | e.RevertStarted | e.RolloutReverted | e.RolloutHalted
+    ) -> None:
+        if isinstance(message, e.RolloutHalted) and message.of is None:
+            return
+        await self._runner.handle(message.rollout, message)
+
+    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
+        await self._runner.handle(aggregate, deadline_message(aggregate, deadline))
+
+    async def recover(self) -> None:
+        for rollout in await self._kind.unfinished():
+            await self._runner.restore(rollout)
+
+    async def publish_left(self) -> None:
+        for rollout in await self._store.unpublished():
+            await self._runner.drain(rollout)

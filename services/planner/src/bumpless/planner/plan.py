@@ -1,0 +1,186 @@
+"""Release + observed fleet -> plan. Pure; says everything that is wrong at once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import networkx as nx
+
+from bumpless.common.contract.base import BatchId, Digest, RolloutId
+from bumpless.common.model.fleet import ComponentState, Fleet, Node
+from bumpless.common.model.plan import Batch, Plan, Step, StepKey, Target, TargetId, step_key
+from bumpless.common.model.release import Component, Release, Timing, share_of
+from bumpless.planner.strategies import cut
+
+SEEN_WITHIN_S = 60.0
+"""A node silent for four heartbeats is taken as away."""
+FETCH_ALLOWANCE_S = 60.0
+"""Part of a batch's time limit: command, journal and network, and a fetch when staging was lost."""
+
+
+class Unplannable(Exception):
+    """The release cannot run on this fleet; `reasons` names everything found."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("; ".join(reasons))
+
+
+def make_plan(
+    release: Release,
+    digest: Digest,
+    fleet: Fleet,
+    *,
+    rollout: RolloutId,
+    generation: int,
+    now: datetime,
+) -> Plan:
+    """The plan of `release` on `fleet`: dependencies first, independent branches side by side.
+
+    Raises:
+        Unplannable: unknown or silent nodes, no node for a component, a name in a template that does not exist.
+    """
+    reasons: list[str] = []
+    order = _order(release)
+    places = {c.name: _place(c, fleet, now, reasons) for c in release.components}
+    peers = {c.name: _peers(c, places[c.name]) for c in release.components}
+    targets: dict[TargetId, Target] = {}
+    batches: list[Batch] = []
+    unchanged: list[StepKey] = []
+    last: dict[str, tuple[BatchId, ...]] = {}
+    used = sorted({node.name for nodes in places.values() for node in nodes})
+    budget = share_of(release.max_unavailable, max(1, len(used)))
+    for name in order:
+        component = next(c for c in release.components if c.name == name)
+        wanted = _target(component, peers, reasons)
+        needs = tuple(dict.fromkeys(b for dep in component.depends_on for b in last.get(dep, ())))
+        steps: dict[str, Step] = {}
+        for node in places[name]:
+            seen = node.components.get(name)
+            before = seen.target if seen is not None else None
+            if before == wanted and seen is not None and seen.state is ComponentState.SERVING:
+                unchanged.append(step_key(node.name, name))
+                continue
+            targets[wanted.id] = wanted
+            if before is not None:
+                targets[before.id] = before
+            steps[node.name] = Step(
+                node=node.name, component=name, before=None if before is None else before.id, after=wanted.id
+            )
+        previous: tuple[BatchId, ...] = ()
+        for number, part in enumerate(cut(component.strategy, list(steps), budget), start=1):
+            if not part.nodes:
+                continue
+            batch = Batch(
+                id=BatchId(f"{name}-{number}"),
+                component=name,
+                steps=tuple(steps[node] for node in part.nodes),
+                needs=previous or needs,
+                gate=component.gate,
+                canary=part.canary,
+                approval=component.strategy.approval and number > 1,
+                wait_s=component.strategy.interval_s if previous else 0,
+                apply_timeout_s=_apply_timeout_s(component.run.timing),
+            )
+            batches.append(batch)
+            previous = (batch.id,)
+        last[name] = previous or needs
+    if reasons:
+        raise Unplannable(reasons)
+    return Plan(
+        rollout=rollout,
+        product=release.product,
+        release_version=release.version,
+        release_digest=digest,
+        generation=generation,
+        targets=targets,
+        batches=tuple(batches),
+        max_unavailable=budget,
+        rollback_policy=release.rollback_policy,
+        approval=release.approval,
+        unchanged=tuple(unchanged),
+    )
+
+
+def _order(release: Release) -> list[str]:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(c.name for c in release.components)
+    known = set(graph)
+    missing = [f"{c.name} depends on {d}" for c in release.components for d in c.depends_on if d not in known]
+    if missing:
+        raise Unplannable([f"expected a component of this release, found none: {m}" for m in missing])
+    graph.add_edges_from((dep, c.name) for c in release.components for dep in c.depends_on)
+    try:
+        return list(nx.lexicographical_topological_sort(graph))
+    except nx.NetworkXUnfeasible:
+        cycle = [edge[0] for edge in nx.find_cycle(graph)]
+        raise Unplannable(["the dependencies form a cycle: " + " -> ".join([*cycle, cycle[0]])]) from None
+
+
+def _place(component: Component, fleet: Fleet, now: datetime, reasons: list[str]) -> list[Node]:
+    place = component.place
+    if place.nodes:
+        found = []
+        for name in place.nodes:
+            node = fleet.node(name)
+            if node is None:
+                known = ", ".join(n.name for n in fleet.nodes) or "none"
+                reasons.append(f"{component.name}: expected a node of the fleet ({known}), found {name!r}")
+            else:
+                found.append(node)
+    else:
+        found = [n for n in fleet.nodes if all(n.labels.get(k) == v for k, v in place.labels.items())]
+    if not found:
+        labels = ", ".join(f"{k}={v}" for k, v in place.labels.items())
+        reasons.append(
+            f"{component.name}: expected at least one node" + (f" with {labels}" if labels else "")
+        )
+    for node in found:
+        silent = now - node.observed_at
+        if silent > timedelta(seconds=SEEN_WITHIN_S):
+            reasons.append(
+                f"{component.name}: node {node.name} was last seen {silent.total_seconds():.0f} s ago; "
+                "start its executor, or take it out of the placement"
+            )
+    return found
+
+
+def _peers(component: Component, nodes: list[Node]) -> str:
+    listen = next(iter(component.run.listen.values()), None)
+    if listen is None:
+        return ""
+    address = listen.removeprefix("tcp://")
+    return ",".join(
+        address.replace("{node.address}", node.address).replace("{node.name}", node.name) for node in nodes
+    )
+
+
+def _target(component: Component, peers: dict[str, str], reasons: list[str]) -> Target:
+    env = {}
+    for key, value in component.run.env.items():
+        filled = value
+        for name, addresses in peers.items():
+            filled = filled.replace("{peers." + name + "}", addresses)
+        if "{peers." in filled:
+            reasons.append(f"{component.name}: env {key}: expected the name of a component in {value!r}")
+        env[key] = filled
+    keep = () if component.gate is None else tuple(sorted(component.gate.metric_names()))
+    return Target(
+        component=component.name,
+        version=component.version,
+        root=component.root,
+        artifact=component.artifact,
+        artifact_size=component.artifact_size,
+        run=component.run.model_copy(update={"env": env}),
+        keep_metrics=keep,
+    )
+
+
+def _apply_timeout_s(timing: Timing) -> float:
+    return (
+        FETCH_ALLOWANCE_S
+        + timing.ready_timeout_s
+        + timing.soak_s
+        + timing.lame_duck_s
+        + timing.drain_timeout_s
+    )

@@ -1,0 +1,109 @@
+"""The rollback service as a process: settings, subscribers, life cycle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from faststream.nats import NatsBroker
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from bumpless.common.artifacts.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.signing import SigningKey
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from bumpless.common.contract import subjects
+from bumpless.common.engine.decision import Deadline
+from bumpless.common.settings import BrokerSettings
+from bumpless.common.shell import clock, topology
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.consume import make_broker, on_durable
+from bumpless.common.shell.log import configure_logging
+from bumpless.common.shell.relay import Relay
+from bumpless.common.shell.rollouts import Plans, RolloutKind
+from bumpless.common.shell.run import Runner
+from bumpless.common.shell.service import Active, run_service
+from bumpless.common.shell.state import RedisState
+from bumpless.rollback.handlers import Rollbacker
+
+OWNER = "rollback"
+
+
+class RollbackSettings(BrokerSettings):
+    """`deploy_key` signs node commands."""
+
+    model_config = SettingsConfigDict(env_prefix="bumpless_rollback_", extra="forbid", frozen=True)
+    deploy_key: Path
+
+
+Operators = Annotated[
+    c.Rollback | c.Pause | c.Resume | c.Abort | c.Promote | c.Approve, Field(discriminator="type")
+]
+
+
+def make_subscribers(url: str, service: Rollbacker | None, connection: Connection | None) -> NatsBroker:
+    """The broker with every subscriber; without a service it serves to describe them (AsyncAPI)."""
+    broker = make_broker(url, OWNER, connection)
+
+    def active() -> Rollbacker:
+        assert service is not None
+        return service
+
+    @on_durable(broker, topology.ROLLBACK_EVENTS, title="rollback: failures")  # type: ignore[untyped-decorator]
+    async def failed(message: e.RolloutFailed) -> None:
+        await active().failed(message)
+
+    @on_durable(broker, topology.ROLLBACK_OPERATORS, title="rollback: operators")  # type: ignore[untyped-decorator]
+    async def operator(message: Operators) -> None:
+        await active().operator(message)
+
+    @on_durable(broker, topology.ROLLBACK_RESULTS, title="rollback: results")  # type: ignore[untyped-decorator]
+    async def result(message: e.StepFinished) -> None:
+        await active().result(message)
+
+    return broker
+
+
+class _ActiveRollback:
+    def __init__(self, url: str, connection: Connection, service: Rollbacker) -> None:
+        self._url, self._connection, self._service = url, connection, service
+
+    def broker(self) -> NatsBroker:
+        return make_subscribers(self._url, self._service, self._connection)
+
+    async def recover(self) -> None:
+        await self._service.recover()
+
+    async def publish_left(self) -> None:
+        await self._service.publish_left()
+
+    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
+        await self._service.on_deadline(aggregate, deadline)
+
+
+async def run(settings: RollbackSettings) -> None:
+    """Run the rollback service until SIGTERM."""
+    configure_logging(OWNER, settings.log_level)
+    key = SigningKey.load(settings.deploy_key)
+
+    async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
+        plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
+        kind = RolloutKind(OWNER, plans, connection)
+        relay = Relay(connection, OWNER, key=key, plans=plans.get)
+        runner = Runner(kind, store, relay, clock.now, fenced)
+        forward = RolloutKind("planner", plans, connection)
+        service = Rollbacker(connection, store, runner, kind, forward, plans, relay)
+        return _ActiveRollback(settings.nats_url, connection, service)
+
+    await run_service(OWNER, settings, build)
+
+
+def main() -> None:
+    asyncio.run(run(RollbackSettings.read()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""What the rollback service does with each message. It needs the broker and its own store, never the planner.
+
+Taking over: the log of a rollout is written by compare-and-set, so appending `RevertStarted` to it ends the
+planner's authority over that rollout for good, also when the planner is dead, paused or cut off and comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from bumpless.common.contract import subjects, wire
+from bumpless.common.contract.base import MessageId, RolloutId, derive_id
+from bumpless.common.contract.subjects import Stream
+from bumpless.common.engine.decision import Deadline
+from bumpless.common.errors import Retryable
+from bumpless.common.model.plan import Direction, Plan, StepKey
+from bumpless.common.model.rollout import Rollout
+from bumpless.common.shell import clock
+from bumpless.common.shell.broker import Connection, StaleSequence
+from bumpless.common.shell.deadlines import deadline_message
+from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.relay import Relay
+from bumpless.common.shell.rollouts import Plans, RolloutKind, unknown
+from bumpless.common.shell.run import Runner
+from bumpless.common.shell.state import StateStore
+from bumpless.rollback.policy import why_not
+from bumpless.rollback.reverse import reverse
+
+log = get_logger(__name__)
+
+TAKEOVER_TRIES = 20
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """A revert of the same rollout that was planned before, and the message it was planned for."""
+
+    revert: RolloutId
+    cause: MessageId | None
+
+
+def revert_id(rollout: RolloutId, number: int) -> RolloutId:
+    return RolloutId(derive_id(rollout, "revert", str(number)))
+
+
+class Rollbacker:
+    """Handlers of the rollback service; each may be called again with the same message at any time."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        store: StateStore,
+        runner: Runner[Rollout],
+        kind: RolloutKind,
+        forward: RolloutKind,
+        plans: Plans,
+        relay: Relay,
+    ) -> None:
+        self._connection = connection
+        self._store = store
+        self._runner = runner
+        self._kind = kind
+        self._forward = forward
+        self._plans = plans
+        self._relay = relay
+
+    async def failed(self, message: e.RolloutFailed) -> None:
+        reason = why_not(message)
+        if reason is not None:
+            log.info("left as it is", rollout=message.rollout, reason=reason)
+            return
+        refusal = await self._revert(message.rollout, message.id, by="policy", reason=message.reason, only=())
+        if refusal is not None:
+            log.error("cannot be taken back", rollout=message.rollout, reason=refusal)
+            await self._connection.publish(
+                e.RolloutHalted(
+                    id=derive_id(message.id, "halted"),
+                    at=clock.now(),
+                    cause=message.id,
+                    rollout=message.rollout,
+                    of=revert_id(message.rollout, 0),
+                    reason=refusal,
+                ),
+                source="rollback",
+            )
+
+    async def operator(self, message: c.OperatorCommand) -> None:
+        if not isinstance(message, c.Rollback):
+            await self._runner.handle(message.rollout, message)
+            return
+        refusal = await self._revert(
+            message.rollout,
+            message.id,
+            by=message.by,
+            reason=message.reason or "asked for",
+            only=message.only,
+        )
+        answer = unknown(message, clock.now())
+        await self._connection.publish(
+            answer.model_copy(update={"accepted": refusal is None, "text": refusal or "taking it back"}),
+            source="rollback",
+        )
+
+    async def result(self, message: e.StepFinished) -> None:
+        if message.direction is Direction.REVERT:
+            await self._runner.handle(message.rollout, message)
+
+    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
+        await self._runner.handle(aggregate, deadline_message(aggregate, deadline))
+
+    async def recover(self) -> None:
+        for rollout in await self._kind.unfinished():
+            await self._runner.restore(rollout)
+
+    async def publish_left(self) -> None:
+        for rollout in await self._store.unpublished():
+            await self._runner.drain(rollout)
+
+    async def _revert(
+        self, rollout: RolloutId, cause: MessageId, *, by: str, reason: str, only: Sequence[StepKey]
+    ) -> str | None:
+        """Start the revert; the reason where it cannot start. Called again for the same cause, it goes on."""
+        started = await self._earlier(rollout)
+        mine = next((found for found in started if found.cause == cause), None)
+        if mine is not None:
+            await self._runner.drain(mine.revert)
+            return None
+        for found in started:
+            running = await self._runner.peek(found.revert)
+            if running is not None and not running.ended:
+                return f"it is being taken back already (revert {found.revert}, {running.status})"
+        revert = revert_id(rollout, len(started))
+        state = await self._take_over(rollout, revert, cause, by, reason)
+        if state is None:
+            return f"expected a rollout that exists, found none under {rollout}"
+        if not state.commanded:
+            return "nothing was switched, so there is nothing to take back"
+        if only and not state.commanded & set(only):
+            return f"expected some of {', '.join(sorted(state.commanded))}, found {', '.join(only)}"
+        plan = reverse(state, revert=revert, number=len(started), only=only)
+        newer = await self._overtaken(plan)
+        if newer is not None:
+            return newer
+        await self._plans.put(plan)
+        await self._runner.handle(
+            revert,
+            e.RolloutPlanned(
+                id=derive_id(revert, "planned"),
+                at=clock.now(),
+                cause=cause,
+                rollout=revert,
+                of=rollout,
+                product=plan.product,
+                release_version=plan.release_version,
+                direction=Direction.REVERT,
+                plan_hash=plan.hash,
+                generation=plan.generation,
+                by=by,
+                reason=reason,
+            ),
+        )
+        return None
+
+    async def _take_over(
+        self, rollout: RolloutId, revert: RolloutId, cause: MessageId, by: str, reason: str
+    ) -> Rollout | None:
+        """The forward rollout as it stands, after its planner can no longer move it."""
+        for _ in range(TAKEOVER_TRIES):
+            found = await self._forward.rebuild(rollout)
+            if found is None:
+                return None
+            now = clock.now()
+            news = e.RevertStarted(
+                id=derive_id(revert, "revert-started"),
+                at=now,
+                cause=cause,
+                rollout=rollout,
+                revert=revert,
+                reason=reason,
+                by=by,
+            )
+            decision = self._forward.decide(found.state, news, now)
+            if decision.state is None or decision.state is found.state:
+                return found.state
+            entry = self._forward.logged(
+                rollout, found.version + 1, found.state, decision.state, [news], decision.notes, now
+            )
+            assert entry is not None
+            try:
+                await self._relay.log(entry, found.log_sequence)
+            except StaleSequence:
+                continue
+            await self._relay.send(decision.messages)
+            return decision.state
+        raise Retryable(f"rollout {rollout} keeps moving")
+
+    async def _earlier(self, rollout: RolloutId) -> list[_Earlier]:
+        items = await self._connection.snapshot(
+            Stream.RO, subjects.subject_for(e.RolloutPlanned, rollout="*"), history=True
+        )
+        found = []
+        for item in items:
+            message = wire.decode(item.data)
+            if isinstance(message, e.RolloutPlanned) and message.of == rollout:
+                found.append(_Earlier(message.rollout, message.cause))
+        return found
+
+    async def _overtaken(self, plan: Plan) -> str | None:
+        wanted = {(step.node, step.component) for step in plan.steps()}
+        for item in await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved)):
+            observed = wire.decode(item.data)
+            assert isinstance(observed, e.NodeObserved)
+            for component in observed.node.components.values():
+                mine = (observed.node.name, component.component) in wanted
+                if mine and component.generation > plan.generation:
+                    return (
+                        f"{observed.node.name}/{component.component} has since taken generation "
+                        f"{component.generation}; take back the later rollout instead of {plan.of}"
+                    )
+        return None
