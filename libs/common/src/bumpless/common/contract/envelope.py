@@ -69,7 +69,7 @@ class Envelope(BaseModel):
                     for s in raw["signatures"]
                 ),
             )
-        except (ValueError, KeyError, TypeError, ValidationError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
             raise ValueError(
                 f"expected a signed envelope (DSSE JSON), found something else: {error}"
             ) from error

@@ -1,0 +1,80 @@
+"""Exact amounts in bounded memory: from a span of an open file, from a stream of pieces, into a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .errors import Corrupt
+from .limits import PIECE
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """`size` bytes of the file open as `fd`, from `start`; `name` is what errors call it."""
+
+    fd: int
+    start: int
+    size: int
+    name: str
+
+    def read(self, at: int, count: int) -> bytes:
+        """Exactly `count` bytes at `at`, which the caller knows to lie inside.
+
+        Raises:
+            Corrupt: the file ended before (it was cut while it was read).
+        """
+        parts: list[bytes] = []
+        done = 0
+        while done < count:
+            part = os.pread(self.fd, count - done, self.start + at + done)
+            if not part:
+                raise Corrupt(f"{self.size} bytes", f"{at + done}", self.name)
+            parts.append(part)
+            done += len(part)
+        return b"".join(parts)
+
+    def pieces(self) -> Iterator[bytes]:
+        for at in range(0, self.size, PIECE):
+            yield self.read(at, min(PIECE, self.size - at))
+
+
+class Stream:
+    """Reads any amount from an iterator of pieces, holding one piece more than asked for at most."""
+
+    def __init__(self, pieces: Iterator[bytes], name: str) -> None:
+        self._pieces, self._name = pieces, name
+        self._held = bytearray()
+
+    def take(self, count: int) -> bytes:
+        """Exactly `count` bytes.
+
+        Raises:
+            Corrupt: the stream ends before.
+        """
+        while len(self._held) < count:
+            piece = next(self._pieces, None)
+            if piece is None:
+                raise Corrupt(f"{count} more bytes", f"{len(self._held)}", self._name)
+            self._held += piece
+        out = bytes(self._held[:count])
+        del self._held[:count]
+        return out
+
+    def pieces(self, count: int) -> Iterator[bytes]:
+        """The next `count` bytes, in pieces."""
+        for at in range(0, count, PIECE):
+            yield self.take(min(PIECE, count - at))
+
+    def end(self) -> None:
+        """Raises: Corrupt, if anything is left."""
+        if self._held or next(self._pieces, None) is not None:
+            raise Corrupt("the end of the stream", "more bytes", self._name)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """`os.write` until everything is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
