@@ -1,0 +1,176 @@
+"""Reading a release file: YAML to `ReleaseFile`, every fault with its line and what was expected. No I/O.
+
+Aliases are refused and the size is bounded, so that a hostile file cannot grow in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from bumpless.common.model.release import ReleaseFile
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 12
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault in a release file; `line` counts from 1."""
+
+    line: int
+    where: str
+    text: str
+
+
+class ReleaseInvalid(ValueError):
+    """The file is refused; `problems` holds everything found, in the order of the lines."""
+
+    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda p: (p.line, p.where)))
+        super().__init__("\n".join(f"{name}:{p.line}: {p.where}: {p.text}" for p in self.problems))
+
+
+def parse_release_file(text: str, name: str) -> ReleaseFile:
+    """Parse and check `text`; `name` is the file's, for messages.
+
+    Raises:
+        ReleaseInvalid: not YAML, an unknown field, a wrong type, an unknown component, a cycle, a name twice.
+    """
+    if len(text.encode()) > MAX_BYTES:
+        raise ReleaseInvalid(name, [Problem(1, "file", f"expected at most {MAX_BYTES} bytes, found more")])
+    tree = _load(text, name)
+    try:
+        release = ReleaseFile.model_validate(_plain(tree, name))
+    except ValidationError as error:
+        raise ReleaseInvalid(name, _problems(tree, error)) from error
+    problems = _references(release, tree)
+    if problems:
+        raise ReleaseInvalid(name, problems)
+    return release
+
+
+def _load(text: str, name: str) -> CommentedMap:
+    try:
+        tree = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ReleaseInvalid(name, [Problem(line, "file", f"expected YAML: {error.problem}")]) from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise ReleaseInvalid(name, [Problem(1, "file", f"expected YAML: {error}")]) from error
+    if not isinstance(tree, CommentedMap):
+        found = "nothing" if tree is None else type(tree).__name__
+        raise ReleaseInvalid(
+            name, [Problem(1, "file", f"expected a mapping with `components`, found {found}")]
+        )
+    return tree
+
+
+def _plain(value: Any, name: str, depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise ReleaseInvalid(name, [Problem(1, "file", f"expected at most {MAX_DEPTH} levels")])
+    if isinstance(value, CommentedMap):
+        if value.anchor.value is not None:
+            line = value.lc.line + 1
+            raise ReleaseInvalid(name, [Problem(line, "file", "expected no anchors and aliases")])
+        return {str(k): _plain(v, name, depth + 1) for k, v in value.items()}
+    if isinstance(value, CommentedSeq):
+        return [_plain(v, name, depth + 1) for v in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    return float(value) if isinstance(value, float) else str(value)
+
+
+def _line(tree: Any, path: Sequence[str | int]) -> int:
+    """The line of the innermost part of `path` that the file has."""
+    line = 1
+    here: Any = tree
+    for part in path:
+        if isinstance(here, CommentedMap) and part in here:
+            line = here.lc.key(part)[0] + 1
+            here = here[part]
+        elif isinstance(here, CommentedSeq) and isinstance(part, int) and part < len(here):
+            line = here.lc.item(part)[0] + 1
+            here = here[part]
+    return line
+
+
+_EXPECTED = {
+    "tuple_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "string_type": "expected text (in quotes where it looks like a number)",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_parsing": "expected true or false",
+}
+
+
+def _problems(tree: CommentedMap, error: ValidationError) -> list[Problem]:
+    errors = error.errors(include_url=False)
+    inner = [e for e in errors if e["type"] != "too_short"]
+    return [_problem(tree, e) for e in inner or errors]
+
+
+def _problem(tree: CommentedMap, error: Any) -> Problem:
+    loc = tuple(error["loc"])
+    components = tree.get("components")
+    if len(loc) > 1 and loc[0] == "components" and isinstance(components, CommentedMap):
+        loc = ("components", list(components)[loc[1]], *loc[2:])
+    where = ".".join(str(part) for part in loc)
+    kind, found = error["type"], error.get("input")
+    if kind == "extra_forbidden":
+        text = f"unknown field {loc[-1]!r}; is it misspelled, or does it belong elsewhere?"
+    elif kind == "missing":
+        text = f"expected the field {loc[-1]!r}, found none"
+    else:
+        text = _EXPECTED.get(kind, error["msg"].removeprefix("Value error, "))
+        if "found" not in text:
+            text += f", found {found!r}"
+    return Problem(_line(tree, loc), where, text)
+
+
+def _references(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
+    found: list[Problem] = []
+    names = [component.name for component in release.components]
+
+    def line(index: int, field: str = "name") -> int:
+        components = tree["components"]
+        key: str | int = list(components)[index] if isinstance(components, CommentedMap) else index
+        return _line(tree, ("components", key, field))
+
+    for index, component in enumerate(release.components):
+        if names.index(component.name) != index:
+            found.append(Problem(line(index), component.name, "this component stands twice"))
+        if component.version is None and release.version is None:
+            found.append(Problem(line(index), component.name, "expected a version here or for the release"))
+        for dep in component.depends_on:
+            if dep not in names:
+                known = ", ".join(sorted(set(names)))
+                found.append(
+                    Problem(
+                        line(index, "depends_on"),
+                        f"{component.name}.depends_on",
+                        f"expected one of {known}, found {dep!r}",
+                    )
+                )
+    if not found:
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_edges_from((dep, c.name) for c in release.components for dep in c.depends_on)
+        if not nx.is_directed_acyclic_graph(graph):
+            cycle = [edge[0] for edge in nx.find_cycle(graph)]
+            first = names.index(cycle[0])
+            path = " -> ".join([*cycle, cycle[0]])
+            found.append(
+                Problem(line(first, "depends_on"), "components", f"the dependencies form a cycle: {path}")
+            )
+    return found
