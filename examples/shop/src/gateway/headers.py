@@ -1,0 +1,3 @@
+"""Header fields the gateway adds to every answer."""
+
+ADDED = {"X-Content-Type-Options": "nosniff"}

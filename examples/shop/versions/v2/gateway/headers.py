@@ -1,0 +1,9 @@
+"""Header fields the gateway adds to every answer."""
+
+from shop import VERSION
+
+ADDED = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Gateway-Version": VERSION,
+}

@@ -1,0 +1,25 @@
+"""What a service needs so that it can be upgraded without a failed request. Standard library only.
+
+`Service` is the whole server side of the contract; `Client` and `Upstream` call other managed services.
+"""
+
+from bumpless.service.client import Client, Reply, RequestFailed, Upstream
+from bumpless.service.consumer import Consumer
+from bumpless.service.contract import Contract, ContractError
+from bumpless.service.http import HttpError, Limits, Request, Response
+from bumpless.service.service import Service
+
+__all__ = [
+    "Client",
+    "Consumer",
+    "Contract",
+    "ContractError",
+    "HttpError",
+    "Limits",
+    "Reply",
+    "Request",
+    "RequestFailed",
+    "Response",
+    "Service",
+    "Upstream",
+]

@@ -1,0 +1,484 @@
+"""The service contract against real processes that share listening sockets, as the executor starts them."""
+
+import asyncio
+import contextlib
+import fcntl
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bumpless.service import Client, RequestFailed
+
+SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
+DEADLINE_S = 15.0
+
+SAMPLE = """
+import asyncio, os, sys
+from bumpless.service import HttpError, Response, Service
+
+service = Service("sample", admin=os.environ.get("ADMIN", ""))
+broken = []
+
+@service.on_ready
+async def warm_up():
+    if "GATE" in os.environ:
+        await asyncio.to_thread(lambda: open(os.environ["GATE"], "rb").read())
+
+@service.health
+async def check():
+    if broken:
+        raise RuntimeError("out of order")
+
+async def handle(request):
+    match request.path:
+        case "/until-drain":
+            while service.state != "draining":
+                await asyncio.sleep(0.005)
+        case "/for-ever":
+            await asyncio.Event().wait()
+        case "/break":
+            broken.append(1)
+        case "/orders":
+            return Response.json({"version": service.version}, 201)
+    return Response.json({"version": service.version})
+
+async def lease():
+    return "job"
+
+async def hold(consumer):
+    async for job in consumer.jobs(lease):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)
+            print("gave back", job, file=sys.stderr)
+            raise
+
+if "HOLD" in os.environ:
+    service.consumer(hold, count=2)
+service.http(default=os.environ.get("DEFAULT", "127.0.0.1:0"), handler=handle)
+service.run()
+"""
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"shop_{name}", SHOP / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def listener() -> socket.socket:
+    """Bound and listening, on a descriptor that no child gets by accident."""
+    made = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    made.setblocking(False)
+    return made
+
+
+class Process:
+    """One managed process and its two private channels: admin requests and notifications."""
+
+    def __init__(self, folder: Path, name: str, version: str) -> None:
+        self.address = f"unix:{folder / f'{name}.admin'}"
+        self._log = folder / f"{name}.log"
+        self._admin = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._admin.bind(self.address.removeprefix("unix:"))
+        self._admin.listen(64)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.bind(str(folder / f"{name}.notify"))
+        self._notify.setblocking(False)
+        self._folder, self.version = folder, version
+        self._client = Client(timeout_s=DEADLINE_S)
+        self.pid = 0
+        self.states: list[str] = []
+
+    def spawn(self, argv: list[str], shared: dict[str, socket.socket], env: dict[str, str]) -> None:
+        sockets = {**shared, "admin": self._admin}
+        # Away from the targets first: dup2 onto a source that is still needed would lose it.
+        high = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, 64) for one in sockets.values()]
+        actions: list[Any] = [
+            (os.POSIX_SPAWN_OPEN, 2, str(self._log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        ]
+        actions += [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(high, 3)]
+        contract = {
+            "PATH": os.environ["PATH"],
+            "LISTEN_FDS": str(len(sockets)),
+            "LISTEN_FDNAMES": ":".join(sockets),
+            "NOTIFY_SOCKET": self._notify.getsockname(),
+            "BUMPLESS_NODE": "node-1",
+            "BUMPLESS_VERSION": self.version,
+            "BUMPLESS_DIGEST": f"digest-{self.version}",
+            "BUMPLESS_STATE_DIR": str(self._folder),
+            "BUMPLESS_LAME_DUCK_MS": "600",
+            "BUMPLESS_DRAIN_TIMEOUT_MS": "5000",
+        }
+        command = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *argv]
+        self.pid = os.posix_spawn("/bin/sh", command, {**contract, **env}, file_actions=actions)
+        for fd in high:
+            os.close(fd)
+
+    async def told(self, state: str) -> None:
+        """Until the process has sent `state`."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(DEADLINE_S):
+            while not any(state in seen for seen in self.states):
+                self.states += (await loop.sock_recv(self._notify, 4096)).decode().split("\n")
+
+    def silent(self) -> bool:
+        """Whether nothing was sent that has not been received."""
+        try:
+            self.states += self._notify.recv(4096).decode().split("\n")
+        except BlockingIOError:
+            return True
+        return False
+
+    async def admin(self, method: str, path: str) -> Any:
+        return await self._client.request(method, self.address, path)
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+    async def exit_code(self) -> int:
+        pidfd = os.pidfd_open(self.pid)
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(pidfd, ended.set)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await ended.wait()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+        return self._reap()
+
+    def _reap(self) -> int:
+        pid, self.pid = self.pid, 0
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def end(self) -> None:
+        self._client.close()
+        self._admin.close()
+        self._notify.close()
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+                self._reap()
+
+
+class Host:
+    """A folder, one shared listener and the processes started on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shared = listener()
+        self.address = f"127.0.0.1:{self.shared.getsockname()[1]}"
+        self._started: list[Process] = []
+        (folder / "sample.py").write_text(SAMPLE)
+
+    def launch(self, version: str, **env: str) -> Process:
+        return self.launch_argv(
+            version, [sys.executable, str(self.folder / "sample.py")], {"http": self.shared}, env
+        )
+
+    def launch_argv(
+        self, version: str, argv: list[str], shared: dict[str, socket.socket], env: dict[str, str]
+    ) -> Process:
+        process = Process(self.folder, f"p{len(self._started)}", version)
+        self._started.append(process)
+        process.spawn(argv, shared, env)
+        return process
+
+    async def serving(self, version: str, **env: str) -> Process:
+        process = self.launch(version, **env)
+        await process.told("READY=1")
+        return process
+
+    def end(self) -> None:
+        for process in self._started:
+            process.end()
+        self.shared.close()
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    with tempfile.TemporaryDirectory(prefix="bl-") as folder:
+        made = Host(Path(folder))
+        try:
+            yield made
+        finally:
+            made.end()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    made = Client(timeout_s=DEADLINE_S)
+    yield made
+    made.close()
+
+
+async def until(process: Process, **expected: object) -> dict[str, Any]:
+    """Until GET /drain shows `expected`."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            progress = (await process.admin("GET", "/drain")).json()
+            if all(progress[name] == value for name, value in expected.items()):
+                return progress
+
+
+async def more_requests(load: Any, process: Process, count: int) -> None:
+    """Until the load has finished `count` further requests."""
+    goal = load.requests_total + count
+    async with asyncio.timeout(DEADLINE_S):
+        while load.requests_total < goal:
+            assert (await process.admin("GET", "/healthz")).status == 200
+
+
+async def test_ready_is_said_and_traffic_taken_only_after_on_ready(host: Host, client: Client) -> None:
+    gate = host.folder / "gate"
+    os.mkfifo(gate)
+    process = host.launch("v1", GATE=str(gate))
+    early = asyncio.create_task(client.get(host.address, "/"))
+    answer = await process.admin("GET", "/readyz")
+    assert (answer.status, answer.body) == (503, b"starting\n")
+    assert (await process.admin("POST", "/pause")).status == 409
+    assert (await process.admin("GET", "/drain")).json()["connections"] == 0
+    assert process.silent()
+    assert not early.done()
+    with gate.open("wb"):  # opening for writing is what the reader waits for
+        pass
+    await process.told("READY=1")
+    assert (await early).json() == {"version": "v1"}
+    assert (await process.admin("GET", "/readyz")).status == 200
+
+
+async def test_switches_under_load_fail_no_request(host: Host) -> None:
+    load_module = _load("load")
+    old = await host.serving("v0")
+    load = load_module.Load([host.address], rate=400, keep_alive=32, fresh=12, timeout_s=5.0)
+    load.start()
+    try:
+        for number in range(1, 6):
+            new = await host.serving(f"v{number}")
+            await more_requests(load, new, 100)  # both take connections
+            assert (await old.admin("POST", "/pause")).json()["paused"] is True
+            if number % 2:  # drained while it stands paused, or at once
+                await more_requests(load, new, 100)
+            old.terminate()
+            assert await old.exit_code() == 0
+            await old.told("STOPPING=1")
+            old = new
+    finally:
+        report = await load.stop()
+    assert report.failures == ()
+    assert report.requests_failed == 0
+    assert report.requests_total > 700
+    assert len(report.orders_accepted) > 70
+    # Generous, because test machines stall: the point is that nothing waits for a start or a drain.
+    assert report.gap_ms_max() < 400
+
+
+async def test_warm_rollback_fails_no_request(host: Host) -> None:
+    load_module = _load("load")
+    old = await host.serving("v1")
+    load = load_module.Load([host.address], rate=300, keep_alive=24, fresh=6, timeout_s=5.0)
+    load.start()
+    new = await host.serving("v2")
+    await more_requests(load, new, 100)
+    assert (await old.admin("POST", "/pause")).status == 200
+    await more_requests(load, new, 100)
+    async with Clients() as fresh:
+        assert (await fresh.get(host.address, "/")).json() == {"version": "v2"}
+    assert (await old.admin("POST", "/resume")).json()["paused"] is False
+    assert (await new.admin("POST", "/pause")).status == 200
+    new.terminate()
+    assert await new.exit_code() == 0
+    async with Clients() as fresh:
+        assert (await fresh.get(host.address, "/")).json() == {"version": "v1"}
+    await more_requests(load, old, 100)
+    report = await load.stop()
+    assert report.failures == ()
+
+
+class Clients:
+    """A client for the length of a block."""
+
+    async def __aenter__(self) -> Client:
+        self._client = Client(timeout_s=DEADLINE_S)
+        return self._client
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.close()
+
+
+async def test_pause_keeps_open_connections_and_resume_takes_the_waiting_ones(
+    host: Host, client: Client
+) -> None:
+    process = await host.serving("v1")
+    assert "connection" not in (await client.get(host.address, "/")).headers
+    assert (await process.admin("POST", "/pause")).status == 200
+    assert (await process.admin("GET", "/readyz")).status == 503
+    assert (await process.admin("GET", "/healthz")).status == 200
+    last = await client.get(host.address, "/")  # on the connection opened before
+    assert last.headers["connection"] == "close"
+    await until(process, connections=0, paused=True)
+    waiting = asyncio.create_task(client.get(host.address, "/"))
+    await until(process, connections=0, inflight=0)
+    assert not waiting.done()
+    assert (await process.admin("POST", "/resume")).status == 200
+    assert "connection" not in (await waiting).headers
+    assert (await process.admin("GET", "/readyz")).status == 200
+
+
+async def test_drain_finishes_what_is_in_flight_and_closes_idle_connections(
+    host: Host, client: Client
+) -> None:
+    process = await host.serving("v1")
+    idle_reader, idle_writer = await asyncio.open_connection(*host.address.split(":"))
+    slow = asyncio.create_task(client.get(host.address, "/until-drain"))
+    await until(process, inflight=1, connections=2)
+    process.terminate()
+    reply = await slow
+    assert reply.status == 200
+    assert reply.headers["connection"] == "close"
+    assert await process.exit_code() == 0
+    assert await idle_reader.read() == b""
+    idle_writer.close()
+    await process.told("STOPPING=1")
+    # Nobody accepts now, but the listener of the executor lives: the next process answers.
+    waiting = asyncio.create_task(client.get(host.address, "/"))
+    await host.serving("v2")
+    assert (await waiting).json() == {"version": "v2"}
+
+
+async def test_drain_deadline_cuts_and_says_so(host: Host, client: Client) -> None:
+    process = await host.serving("v1", BUMPLESS_DRAIN_TIMEOUT_MS="300")
+    stuck = asyncio.create_task(client.get(host.address, "/for-ever"))
+    await until(process, inflight=1)
+    process.terminate()
+    with pytest.raises(RequestFailed):
+        await stuck
+    assert await process.exit_code() == 0
+    await process.told("STATUS=drain deadline reached, 1 cut")
+
+
+async def test_consumers_give_their_work_back_at_the_drain_deadline(host: Host) -> None:
+    process = await host.serving("v1", HOLD="1", BUMPLESS_DRAIN_TIMEOUT_MS="300")
+    await until(process, unacknowledged=2)
+    assert (await process.admin("POST", "/pause")).json()["unacknowledged"] == 2
+    process.terminate()
+    assert await process.exit_code() == 0
+    assert process.log().count("gave back job") == 2
+
+
+async def test_admin_endpoints(host: Host, client: Client) -> None:
+    process = await host.serving("v7")
+    await client.get(host.address, "/")
+    await client.get(host.address, "/")
+    assert (await process.admin("GET", "/healthz")).body == b"ok\n"
+    scraped = await process.admin("GET", "/metrics")
+    assert scraped.headers["content-type"].startswith("text/plain; version=0.0.4")
+    samples = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(scraped.body.decode())
+        for sample in family.samples
+    }
+    assert samples["http_requests_total", (("method", "GET"), ("status", "200"))] == 2
+    assert samples["http_request_duration_seconds_count", ()] == 2
+    assert samples["http_request_duration_seconds_bucket", (("le", "10"),)] == 2
+    assert samples["inflight_requests", ()] == 0
+    assert samples["release_info", (("digest", "digest-v7"), ("version", "v7"))] == 1
+    assert samples["process_start_time_seconds", ()] > 1_600_000_000
+    assert (await process.admin("GET", "/nothing")).status == 404
+    assert (await process.admin("GET", "/pause")).status == 405
+    await client.get(host.address, "/break")
+    answer = await process.admin("GET", "/healthz")
+    assert (answer.status, answer.body) == (503, b"RuntimeError: out of order\n")
+    assert (await process.admin("GET", "/readyz")).status == 503
+
+
+async def test_a_promised_socket_that_is_missing_stops_the_start(host: Host) -> None:
+    process = host.launch_argv(
+        "v1", [sys.executable, str(host.folder / "sample.py")], {"web": host.shared}, {}
+    )
+    assert await process.exit_code() == 1
+    assert "expected a socket named 'http' in LISTEN_FDNAMES, found ['admin', 'web']" in process.log()
+
+
+async def test_by_hand_it_binds_its_default_addresses(host: Host, client: Client) -> None:
+    public, admin = f"unix:{host.folder / 'public'}", f"unix:{host.folder / 'private'}"
+    env = {"LISTEN_FDS": "", "DEFAULT": public, "ADMIN": admin, "BUMPLESS_VERSION": ""}
+    argv = ["sh", "-c", 'unset LISTEN_PID; exec "$@"', "sh", sys.executable, str(host.folder / "sample.py")]
+    process = host.launch_argv("", argv, {}, env)
+    await process.told("READY=1")
+    assert (await client.get(public, "/")).json() == {"version": "dev"}
+    assert (await client.get(admin, "/readyz")).status == 200
+    process.terminate()
+    assert await process.exit_code() == 0
+
+
+async def test_workers_switch_without_losing_or_doubling_a_job(host: Host, client: Client) -> None:
+    trees = _load("build_trees")
+    argv = [
+        sys.executable,
+        "-c",
+        "import os, runpy, sys; os.chdir(sys.argv[1]); sys.path.insert(0, sys.argv[1]);",
+    ]
+    argv[2] += "runpy.run_path('main.py', run_name='__main__')"
+
+    def tree(component: str, version: str) -> list[str]:
+        return [*argv, str(trees.write_tree(component, version, host.folder / f"{component}-{version}"))]
+
+    database = host.launch_argv("v1", tree("database", "v1"), {"http": host.shared}, {})
+    await database.told("READY=1")
+    jobs = [f"job-{number}" for number in range(300)]
+
+    async def enqueue(some: list[str]) -> None:
+        for job in some:
+            assert (await client.post(host.address, "/jobs", {"id": job, "body": {}})).status == 200
+
+    await enqueue(jobs[:150])
+    old = host.launch_argv("v1", tree("worker", "v1"), {}, {"DATABASE": host.address})
+    await old.told("READY=1")
+    new = host.launch_argv("v2", tree("worker", "v2"), {}, {"DATABASE": host.address})
+    await asyncio.gather(new.told("READY=1"), enqueue(jobs[150:]))
+    assert (await old.admin("POST", "/pause")).status == 200
+    await until(old, unacknowledged=0, paused=True)
+    old.terminate()
+    assert await old.exit_code() == 0
+    # The database too: both processes use the same file while they overlap.
+    newer = host.launch_argv("v2", tree("database", "v2"), {"http": host.shared}, {})
+    await newer.told("READY=1")
+    assert (await database.admin("POST", "/pause")).status == 200
+    database.terminate()
+    report = await _load("load").verify_jobs(
+        host.address, [job.removeprefix("receipt-") for job in jobs], deadline_s=DEADLINE_S, poll_s=0.05
+    )
+    assert report.settled
+    stats = (await client.get(host.address, "/stats")).json()
+    assert stats == {
+        "orders": 0,
+        "enqueued": 300,
+        "completed": 300,
+        "pending": 0,
+        "leased": 0,
+        "duplicates": 0,
+    }
+    assert await database.exit_code() == 0
+    new.terminate()
+    assert await new.exit_code() == 0
