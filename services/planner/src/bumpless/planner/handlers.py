@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 from bumpless.common.artifacts.errors import ArtifactError
@@ -16,7 +17,7 @@ from bumpless.common.engine.decision import Deadline
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.model.release import Release
-from bumpless.common.model.rollout import Rollout, RolloutStatus
+from bumpless.common.model.rollout import Rollout, RolloutStatus, rollout_id
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.deadlines import deadline_message
@@ -32,11 +33,6 @@ log = get_logger(__name__)
 RESTED = frozenset(
     {RolloutStatus.FAILED, RolloutStatus.REVERTED, RolloutStatus.HALTED, RolloutStatus.CANCELLED}
 )
-
-
-def rollout_id(product: str, digest: str, attempt: int) -> RolloutId:
-    """One rollout per release and attempt, however often the announcement arrives."""
-    return RolloutId(derive_id("rollout", product, digest, str(attempt)))
 
 
 class Planner:
@@ -57,12 +53,18 @@ class Planner:
         self._kind = kind
         self._plans = plans
         self._trust = trust
+        self._planning = asyncio.Lock()
+        """Two releases at once would get the same generation, and neither would see the other's lock."""
 
     async def announced(self, message: e.ReleaseAnnounced) -> None:
         rollout = rollout_id(message.product, message.digest, message.attempt)
         if await self._exists(rollout):
             await self._runner.drain(rollout)
             return
+        async with self._planning:
+            await self._begin(rollout, message)
+
+    async def _begin(self, rollout: RolloutId, message: e.ReleaseAnnounced) -> None:
         try:
             plan = await self.plan(message)
             await self._unlocked(plan)
@@ -107,8 +109,7 @@ class Planner:
         release = self._open(message)
         fleet = await self.fleet()
         rollout = rollout_id(message.product, message.digest, message.attempt)
-        known = [p.generation for name in await self._store.waiting() if (p := await self._plan_of(name))]
-        generation = 1 + max([*known, *(node.generation for node in fleet.nodes)], default=0)
+        generation = 1 + max([await self._highest_planned(), *(node.generation for node in fleet.nodes)])
         plan = make_plan(
             release, message.digest, fleet, rollout=rollout, generation=generation, now=clock.now()
         )
@@ -149,9 +150,11 @@ class Planner:
                     ]
                 )
 
-    async def _plan_of(self, rollout: str) -> Plan | None:
-        found = await self._runner.peek(rollout)
-        return None if found is None else found.plan
+    async def _highest_planned(self) -> int:
+        """The highest generation any rollout was given: a node that is away may yet find a command of it."""
+        planned = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutPlanned))
+        messages = (wire.decode(item.data) for item in planned)
+        return max((m.generation for m in messages if isinstance(m, e.RolloutPlanned)), default=0)
 
     async def _exists(self, rollout: RolloutId) -> bool:
         return await self._runner.peek(rollout) is not None or await self._runner.restore(rollout) is not None

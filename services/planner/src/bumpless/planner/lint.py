@@ -79,6 +79,13 @@ def _order(plan: Plan, release: Release) -> list[str]:
             for batch in of.get(component.name, []):
                 late = [b for b in of.get(dep, []) if not nx.has_path(graph, b, batch)]
                 found += [f"{batch} may start before {b}, on which it depends" for b in late]
+    for mine in of.values():
+        pairs = zip(mine, mine[1:], strict=False)
+        found += [
+            f"{b} does not wait for {a}, the batch before it"
+            for a, b in pairs
+            if not nx.has_path(graph, a, b)
+        ]
     return found
 
 

@@ -1,0 +1,81 @@
+"""The `bumpless` command: options every command shares, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from click.exceptions import Abort, ClickException
+
+from bumpless.cli import (
+    artifact_commands,
+    control_commands,
+    fleet_commands,
+    release_commands,
+    rollout_commands,
+)
+from bumpless.cli.context import Context
+from bumpless.cli.home import Home
+from bumpless.cli.output import Format, Output
+from bumpless.common.artifacts.errors import ArtifactError
+from bumpless.common.errors import ReleaseError
+from bumpless.common.release_file import ReleaseInvalid
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Upgrade a running product on many nodes without a bump, and take it back in seconds when it is worse.",
+)
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(help="Where `bumpless up` keeps everything.", envvar="BUMPLESS_HOME")
+    ] = None,
+    nats: Annotated[
+        str | None,
+        typer.Option(help="The broker, where it is not the embedded one.", envvar="BUMPLESS_NATS_URL"),
+    ] = None,
+    output: Annotated[Format, typer.Option("--output", "-o", help="How results are printed.")] = Format.TABLE,
+    color: Annotated[bool, typer.Option("--color/--no-color", help="Colour on terminals.")] = True,
+    debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False,
+) -> None:
+    ctx.obj = Context(Home.find(home), nats, Output(output, color), debug)
+
+
+for part in (control_commands, artifact_commands, release_commands, rollout_commands, fleet_commands):
+    part.register(app)
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 ok, 1 error, 2 changes pending or rollout failed, 3 timed out, 4 waits for a
+    person, 5 locked."""
+    debug = "--debug" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except (ReleaseError, ReleaseInvalid, ArtifactError) as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ClickException as error:
+        error.show()
+        sys.exit(1)
+    except (Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except (OSError, ValueError) as error:
+        if debug:
+            raise
+        print(f"error: {error} (--debug shows where)", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

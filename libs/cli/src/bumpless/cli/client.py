@@ -1,0 +1,262 @@
+"""A person's side of the wire: announce, command and be answered, read the fleet, follow a rollout to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from bumpless.common.artifacts.jetstream import JetStreamBlobs
+from bumpless.common.contract import events as e
+from bumpless.common.contract import subjects, wire
+from bumpless.common.contract.base import Message, RolloutId
+from bumpless.common.contract.commands import OperatorCommand
+from bumpless.common.contract.subjects import Stream
+from bumpless.common.errors import Refused, Retryable
+from bumpless.common.model.fleet import Fleet
+from bumpless.common.model.plan import Direction
+from bumpless.common.model.rollout import TERMINAL, RolloutStatus, rollout_id
+from bumpless.common.shell.broker import Connection, Received
+
+ANSWER_S = 15.0
+"""Longer than a lease: a service that just died has been replaced by then."""
+
+
+def whoami() -> str:
+    """Who gives a command, for the log."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@dataclass
+class Watched:
+    """What has been seen of a rollout: its last progress, that of its reverts, steps and gates."""
+
+    rollout: RolloutId
+    forward: e.RolloutProgressed | None = None
+    reverts: dict[str, e.RolloutProgressed] = field(default_factory=dict)
+    steps: dict[tuple[str, str], e.StepProgressed] = field(default_factory=dict)
+    gates: dict[str, e.GateProgressed] = field(default_factory=dict)
+    refused: e.ReleaseRefused | None = None
+
+    def take(self, message: Message) -> bool:
+        """Keep what concerns this rollout; whether anything changed."""
+        match message:
+            case e.RolloutProgressed() if message.rollout == self.rollout:
+                if self.forward is not None and self.forward.version > message.version:
+                    return False
+                self.forward = message
+            case e.RolloutProgressed() if message.of == self.rollout:
+                known = self.reverts.get(message.rollout)
+                if known is not None and known.version > message.version:
+                    return False
+                self.reverts[message.rollout] = message
+            case e.StepProgressed() if message.rollout == self.rollout or message.rollout in self.reverts:
+                self.steps[(message.node, message.component)] = message
+            case e.GateProgressed() if message.rollout == self.rollout:
+                self.gates[message.batch] = message
+            case e.ReleaseRefused() if message.rollout == self.rollout:
+                self.refused = message
+            case _:
+                return False
+        return True
+
+    @property
+    def revert(self) -> e.RolloutProgressed | None:
+        """The latest revert."""
+        return max(self.reverts.values(), key=lambda r: r.version, default=None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will move by itself any more; a revert under way is followed to its end."""
+        if self.refused is not None:
+            return True
+        if self.forward is None:
+            return False
+        status = RolloutStatus(self.forward.status)
+        revert = self.revert
+        if revert is not None and status is not RolloutStatus.REVERTED:
+            return RolloutStatus(revert.status) in TERMINAL
+        if status is RolloutStatus.FAILED:
+            return self.forward.until is None
+        return status in TERMINAL
+
+    @property
+    def exit_code(self) -> int:
+        """0 succeeded, 1 refused, 2 did not succeed, 4 waits for a person, 5 locked."""
+        if self.refused is not None:
+            return 5 if any(reason.startswith("locked") for reason in self.refused.reasons) else 1
+        if self.forward is None:
+            return 1
+        status = RolloutStatus(self.forward.status)
+        if status is RolloutStatus.SUCCEEDED and self.revert is None:
+            return 0
+        waits = status in (RolloutStatus.PAUSED, RolloutStatus.PLANNED) and self.revert is None
+        return 4 if waits or ("awaiting-approval" in self.forward.batches.values() and not self.ended) else 2
+
+
+class Client:
+    """Commands and questions over one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.artifacts = JetStreamBlobs(connection.js, subjects.ARTIFACT_BUCKET)
+
+    async def fleet(self) -> Fleet:
+        items = await self.connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
+        nodes = [m.node for item in items if isinstance(m := wire.decode(item.data), e.NodeObserved)]
+        return Fleet(nodes=tuple(sorted(nodes, key=lambda node: node.name)))
+
+    async def plan(self, announcement: e.ReleaseAnnounced, timeout_s: float = 30) -> bytes:
+        """The planner's answer to a dry run: a `PlanAnswer` in JSON."""
+        return await self.connection.request(subjects.API_PLAN, wire.encode(announcement), timeout_s)
+
+    async def attempt(self, product: str, digest: str) -> int:
+        """The attempt to announce: the first that has not been refused."""
+        attempt = 0
+        while await self.refusal(rollout_id(product, digest, attempt)) is not None:
+            attempt += 1
+        return attempt
+
+    async def refusal(self, rollout: str) -> e.ReleaseRefused | None:
+        found = await self.connection.last(Stream.RO, subjects.subject_for(e.ReleaseRefused, rollout=rollout))
+        message = wire.decode(found[-1].data) if found else None
+        return message if isinstance(message, e.ReleaseRefused) else None
+
+    async def rollouts(self) -> list[e.RolloutProgressed]:
+        """The last progress of every rollout and revert, oldest first; from the log where progress was lost."""
+        items = await self.connection.snapshot(Stream.PROG, subjects.subject_for(e.RolloutProgressed))
+        found = {
+            m.rollout: m for item in items if isinstance(m := wire.decode(item.data), e.RolloutProgressed)
+        }
+        planned = await self.connection.snapshot(
+            Stream.RO, subjects.subject_for(e.RolloutPlanned), history=True
+        )
+        ended = await self.connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
+        status = {m.rollout: m for i in ended if isinstance(m := wire.decode(i.data), e.RolloutAdvanced)}
+        order: list[e.RolloutProgressed] = []
+        for item in planned:
+            message = wire.decode(item.data)
+            if not isinstance(message, e.RolloutPlanned):
+                continue
+            known = found.get(message.rollout)
+            last = status.get(message.rollout)
+            if known is None:
+                known = e.RolloutProgressed(
+                    id=message.id,
+                    at=message.at,
+                    rollout=message.rollout,
+                    of=message.of,
+                    product=message.product,
+                    release_version=message.release_version,
+                    direction=message.direction,
+                    status="planned" if last is None else last.status,
+                    since=message.at if last is None else last.at,
+                )
+            elif last is not None and last.at > known.at:
+                known = known.model_copy(update={"status": last.status, "since": last.at, "until": None})
+            order.append(known)
+        return order
+
+    async def find(self, given: str | None) -> RolloutId:
+        """The rollout meant: by its id or the start of it; without one, the latest forward rollout.
+
+        Raises:
+            Refused: none, or more than one.
+        """
+        known = [r for r in await self.rollouts() if given is not None or r.direction is Direction.FORWARD]
+        if given is None:
+            if not known:
+                raise Refused("a rollout", "none yet", "publish a release first")
+            return known[-1].rollout
+        found = [r.rollout for r in known if r.rollout.startswith(given)]
+        if len(found) != 1:
+            names = ", ".join(r.rollout for r in known[-5:]) or "none"
+            raise Refused(
+                f"one rollout whose id starts with {given}", f"{len(found)}", f"the latest are: {names}"
+            )
+        return found[0]
+
+    async def history(self, rollout: str) -> list[Received]:
+        """Everything that was logged about a rollout."""
+        return await self.connection.snapshot(Stream.RO, subjects.rollout_subjects(rollout), history=True)
+
+    async def command(self, command: OperatorCommand) -> e.CommandAnswered:
+        """Give a command and wait for its one answer.
+
+        Raises:
+            Retryable: nobody answered in time; the command is kept and will be answered when its owner is back.
+        """
+        answered: asyncio.Future[e.CommandAnswered] = asyncio.get_running_loop().create_future()
+
+        async def heard(item: Received) -> None:
+            message = wire.decode(item.data)
+            mine = isinstance(message, e.CommandAnswered) and message.cause == command.id
+            if mine and not answered.done():
+                assert isinstance(message, e.CommandAnswered)
+                answered.set_result(message)
+
+        listening = await self.connection.subscribe(
+            subjects.subject_for(e.CommandAnswered, rollout=command.rollout), heard
+        )
+        try:
+            await self.connection.nc.flush()
+            await self.connection.publish(command, source="operator")
+            return await asyncio.wait_for(answered, ANSWER_S)
+        except TimeoutError as error:
+            raise Retryable(
+                f"expected an answer from the {command.to} within {ANSWER_S:g} s, found none; the command is kept "
+                "and will be carried out when it is back: see `bumpless status`"
+            ) from error
+        finally:
+            await listening.unsubscribe()
+
+    async def watch(self, rollout: RolloutId) -> AsyncIterator[tuple[Watched, Message]]:
+        """Every change of a rollout and of its reverts, from now's picture on, until it has ended."""
+        watched = Watched(rollout)
+        queue: asyncio.Queue[Message] = asyncio.Queue()
+
+        async def feed(stream: Stream, filters: list[str], last: bool) -> None:
+            async for item in self.connection.follow(stream, filters, last_values=last):
+                queue.put_nowait(wire.decode(item.data))
+
+        feeds = [
+            asyncio.create_task(
+                feed(
+                    Stream.PROG,
+                    [
+                        subjects.subject_for(e.RolloutProgressed),
+                        subjects.subject_for(e.StepProgressed),
+                        subjects.subject_for(e.GateProgressed, rollout=rollout),
+                    ],
+                    True,
+                )
+            ),
+            asyncio.create_task(
+                feed(Stream.RO, [subjects.subject_for(e.ReleaseRefused, rollout=rollout)], True)
+            ),
+        ]
+        try:
+            while not watched.ended:
+                message = await queue.get()
+                if watched.take(message):
+                    yield watched, message
+        finally:
+            for task in feeds:
+                task.cancel()
+
+
+@asynccontextmanager
+async def client(url: str, timeout_s: float = 5) -> AsyncIterator[Client]:
+    """A client, closed afterwards.
+
+    Raises:
+        Retryable: no broker there.
+    """
+    connection = await Connection.connect(url, name="bumpless-cli", connect_timeout_s=timeout_s)
+    try:
+        yield Client(connection)
+    finally:
+        await connection.close()

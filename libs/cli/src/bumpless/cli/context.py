@@ -1,0 +1,51 @@
+"""What every command is given: the home directory, the broker, the way to print."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bumpless.cli.client import Client, client
+from bumpless.cli.home import Home
+from bumpless.cli.output import Output
+from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.errors import Refused
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Context:
+    home: Home
+    nats: str | None
+    output: Output
+    debug: bool = False
+
+    def client(self) -> AbstractAsyncContextManager[Client]:
+        return client(self.home.nats_url(self.nats))
+
+    def with_client(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        """Run `work` with a client."""
+
+        async def run() -> T:
+            async with self.client() as found:
+                return await work(found)
+
+        return asyncio.run(run())
+
+    def release_key(self, given: Path | None) -> SigningKey:
+        path = given or self.home.release_key
+        if not path.exists():
+            raise Refused("a release key", f"nothing at {path}", "make one with `bumpless keys generate`")
+        return SigningKey.load(path)
+
+    def trust(self) -> TrustStore:
+        if not self.home.trust.exists():
+            raise Refused(
+                "trusted keys", f"nothing at {self.home.trust}", "make keys with `bumpless keys generate`"
+            )
+        return TrustStore.load(self.home.trust)

@@ -1,0 +1,231 @@
+"""`up`, `down`, `keys` and `agent`: the control plane on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bumpless.cli.client import client
+from bumpless.cli.context import Context
+from bumpless.cli.home import Home
+from bumpless.cli.output import table
+from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.contract import events as e
+from bumpless.common.contract.base import Digest
+from bumpless.common.errors import Refused, Retryable
+from bumpless.common.shell import clock
+
+READY_S = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(down)
+    keys = typer.Typer(no_args_is_help=True, help="Signing keys.")
+    keys.command("generate")(keys_generate)
+    app.add_typer(keys, name="keys")
+    agent = typer.Typer(no_args_is_help=True, help="The executor of one node.")
+    agent.command("run")(agent_run)
+    app.add_typer(agent, name="agent")
+
+
+def up(
+    ctx: typer.Context,
+    nodes: Annotated[int, typer.Option(min=0, max=200, help="Local nodes to start too.")] = 0,
+    label: Annotated[list[str] | None, typer.Option(help="NODE:KEY=VALUE, a label of a local node.")] = None,
+    drills: Annotated[bool, typer.Option(help="Local nodes obey injected faults.")] = False,
+    foreground: Annotated[bool, typer.Option(help="Stay, and stop everything on Ctrl-C.")] = False,
+) -> None:
+    """Start the whole control plane on this machine: broker, store, services; and local nodes.
+
+    Example: bumpless up --nodes 4 --label node-1:role=data
+    """
+    context: Context = ctx.obj
+    home = context.home
+    running = home.cluster()
+    if running is not None and _alive(running["pid"]):
+        raise Refused(
+            f"{home.path} to be free",
+            f"a control plane under process {running['pid']}",
+            "stop it with `bumpless down`",
+        )
+    home.cluster_file.unlink(missing_ok=True)
+    (home.path / "logs").mkdir(parents=True, exist_ok=True)
+    if not home.trust.exists():
+        generate_keys(home)
+        context.output.say(f"made signing keys in {home.keys}")
+    labels = _labels(label or [])
+    wanted = [{"name": f"node-{n}", "labels": labels.pop(f"node-{n}", {})} for n in range(1, nodes + 1)]
+    if labels:
+        raise Refused(f"labels of node-1 to node-{nodes}", ", ".join(sorted(labels)))
+    (home.path / "wanted.json").write_text(json.dumps({"nodes": wanted, "drills": drills}))
+    command = [sys.executable, "-m", "bumpless.cli.supervisor", str(home.path)]
+    if foreground:
+        os.execv(sys.executable, command)
+    with open(home.path / "logs" / "supervisor.log", "ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    began = time.monotonic()
+    asyncio.run(_ready(home, process, nodes))
+    cluster = home.cluster()
+    assert cluster is not None
+    context.output.say(f"ready in {time.monotonic() - began:.1f} s")
+    rows = [
+        ["broker", cluster["nats_url"]],
+        ["nodes", nodes],
+        ["data", home.path],
+        *sorted(cluster["ops"].items()),
+    ]
+    context.output.data(cluster, table(["part", "where"], rows))
+
+
+async def _ready(home: Home, process: subprocess.Popen[bytes], nodes: int) -> None:
+    deadline = time.monotonic() + READY_S
+    missing = "the supervisor"
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            tail = (home.path / "logs" / "supervisor.log").read_text()[-2000:]
+            raise Refused("the control plane to start", f"it ended with {process.returncode}", tail)
+        cluster = home.cluster()
+        if cluster is not None:
+            try:
+                async with client(cluster["nats_url"], timeout_s=2) as found:
+                    missing = "the planner"
+                    await found.plan(_probe(), timeout_s=2)
+                    missing = "the nodes"
+                    seen = [
+                        n
+                        for n in (await found.fleet()).nodes
+                        if (clock.now() - n.observed_at).total_seconds() < 60
+                    ]
+                    if len(seen) >= nodes:
+                        return
+            except Retryable:
+                pass
+        await asyncio.sleep(0.1)
+    raise Refused(
+        f"the control plane ready in {READY_S:g} s",
+        f"still waiting for {missing}",
+        f"see {home.path / 'logs'}",
+    )
+
+
+def _probe() -> e.ReleaseAnnounced:
+    return e.ReleaseAnnounced(
+        id=clock.fresh_id(),
+        at=clock.now(),
+        product="probe",
+        digest=Digest("sha256:" + "0" * 64),
+        envelope="{}",
+    )
+
+
+def _labels(given: list[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for item in given:
+        node, colon, pair = item.partition(":")
+        key, equals, value = pair.partition("=")
+        if not (node and colon and key and equals):
+            raise Refused("a label as NODE:KEY=VALUE", item)
+        found.setdefault(node, {})[key] = value
+    return found
+
+
+def down(
+    ctx: typer.Context,
+    purge: Annotated[bool, typer.Option(help="Also delete the data, keys included.")] = False,
+) -> None:
+    """Stop what `bumpless up` started, the services on local nodes included.
+
+    Example: bumpless down
+    """
+    context: Context = ctx.obj
+    home = context.home
+    cluster = home.cluster()
+    if cluster is not None and _alive(cluster["pid"]):
+        os.kill(cluster["pid"], signal.SIGTERM)
+        deadline = time.monotonic() + 120
+        pidfd = os.pidfd_open(cluster["pid"])
+        try:
+            import select
+
+            if not select.select([pidfd], [], [], deadline - time.monotonic())[0]:
+                raise Refused(
+                    "everything stopped in 120 s", "a process that goes on", f"see {home.path / 'logs'}"
+                )
+        finally:
+            os.close(pidfd)
+        context.output.say("stopped")
+    else:
+        context.output.say("nothing runs here")
+    home.cluster_file.unlink(missing_ok=True)
+    if purge and home.path.exists():
+        shutil.rmtree(home.path)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def keys_generate(
+    ctx: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the keys; the home directory's by default.")
+    ] = None,
+) -> None:
+    """Make a release key (signs releases and artifacts, for CI) and a deploy key (signs node commands).
+
+    Example: bumpless keys generate --out keys
+    """
+    context: Context = ctx.obj
+    found = generate_keys(context.home, out)
+    context.output.data(
+        {name: str(path) for name, path in found.items()},
+        table(["key", "file"], [[k, v] for k, v in found.items()]),
+    )
+
+
+def generate_keys(home: Home, out: Path | None = None) -> dict[str, Path]:
+    """New keys and the list of trusted ones.
+
+    Raises:
+        Refused: there are keys already; they are never overwritten.
+    """
+    folder = out or home.keys
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / name for name in ("release.key", "deploy.key", "trusted.json")}
+    for path in paths.values():
+        if path.exists():
+            raise Refused("no keys yet", f"{path}", "keep them, or move them away first")
+    release, deploy = SigningKey.generate(), SigningKey.generate()
+    release.save(paths["release.key"])
+    deploy.save(paths["deploy.key"])
+    TrustStore.of(release=release.public, deploy=deploy.public).save(paths["trusted.json"])
+    return paths
+
+
+def agent_run(ctx: typer.Context) -> None:
+    """Run the executor of one node in the foreground; settings come from BUMPLESS_EXECUTOR_* variables.
+
+    Example: BUMPLESS_EXECUTOR_NODE=web-1 BUMPLESS_EXECUTOR_ADDRESS=10.0.0.5 ... bumpless agent run
+    """
+    from bumpless.executor.app import main
+
+    main()

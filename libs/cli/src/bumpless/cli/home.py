@@ -1,0 +1,83 @@
+"""The directory where `bumpless up` keeps everything: found by --home, BUMPLESS_HOME, or `.bumpless` here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bumpless.common.errors import Refused
+
+SOCKET_PATH_LIMIT = 100
+"""A unix socket's path may have 107 bytes; the rest is for a name."""
+
+
+@dataclass(frozen=True)
+class Home:
+    path: Path
+
+    @classmethod
+    def find(cls, given: Path | None) -> Home:
+        chosen = given or Path(os.environ.get("BUMPLESS_HOME", ".bumpless"))
+        return cls(chosen.absolute())
+
+    @property
+    def keys(self) -> Path:
+        return self.path / "keys"
+
+    @property
+    def release_key(self) -> Path:
+        return self.keys / "release.key"
+
+    @property
+    def deploy_key(self) -> Path:
+        return self.keys / "deploy.key"
+
+    @property
+    def trust(self) -> Path:
+        return self.keys / "trusted.json"
+
+    @property
+    def cluster_file(self) -> Path:
+        return self.path / "cluster.json"
+
+    @property
+    def work(self) -> Path:
+        return self.path / "work"
+
+    def node_dir(self, node: str) -> Path:
+        return self.path / "nodes" / node
+
+    def node_address(self, number: int) -> str:
+        """A loopback address of its own per node, and per home, so that fleets do not meet on a port."""
+        digest = hashlib.sha256(str(self.path).encode()).digest()
+        return f"127.{64 + digest[0] % 64}.{digest[1]}.{number}"
+
+    def cluster(self) -> dict[str, Any] | None:
+        """What `bumpless up` wrote: addresses and process ids; None when it never ran here."""
+        try:
+            found = json.loads(self.cluster_file.read_text())
+        except FileNotFoundError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    def nats_url(self, given: str | None) -> str:
+        """The broker: as given, by BUMPLESS_NATS_URL, or the one that `bumpless up` started here.
+
+        Raises:
+            Refused: none of them.
+        """
+        url = given or os.environ.get("BUMPLESS_NATS_URL")
+        cluster = self.cluster()
+        if url is None and cluster is not None:
+            url = str(cluster["nats_url"])
+        if url is None:
+            raise Refused(
+                f"a control plane in {self.path}",
+                "none",
+                "start one with `bumpless up`, or name one with --nats URL",
+            )
+        return url

@@ -1,0 +1,217 @@
+"""From a release file to a signed, announced release: build what is a tree, upload what is new, sign, announce."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bumpless.common.artifacts.build import PreviousTree, build_artifact
+from bumpless.common.artifacts.errors import ArtifactError
+from bumpless.common.artifacts.manifest import Artifact, open_artifact
+from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.artifacts.stage import rebuild_from_store
+from bumpless.common.artifacts.store import BlobStore, DirectoryBlobs
+from bumpless.common.contract.base import Digest, canonical_json, derive_id
+from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES, RELEASE_TYPE, Envelope
+from bumpless.common.contract.events import ReleaseAnnounced
+from bumpless.common.errors import Refused
+from bumpless.common.model.fleet import Fleet
+from bumpless.common.model.plan import Target
+from bumpless.common.model.release import Component, ComponentFile, Release, ReleaseFile
+from bumpless.common.release_file import parse_release_file
+from bumpless.common.shell import clock
+
+Tell = Callable[[str], None]
+KEEP_LAST = 3
+"""From how many versions that run somewhere in the fleet a delta is built."""
+
+
+@dataclass(frozen=True)
+class BuiltComponent:
+    """An artifact on this machine: its description, the signed bytes of it, and the folder with its blobs."""
+
+    artifact: Artifact
+    envelope: bytes
+    blobs: Path
+
+    @property
+    def delta_bytes(self) -> int:
+        """The smallest delta's size, or the full package's where there is none."""
+        return min((delta.size for delta in self.artifact.deltas), default=self.artifact.full.size)
+
+
+@dataclass(frozen=True)
+class BuiltRelease:
+    release: Release
+    envelope: Envelope
+    components: dict[str, BuiltComponent]
+
+    @property
+    def digest(self) -> Digest:
+        return Digest("sha256:" + hashlib.sha256(self.envelope.payload).hexdigest())
+
+    def announcement(
+        self, *, by: str, attempt: int = 0, expected_plan: str | None = None
+    ) -> ReleaseAnnounced:
+        """The event; the same release and attempt give the same id, so repeats are dropped."""
+        product = self.release.product
+        return ReleaseAnnounced.model_validate(
+            {
+                "id": derive_id("announce", product, self.digest, str(attempt), expected_plan or ""),
+                "at": clock.now(),
+                "product": product,
+                "digest": self.digest,
+                "envelope": self.envelope.to_bytes().decode(),
+                "attempt": attempt,
+                "expected_plan": expected_plan,
+                "by": by,
+            }
+        )
+
+
+def read_release(path: Path) -> ReleaseFile:
+    """Read and check a release file.
+
+    Raises:
+        Refused: it is not there.
+        ReleaseInvalid: see `release_file`.
+    """
+    try:
+        return parse_release_file(path.read_text(), str(path))
+    except FileNotFoundError as error:
+        raise Refused("a release file", f"nothing at {path}") from error
+    except UnicodeDecodeError as error:
+        raise Refused("a release file in UTF-8", f"other bytes in {path}: {error}") from error
+
+
+async def build_release(
+    path: Path,
+    *,
+    key: SigningKey,
+    trust: TrustStore,
+    work: Path,
+    fleet: Fleet,
+    store: BlobStore | None,
+    tell: Tell,
+) -> BuiltRelease:
+    """Build and sign the release in `path`. Trees are packed with deltas from what `fleet` runs, fetched from `store`.
+
+    Raises:
+        Refused, ReleaseInvalid: something is missing or wrong; says where.
+    """
+    file = read_release(path)
+    built: dict[str, BuiltComponent] = {}
+    components = []
+    for item in file.components:
+        found = await _component(item, file, path.parent, key, trust, work, fleet, store, tell)
+        built[item.name] = found
+        if item.run is None:
+            raise Refused(f"{item.name}: a `run` section with a command", "none", f"in {path}")
+        components.append(
+            Component(
+                name=item.name,
+                version=item.version or file.version or found.artifact.version,
+                depends_on=item.depends_on,
+                root=Digest(found.artifact.root),
+                artifact=Digest("sha256:" + hashlib.sha256(found.envelope).hexdigest()),
+                artifact_size=len(found.envelope),
+                place=item.place,
+                run=item.run,
+                strategy=item.strategy or file.strategy,
+                gate=item.gate or file.gate,
+            )
+        )
+    version = file.version or max(component.version for component in components)
+    release = Release(
+        product=file.product,
+        version=version,
+        rollback_policy=file.rollback_policy,
+        max_unavailable=file.max_unavailable,
+        approval=file.approval,
+        components=tuple(components),
+    )
+    envelope = key.sign(RELEASE_TYPE, canonical_json(release.model_dump(mode="json")))
+    if len(envelope.to_bytes()) > MAX_ENVELOPE_BYTES:
+        raise Refused(f"a release of at most {MAX_ENVELOPE_BYTES} bytes", str(len(envelope.to_bytes())))
+    return BuiltRelease(release, envelope, built)
+
+
+async def upload(built: BuiltRelease, store: BlobStore, tell: Tell) -> int:
+    """Store every blob that is not there yet; returns the bytes sent."""
+    sent = 0
+    for name, component in built.components.items():
+        local = DirectoryBlobs(component.blobs)
+        for ref in (component.artifact.full, *component.artifact.deltas):
+            if not await store.has(ref.digest):
+                await store.put(await local.get(ref.digest, max_size=ref.size))
+                sent += ref.size
+        await store.put(component.envelope)
+        tell(f"{name}: stored")
+    return sent
+
+
+async def _component(
+    item: ComponentFile,
+    file: ReleaseFile,
+    base: Path,
+    key: SigningKey,
+    trust: TrustStore,
+    work: Path,
+    fleet: Fleet,
+    store: BlobStore | None,
+    tell: Tell,
+) -> BuiltComponent:
+    if item.artifact is None:
+        raise Refused(
+            f"{item.name}: an `artifact` (a folder, or what `bumpless artifact build` wrote)", "none"
+        )
+    path = base / item.artifact
+    if path.is_file():
+        data = path.read_bytes()
+        try:
+            artifact = open_artifact(data, trust)
+        except ArtifactError as error:
+            raise Refused(f"{item.name}: a signed artifact", str(error)) from error
+        if artifact.name != item.name:
+            raise Refused(f"{item.name}: an artifact of that name", f"{artifact.name} in {path}")
+        return BuiltComponent(artifact, data, path.parent / "blobs")
+    if not path.is_dir():
+        raise Refused(f"{item.name}: a folder or an artifact at {path}", "nothing")
+    version = item.version or file.version
+    assert version is not None
+    previous = await _running(item.name, fleet, store, trust, work, tell) if store is not None else []
+    out = work / "artifacts"
+    out.mkdir(parents=True, exist_ok=True)
+    tell(f"{item.name} {version}: packing" + (f", deltas from {len(previous)} versions" if previous else ""))
+    done = build_artifact(path, name=item.name, version=version, previous=previous, out=out, key=key)
+    return BuiltComponent(done.artifact, done.envelope, done.blobs)
+
+
+async def _running(
+    name: str, fleet: Fleet, store: BlobStore, trust: TrustStore, work: Path, tell: Tell
+) -> list[PreviousTree]:
+    """The trees that nodes run now, rebuilt here; the most common first."""
+    count: dict[str, int] = {}
+    targets: dict[str, Target] = {}
+    for node in fleet.nodes:
+        seen = node.components.get(name)
+        if seen is not None and seen.target is not None:
+            count[seen.target.root] = count.get(seen.target.root, 0) + 1
+            targets[seen.target.root] = seen.target
+    found = []
+    for root in sorted(count, key=lambda r: (-count[r], r))[:KEEP_LAST]:
+        target = targets[root]
+        tree = work / "running" / root.removeprefix("sha256:")
+        try:
+            artifact = open_artifact(await store.get(target.artifact, max_size=target.artifact_size), trust)
+            scratch = work / "scratch"
+            await rebuild_from_store(artifact, store, bases={}, out_dir=tree, work_dir=scratch)
+            shutil.rmtree(scratch, ignore_errors=True)
+        except ArtifactError as error:
+            tell(f"{name} {target.version}: no delta from it: {error}")
+            continue
+        found.append(PreviousTree(target.version, tree))
+    return found

@@ -1,0 +1,99 @@
+"""Following a rollout: a live tree with bars on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bumpless.cli.client import Client, Watched
+from bumpless.cli.output import Output
+from bumpless.common import render
+from bumpless.common.contract import events as e
+from bumpless.common.contract.base import Message, RolloutId
+from bumpless.common.shell import clock
+
+TIMED_OUT = 3
+_COLORS = {"passed": "green", "failed": "red", "baking": "yellow", "applying": "cyan"}
+
+
+async def follow(client: Client, output: Output, rollout: RolloutId, timeout_s: float | None) -> int:
+    """Show a rollout until it has ended; the exit code says how."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await (_live if output.live else _lines)(client, output, rollout)
+    except TimeoutError:
+        output.say(f"still going after {timeout_s:g} s; `bumpless rollout watch {rollout}` goes on watching")
+        return TIMED_OUT
+
+
+async def _lines(client: Client, output: Output, rollout: RolloutId) -> int:
+    watched = Watched(rollout)
+    said = ""
+    async for seen, message in client.watch(rollout):
+        watched = seen
+        line = _line(message)
+        if line != said:
+            output.line(line)
+            said = line
+    return _end(output, watched)
+
+
+async def _live(client: Client, output: Output, rollout: RolloutId) -> int:
+    watched = Watched(rollout)
+    with Live(console=output.out, refresh_per_second=8, transient=False) as live:
+        async for seen, _ in client.watch(rollout):
+            watched = seen
+            live.update(picture(watched))
+    return _end(output, watched)
+
+
+def _end(output: Output, watched: Watched) -> int:
+    if watched.refused is not None:
+        output.say("refused:")
+        for reason in watched.refused.reasons:
+            output.say(f"  {reason}")
+    return watched.exit_code
+
+
+def _line(message: Message) -> str:
+    match message:
+        case e.RolloutProgressed():
+            return f"{message.at:%H:%M:%S} " + render.status(message, message.at)
+        case e.StepProgressed():
+            detail = f" ({message.detail})" if message.detail else ""
+            return f"{message.at:%H:%M:%S}   {message.node}/{message.component}: {message.state}{detail}"
+        case e.GateProgressed():
+            verdict = message.verdict or "judging"
+            return f"{message.at:%H:%M:%S}   gate {message.batch}: {verdict} {message.detail}"
+        case e.ReleaseRefused():
+            return f"{message.at:%H:%M:%S} refused: " + "; ".join(message.reasons)
+        case _:
+            return ""
+
+
+def picture(watched: Watched) -> RenderableType:
+    """The whole rollout as a tree: where it is, its batches with bars, its nodes, its revert."""
+    now = clock.now()
+    parts: list[RenderableType] = []
+    for progress in (watched.forward, watched.revert):
+        if progress is None:
+            continue
+        parts.append(Text(render.status(progress, now), style="bold"))
+        parts.append(ProgressBar(total=max(1, progress.steps_total), completed=progress.steps_done, width=60))
+        grid = Table.grid(padding=(0, 2))
+        for batch, status in progress.batches.items():
+            gate = watched.gates.get(batch)
+            detail = gate.detail if gate is not None and status.startswith("baking") else ""
+            grid.add_row("  " + batch, Text(status, style=_COLORS.get(status.split()[0], "")), detail)
+        parts.append(grid)
+    steps = Table.grid(padding=(0, 2))
+    for (node, component), step in sorted(watched.steps.items()):
+        bar = ProgressBar(total=1.0, completed=step.share, width=16)
+        steps.add_row(f"  {node}/{component}", bar, step.state, step.detail)
+    parts.append(steps)
+    return Group(*parts)
