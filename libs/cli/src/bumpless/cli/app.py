@@ -22,6 +22,7 @@ from bumpless.cli.output import Format, Output
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.errors import ReleaseError
 from bumpless.common.release_file import ReleaseInvalid
+from bumpless.common.shell.log import configure_logging
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,6 +47,7 @@ def options(
     color: Annotated[bool, typer.Option("--color/--no-color", help="Colour on terminals.")] = True,
     debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False,
 ) -> None:
+    configure_logging("cli", "debug" if debug else "critical")
     ctx.obj = Context(Home.find(home), nats, Output(output, color), debug)
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 from faststream import AckPolicy, BaseMiddleware
 from faststream.message import StreamMessage
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats.message import NatsMessage
 from pydantic import ValidationError
 
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message, derive_id
 from bumpless.common.contract.events import MessageParked
+from bumpless.common.contract.subjects import ACK_PREFIX
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.clock import now
@@ -31,8 +33,6 @@ TRIES = 5
 PARKED_BYTES = 256 << 10
 """Longer bodies are cut in the parked copy; the original stays in its stream until that stream's own age."""
 WORKERS = 32
-ACK_PREFIX = "$JS.ACK."
-"""What comes from a stream is answered there; anything else is a question, or nobody waits."""
 
 
 async def park(
@@ -74,8 +74,8 @@ def settle(connection: Connection, service: str) -> type[BaseMiddleware]:
         ) -> Any:
             assert isinstance(msg, NatsMessage)
             raw = msg.raw_message
-            if not raw.reply.startswith(ACK_PREFIX):
-                return await call_next(msg)
+            if not raw.reply.startswith(ACK_PREFIX):  # a question, or nobody waits: nothing to acknowledge
+                return await self._question(call_next, msg)
             meta = raw.metadata
             kind = str(msg.headers.get("ce-type", "unknown")).removeprefix(wire.CE_TYPE_PREFIX)
             kind = kind if kind in wire.TYPES else "unknown"
@@ -103,6 +103,14 @@ def settle(connection: Connection, service: str) -> type[BaseMiddleware]:
             finally:
                 MESSAGES.labels(service, kind, outcome).inc()
                 HANDLE_SECONDS.labels(service, kind).observe(time.perf_counter() - began)
+
+        @staticmethod
+        async def _question(call_next: Callable[[Any], Awaitable[Any]], msg: NatsMessage) -> Any:
+            try:
+                return await call_next(msg)
+            except Exception:
+                log.exception("question not answered", subject=msg.raw_message.subject)
+                raise
 
         @staticmethod
         async def _park(raw: Any, reason: str) -> None:

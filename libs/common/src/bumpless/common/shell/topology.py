@@ -109,9 +109,9 @@ async def ensure_topology(connection: Connection) -> None:
     Raises:
         Refused: the server is too old, or did not take a setting.
     """
-    version = str(connection.nc.connected_server_version)
-    numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
-    if numbers < OLDEST_SERVER:
+    found = connection.nc.connected_server_version
+    version = f"{found.major}.{found.minor}.{found.patch}"
+    if (found.major, found.minor) < OLDEST_SERVER:
         raise Refused(
             "nats-server 2.12 or newer",
             version,
