@@ -16,6 +16,9 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 
+PIPE_WIDTH = 240
+
+
 class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
@@ -31,7 +34,9 @@ class Output:
 
     @property
     def out(self) -> Console:
-        return Console(no_color=not self.color, highlight=False, soft_wrap=True)
+        """Wide where nobody's terminal is the limit, so that a pipe gets whole lines."""
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
+        return Console(no_color=not self.color, highlight=False, soft_wrap=True, width=width)
 
     @property
     def err(self) -> Console:
@@ -68,7 +73,7 @@ class Output:
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     found = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        found.add_column(column, overflow="fold")
+        found.add_column(column, overflow="fold", no_wrap=column != "Reason")
     for row in rows:
         found.add_row(*("" if cell is None else str(cell) for cell in row))
     return found
