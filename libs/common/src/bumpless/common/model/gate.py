@@ -32,15 +32,11 @@ class Matcher:
     value: str
 
     def matches(self, found: str) -> bool:
-        match self.operator:
-            case "=":
-                return found == self.value
-            case "!=":
-                return found != self.value
-            case "=~":
-                return re.fullmatch(self.value, found) is not None
-            case _:
-                return re.fullmatch(self.value, found) is None
+        if self.operator in ("=", "!="):
+            holds = found == self.value
+        else:
+            holds = re.fullmatch(self.value, found) is not None
+        return holds is not self.operator.startswith("!")
 
 
 def parse_selector(text: str) -> tuple[Matcher, ...]:
@@ -68,9 +64,7 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
             try:
                 re.compile(value)
             except re.error as error:
-                raise ValueError(
-                    f"expected a regular expression for label {label}, found {value!r}: {error}"
-                ) from error
+                raise ValueError(f"expected a regular expression, found {value!r}: {error}") from error
         matchers.append(Matcher(label, operator, value))
         at = found.end()
     return tuple(matchers)

@@ -1,0 +1,1 @@
+"""The executor: owns what runs on one node. Takes signed commands, switches components, says what it observes."""

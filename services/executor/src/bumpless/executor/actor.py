@@ -1,0 +1,177 @@
+"""One component, one input at a time: decide, write the journal, perform. In that order, always.
+
+The queue is the only way in. A record that could not be written is not acted on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from bumpless.common.contract.events import StepFinished, StepProgressed, StepStaged
+from bumpless.common.errors import Broken
+from bumpless.common.shell.log import get_logger
+from bumpless.executor import effects as do
+from bumpless.executor import inputs as heard
+from bumpless.executor import telemetry
+from bumpless.executor.component import decide
+from bumpless.executor.journal import Journal
+from bumpless.executor.layout import Layout
+from bumpless.executor.ports import ArtifactSource, ProcessSwitch
+from bumpless.executor.record import Command, ComponentRecord, Instance
+from bumpless.executor.starter import Starter
+from bumpless.executor.steps import Steps
+
+log = get_logger(__name__)
+
+SAVE_AGAIN_S = 1.0
+"""Between two attempts to write the journal while the disk refuses; nothing moves meanwhile."""
+
+
+class Word(Protocol):
+    """What a component has to say, and to whom is not its business."""
+
+    def report(self) -> None:
+        """The outbox or what is observed has changed."""
+        ...
+
+    def progress(self, message: StepProgressed) -> None: ...
+
+    def park(self, command: Command, reason: str) -> None: ...
+
+
+class ComponentActor:
+    """Owns the record of one component. `record` is the one last written."""
+
+    def __init__(
+        self,
+        record: ComponentRecord,
+        address: str,
+        layout: Layout,
+        switch: ProcessSwitch,
+        source: ArtifactSource,
+        word: Word,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.record = record
+        self.layout = layout
+        self._journal = Journal(layout.journal)
+        self._switch, self._word, self._now = switch, word, now
+        self._inputs: asyncio.Queue[heard.Input] = asyncio.Queue()
+        starter = Starter(record.component, record.node, address, layout, switch)
+        self._steps = Steps(layout, switch, source, starter, self.tell, lambda: self.record, now)
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+
+    def tell(self, given: heard.Input) -> None:
+        self._inputs.put_nowait(given)
+
+    async def look(self) -> tuple[Instance, ...]:
+        """After a start of the executor: take over the processes of the record; those that are alive."""
+        self.layout.clear_staging()
+        adopted = [await self._switch.adopt(i) for i in self.record.instances]
+        return tuple(i for i in adopted if i is not None)
+
+    async def recover(self, alive: tuple[Instance, ...]) -> None:
+        """Go on where the last executor stopped. On return the record says what is alive; nothing was said before."""
+        await self._handle(heard.Observed(alive))
+
+    async def close(self) -> None:
+        """Stop acting, after `run` was cancelled; processes go on."""
+        tasks = tuple(self._watchers.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._steps.close()
+
+    async def stop_services(self) -> None:
+        """Drain and end every process of the component. Call after `close`."""
+        instances = self.record.instances
+        await asyncio.gather(*(self._switch.stop(i, i.target.run.timing.drain_timeout_s) for i in instances))
+
+    async def run(self) -> None:
+        """Handle inputs for ever."""
+        while True:
+            await self._handle(await self._inputs.get())
+
+    async def _handle(self, given: heard.Input) -> None:
+        before = self.record
+        try:
+            decision = decide(before, given, self._now())
+        except Broken as error:
+            log.error(
+                "an invariant does not hold; input dropped", component=before.component, error=str(error)
+            )
+            return
+        if decision.state is not before and not await self._save(decision.state, given):
+            return
+        self._account(before, decision.state)
+        log.info(
+            "decided",
+            component=before.component,
+            input=type(given).__name__,
+            before=before.state,
+            after=self.record.state,
+            cause=self.record.command.id if self.record.command else None,
+            effects=[type(e).__name__ for e in decision.effects],
+            notes=decision.notes,
+        )
+        for effect in decision.effects:
+            match effect:
+                case do.Report():
+                    self._word.report()
+                case do.Progress():
+                    self._word.progress(effect.message)
+                case do.Park():
+                    self._word.park(effect.command, effect.reason)
+                case _:
+                    await self._steps.perform(effect)
+        self._watch()
+
+    async def _save(self, record: ComponentRecord, given: heard.Input) -> bool:
+        """Write the record; False: it cannot be written, and the command may come again."""
+        while True:
+            try:
+                await asyncio.to_thread(self._journal.save, record)
+            except OSError as error:
+                log.error("the journal cannot be written", component=record.component, error=str(error))
+                if isinstance(given, heard.Commanded):
+                    return False
+                await asyncio.sleep(SAVE_AGAIN_S)
+            else:
+                self.record = record
+                return True
+
+    def _watch(self) -> None:
+        """One watcher per process of the record. While a step is undone, deaths are the undoing's business."""
+        if self.record.failing is not None:
+            return
+        for instance in self.record.instances:
+            if instance.pid and instance.id not in self._watchers:
+                self._watchers[instance.id] = asyncio.create_task(self._wait_for(instance.id))
+
+    async def _wait_for(self, name: str) -> None:
+        instance = next((i for i in self.record.instances if i.id == name), None)
+        if instance is not None:
+            end = await self._switch.exited(instance)
+            self._watchers.pop(name, None)
+            self.tell(heard.Died(instance, end.reason, end.lived_s))
+
+    def _account(self, before: ComponentRecord, after: ComponentRecord) -> None:
+        name = after.component
+        telemetry.INSTANCES.labels(name).set(len(after.takes_traffic))
+        if after.restarts > before.restarts:
+            telemetry.RESTARTS.labels(name).inc(after.restarts - before.restarts)
+        if before.state is not after.state or before.failing != after.failing:
+            self._word.report()
+        if after.result is None or after.result is before.result:
+            return
+        match after.result:
+            case StepStaged():
+                telemetry.STAGED_BYTES.labels(name, after.result.used or "none").inc(
+                    after.result.bytes_fetched
+                )
+            case StepFinished():
+                telemetry.STEPS.labels(name, after.result.outcome).inc()
+                telemetry.STEP_SECONDS.labels(name).observe(sum(after.result.seconds.values()))

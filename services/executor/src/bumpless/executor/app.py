@@ -1,0 +1,142 @@
+"""The executor process: the real ports, the subscriptions, the signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import sys
+from typing import Any
+
+from bumpless.common.artifacts.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.signing import TrustStore
+from bumpless.common.contract import wire
+from bumpless.common.contract.commands import InjectFault, RequestReport
+from bumpless.common.contract.subjects import (
+    ARTIFACT_BUCKET,
+    Stream,
+    commands_last,
+    commands_live,
+    subject_for,
+)
+from bumpless.common.errors import ReleaseError, Retryable
+from bumpless.common.shell.broker import Connection, Received
+from bumpless.common.shell.log import configure_logging, get_logger
+from bumpless.common.shell.ops import serve_ops
+from bumpless.executor.drivers.artifacts import StoredArtifacts
+from bumpless.executor.drivers.broker import BrokerReports
+from bumpless.executor.drivers.native import NativeSwitch
+from bumpless.executor.executor import Executor, NodeConfig
+from bumpless.executor.settings import ExecutorSettings
+
+log = get_logger(__name__)
+
+
+async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = None) -> None:
+    """Run one node until SIGTERM, SIGINT or `stop`. The services it runs go on, unless the settings say otherwise.
+
+    Raises:
+        Refused: the data directory, a journal or the trust store cannot be used.
+        Retryable: no broker could be reached at the start.
+    """
+    stop = stop or _on_signals()
+    trust = TrustStore.load(settings.trust)
+    caught_up = asyncio.Event()
+
+    async def reconnected() -> None:
+        log.info("broker is back; catching up")
+        caught_up.set()
+
+    connection = await Connection.connect(
+        settings.nats_url, name=f"executor-{settings.node}", on_reconnect=reconnected
+    )
+    config = NodeConfig(
+        node=settings.node,
+        address=settings.address,
+        data_dir=settings.data_dir,
+        labels=settings.labels,
+        drills=settings.drills,
+        heartbeat_s=settings.heartbeat_s,
+    )
+    switch = NativeSwitch(settings.node, settings.address, config.run_dir, config.components_dir)
+    source = StoredArtifacts(JetStreamBlobs(connection.js, ARTIFACT_BUCKET), trust)
+    executor = Executor(config, trust, switch, source, BrokerReports(connection, settings.node))
+    ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)
+    loops: list[asyncio.Task[None]] = []
+    try:
+        await executor.start()
+        await _subscribe(connection, executor, settings)
+        loops.append(asyncio.create_task(_catch_up(connection, executor, settings, caught_up)))
+        log.info("executor runs", node=settings.node, data=str(settings.data_dir))
+        stopping = asyncio.create_task(stop.wait())
+        watched: list[asyncio.Future[Any]] = [stopping, executor.fault, *loops]
+        done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in loops:
+            task.cancel()
+        await executor.close(stop_services=settings.stop_services_on_exit)
+        switch.close()
+        await connection.close()
+        if ops is not None:
+            await ops.cleanup()
+
+
+async def _subscribe(connection: Connection, executor: Executor, settings: ExecutorSettings) -> None:
+    async def drill(received: Received) -> None:
+        with contextlib.suppress(wire.Unreadable):
+            message = wire.decode(received.data)
+            if isinstance(message, InjectFault):
+                executor.inject(message)
+
+    async def asked(received: Received) -> None:
+        executor.report(results=True)
+
+    await connection.subscribe(commands_live(settings.node), executor.take)
+    await connection.subscribe(subject_for(RequestReport), asked)
+    await connection.subscribe(subject_for(InjectFault, node=settings.node), drill)
+
+
+async def _catch_up(
+    connection: Connection, executor: Executor, settings: ExecutorSettings, now: asyncio.Event
+) -> None:
+    """Read the standing commands at the start, after every reconnect, and now and then: a live one may be missed.
+
+    Jittered, so that a fleet that lost its broker together does not come back together.
+    """
+    while True:
+        now.clear()
+        wait = settings.catch_up_s * random.uniform(1, 2)
+        try:
+            for received in await connection.last(Stream.CMD, commands_last(settings.node)):
+                await executor.take(received)
+            executor.report()
+        except Retryable as error:
+            log.warning("standing commands not read", reason=str(error))
+            wait = error.after_s
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(now.wait(), wait)
+
+
+def _on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def main() -> None:
+    """`python -m bumpless.executor.app`, configured by `BUMPLESS_EXECUTOR_*`."""
+    try:
+        settings = ExecutorSettings.read()
+        configure_logging("executor", settings.log_level)
+        asyncio.run(run_executor(settings))
+    except ReleaseError as error:
+        sys.exit(f"executor: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,337 @@
+"""The overlap driver: old and new instance accept side by side on one socket that this process bound once.
+
+Because the instances hold the socket too, the death of the executor costs no connection: the next one takes it back
+out of a living instance. Nothing is ever bound twice while somebody still holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bumpless.common.errors import Refused
+from bumpless.executor.drivers import logs, processes, sockets
+from bumpless.executor.drivers.admin import AdminSockets
+from bumpless.executor.drivers.notify import Notifications
+from bumpless.executor.drivers.processes import Process
+from bumpless.executor.ports import Exit, Launch, NotReady, Unanswered
+from bumpless.executor.record import Instance, Listener
+
+POLL_S = 0.1
+"""Between two looks at what a draining instance still does."""
+SETTLED_LOOKS = 2
+"""An instance counts as idle when it was idle this many looks in a row: a request may be between accept and count."""
+KILL_GRACE_S = 3.0
+"""An instance that cuts its own work at its deadline gets this long to give it back and exit."""
+GONE_S = 10.0
+"""A killed process is gone in milliseconds, unless the kernel holds it (a dead disk)."""
+
+
+@dataclass
+class _Running:
+    process: Process
+    notifications: Notifications | None
+    log: Path
+    paused_at: float | None = None
+    adopted: bool = False
+
+
+class NativeSwitch:
+    """Implements `ports.ProcessSwitch` on Linux for one node. `run_dir` and `components_dir` are this node's alone."""
+
+    def __init__(self, node: str, address: str, run_dir: Path, components_dir: Path) -> None:
+        self._node, self._address = node, address
+        self._components = components_dir.resolve()
+        self._admin = AdminSockets(run_dir)
+        self._scope = hashlib.sha256(os.fsencode(run_dir.resolve())).hexdigest()[:16]
+        self._listeners: dict[tuple[str, str], socket.socket] = {}
+        self._running: dict[str, _Running] = {}
+
+    # sockets
+
+    async def listen(self, component: str, addresses: Mapping[str, str]) -> tuple[Listener, ...]:
+        found = []
+        for name, address in addresses.items():
+            held = self._listeners.get((component, address))
+            if held is None:
+                held = await asyncio.to_thread(sockets.bind, address)
+                self._listeners[component, address] = held
+            found.append(Listener(name=name, address=address, inode=sockets.inode_of(held)))
+        return tuple(found)
+
+    async def keep_only(self, component: str, addresses: Iterable[str]) -> None:
+        wanted = set(addresses)
+        for key in [k for k in self._listeners if k[0] == component and k[1] not in wanted]:
+            self._listeners.pop(key).close()
+            if key[1].startswith("unix://"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(key[1].removeprefix("unix://"))
+
+    # lives
+
+    async def start(self, launch: Launch) -> Instance:
+        instance = launch.instance
+        run = instance.target.run
+        shared = [self._listeners[launch.component, listener.address] for listener in instance.listeners]
+        notifications = self._notifications(instance.id)
+        log = launch.log_dir / f"{instance.id}.log"
+        try:
+            with self._admin.bind(instance.id) as admin:
+                names = [listener.name for listener in instance.listeners] + ["admin"]
+                env = self._environment(launch, names, notifications.address)
+                given = [s.fileno() for s in (*shared, admin)]
+                pid = processes.spawn(run.command, env, launch.version_dir.resolve(), given, log)
+                process = Process(pid)
+        except (Refused, OSError) as error:
+            notifications.close()
+            self._admin.remove(instance.id)
+            raise Refused(f"{run.command[0]} to start", str(error)) from error
+        self._watch(instance.id, _Running(process, notifications, log))
+        return instance.model_copy(update={"pid": pid, "started_ticks": processes.start_ticks(pid) or 0})
+
+    async def wait_ready(self, instance: Instance, timeout_s: float) -> None:
+        running = self._running.get(instance.id)
+        if running is None:
+            raise NotReady(f"expected {instance.target.version} to run, found no process")
+        try:
+            async with asyncio.timeout(timeout_s):
+                if running.adopted:
+                    # READY=1 may have been said to the executor before this one.
+                    await self._answers(instance, running, "/readyz")
+                else:
+                    await self._said_ready(running)
+                await self._answers(instance, running, "/healthz")
+        except TimeoutError as error:
+            said = running.notifications.status if running.notifications else ""
+            raise NotReady(
+                f"expected READY=1 and a healthy {instance.target.version} within {timeout_s:g} s, found "
+                + (f"status {said!r}" if said else "neither")
+                + _last_words(running.log)
+            ) from error
+
+    async def check(self, instance: Instance) -> None:
+        await self._admin.ask(instance.id, "GET", "/healthz")
+
+    async def stop(self, instance: Instance, timeout_s: float) -> None:
+        running = self._running.get(instance.id)
+        if running is None:
+            return
+        running.process.signal(signal.SIGTERM)
+        if not await running.process.wait(timeout_s + KILL_GRACE_S):
+            await self.kill(instance)
+
+    async def kill(self, instance: Instance) -> None:
+        running = self._running.get(instance.id)
+        if running is not None:
+            running.process.kill()
+            await running.process.wait(GONE_S)
+
+    async def exited(self, instance: Instance) -> Exit:
+        running = self._running.get(instance.id)
+        if running is None:
+            return Exit("is not running", 0.0)
+        how = await asyncio.shield(running.process.ended)
+        lived = asyncio.get_running_loop().time() - running.process.since
+        return Exit(f"{how} after {lived:.1f} s{_last_words(running.log)}", lived)
+
+    # traffic
+
+    async def pause(self, instance: Instance) -> None:
+        await self._admin.ask(instance.id, "POST", "/pause")
+        if running := self._running.get(instance.id):
+            running.paused_at = asyncio.get_running_loop().time()
+
+    async def resume(self, instance: Instance) -> None:
+        await self._admin.ask(instance.id, "POST", "/resume")
+        if running := self._running.get(instance.id):
+            running.paused_at = None
+
+    async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
+        running = self._running.get(instance.id)
+        if running is None:
+            return ()
+        clock = asyncio.get_running_loop().time
+        lame_until = (running.paused_at or clock()) + lame_duck_s
+        deadline = lame_until + timeout_s
+        idle = 0
+        left: tuple[str, ...] = ("it did not say what it still does",)
+        while running.process.alive:
+            with contextlib.suppress(Unanswered):
+                progress = await self._admin.progress(instance.id)
+                left = _left(progress)
+                quiet = clock() >= lame_until or progress["connections"] == 0
+                idle = idle + 1 if quiet and not left else 0
+            if idle >= SETTLED_LOOKS:
+                return ()
+            if clock() >= deadline:
+                return left
+            await running.process.wait(POLL_S)
+        return ()
+
+    async def scrape(self, instance: Instance) -> str:
+        return await self._admin.ask(instance.id, "GET", "/metrics")
+
+    # after a restart of the executor
+
+    async def adopt(self, instance: Instance) -> Instance | None:
+        if instance.id in self._running:
+            return instance
+        pid = instance.pid or self._pid_of(instance.id)
+        if pid is None:
+            return None
+        try:
+            process = Process(pid)
+        except OSError:
+            return None
+        # Only now, with the pidfd open, can the pid not pass to another process between the look and the use.
+        ticks = processes.start_ticks(pid)
+        if ticks is None or instance.started_ticks not in (0, ticks):
+            process.close()
+            return None
+        component = instance.target.component
+        for listener in instance.listeners:
+            if (component, listener.address) not in self._listeners:
+                found = sockets.adopt(pid, process.fd, listener.inode)
+                if found is not None:
+                    self._listeners[component, listener.address] = found
+        log = self._components / component / "log" / f"{instance.id}.log"
+        self._watch(instance.id, _Running(process, self._notifications_again(instance.id), log, adopted=True))
+        return instance.model_copy(update={"pid": pid, "started_ticks": ticks})
+
+    async def reap(self, known: Iterable[str]) -> tuple[str, ...]:
+        kept = set(known)
+        lost = []
+        for pid, env in self._ours():
+            if (name := env.get("BUMPLESS_INSTANCE", "")) not in kept:
+                with contextlib.suppress(OSError):
+                    process = Process(pid)
+                    process.kill()
+                    await process.wait(GONE_S)
+                    lost.append(name)
+        for name in self._admin.names() - kept:
+            self._admin.remove(name)
+        return tuple(lost)
+
+    async def tidy(self) -> None:
+        for running in list(self._running.values()):
+            await asyncio.to_thread(logs.trim, running.log)
+        alive = set(self._running)
+        for directory in self._components.glob("*/log"):
+            await asyncio.to_thread(logs.forget_old, directory, alive)
+
+    def close(self) -> None:
+        """Let go of everything without touching a process: the executor ends, the services stay."""
+        for running in self._running.values():
+            running.process.close()
+            if running.notifications is not None:
+                running.notifications.close()
+        for sock in self._listeners.values():
+            sock.close()
+        self._running.clear()
+        self._listeners.clear()
+        self._admin.close()
+
+    # inside
+
+    def _watch(self, name: str, running: _Running) -> None:
+        self._running[name] = running
+
+        def gone(_: asyncio.Future[str]) -> None:
+            if running.notifications is not None:
+                running.notifications.close()
+            if self._running.get(name) is running:
+                # Its entry stays until the last who waits for its exit has read it.
+                asyncio.get_running_loop().call_later(60, self._forget, name, running)
+                self._admin.remove(name)
+
+        running.process.ended.add_done_callback(gone)
+
+    def _forget(self, name: str, running: _Running) -> None:
+        if self._running.get(name) is running:
+            del self._running[name]
+
+    def _notifications(self, instance: str) -> Notifications:
+        name = f"bumpless/{self._scope}/{instance}"
+        try:
+            return Notifications(name)
+        except OSError as error:
+            raise Refused(f"the notify socket @{name} to be free", str(error)) from error
+
+    def _notifications_again(self, instance: str) -> Notifications | None:
+        with contextlib.suppress(Refused):
+            return self._notifications(instance)
+        return None
+
+    async def _said_ready(self, running: _Running) -> None:
+        if running.notifications is None:
+            return
+        ready = asyncio.ensure_future(running.notifications.ready.wait())
+        try:
+            await asyncio.wait((ready, running.process.ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if not running.notifications.ready.is_set():
+            raise NotReady(
+                f"it {running.process.ended.result()} before it was ready{_last_words(running.log)}"
+            )
+
+    async def _answers(self, instance: Instance, running: _Running, path: str) -> None:
+        while True:
+            try:
+                await self._admin.ask(instance.id, "GET", path)
+                return
+            except Unanswered as error:
+                if await running.process.wait(POLL_S):
+                    how = running.process.ended.result()
+                    raise NotReady(f"it {how} before it was healthy{_last_words(running.log)}") from error
+
+    def _pid_of(self, instance: str) -> int | None:
+        return next((pid for pid, env in self._ours() if env.get("BUMPLESS_INSTANCE") == instance), None)
+
+    def _ours(self) -> list[tuple[int, Mapping[str, str]]]:
+        """Session leaders that this node's executor started: their state lies under this node's components."""
+        return list(processes.started_by("BUMPLESS_STATE_DIR", f"{self._components}/"))
+
+    def _environment(self, launch: Launch, names: list[str], notify: str) -> dict[str, str]:
+        target = launch.instance.target
+        timing = target.run.timing
+        search = os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+        return {
+            # The executor's own interpreter first, so that `python3` is the one with the service's libraries.
+            "PATH": f"{os.path.dirname(sys.executable)}:{search}",
+            "HOME": os.environ.get("HOME", "/"),
+            "LANG": os.environ.get("LANG", "C.UTF-8"),
+            # A version's directory stays as it was verified.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **target.run.env,
+            "LISTEN_FDS": str(len(names)),
+            "LISTEN_FDNAMES": ":".join(names),
+            "NOTIFY_SOCKET": notify,
+            "BUMPLESS_NODE": self._node,
+            "BUMPLESS_COMPONENT": launch.component,
+            "BUMPLESS_VERSION": target.version,
+            "BUMPLESS_DIGEST": target.root,
+            "BUMPLESS_RELEASE": launch.rollout,
+            "BUMPLESS_INSTANCE": launch.instance.id,
+            "BUMPLESS_STATE_DIR": str(launch.state_dir.resolve()),
+            "BUMPLESS_LAME_DUCK_MS": str(int(timing.lame_duck_s * 1000)),
+            "BUMPLESS_DRAIN_TIMEOUT_MS": str(int(timing.drain_timeout_s * 1000)),
+        }
+
+
+def _left(progress: Mapping[str, int]) -> tuple[str, ...]:
+    words = {"inflight": "requests in flight", "unacknowledged": "messages unacknowledged"}
+    return tuple(f"{progress[name]} {what}" for name, what in words.items() if progress[name] > 0)
+
+
+def _last_words(log: Path) -> str:
+    said = logs.tail(log)
+    return f"; its last words: {said}" if said else ""

@@ -1,0 +1,177 @@
+"""What the machine of one component wants done. Plain values; `steps` performs them, in their order.
+
+The journal holds the state that ordered an effect before the effect begins, and every effect may be performed
+again after a crash with the same result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bumpless.common.contract.base import Digest, Instant
+from bumpless.common.contract.events import StepProgressed
+from bumpless.common.model.plan import Target
+from bumpless.executor.record import Command, Instance
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Bring the target's tree to this node, verified and flushed. Answers Staged or StageFailed."""
+
+    command: Command
+    target: Target
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start `instance` beside whatever serves, wait until it is ready, healthy and has outlived the soak.
+
+    `reuse`: it is the warm instance; resume it instead. An instance with a pid was started by an earlier executor:
+    only wait for it. Answers Started, then Proven or StartFailed.
+    """
+
+    command: Command
+    instance: Instance
+    reuse: bool
+
+
+@dataclass(frozen=True)
+class CommitSwitch:
+    """Let `current` and `previous` name these trees. Answers Switched or SwitchFailed."""
+
+    command: Command
+    current: Digest
+    previous: Digest | None
+
+
+@dataclass(frozen=True)
+class PauseOld:
+    """Stop `instance` from taking new work; it serves what is open. It may be dead already."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True)
+class ResumeOld:
+    """Let the warm `instance` take work while the serving one is down."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True)
+class DrainOld:
+    """Wait out the lame duck of the paused `instance` and its open work, up to the deadline. Answers Drained.
+
+    `instance` None: it is gone, so nothing is left to wait for.
+    """
+
+    command: Command
+    instance: Instance | None
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Pause, drain and stop `instance`, then remove the `current` link; `previous` shall name this tree.
+
+    Answers Drained, with the moment the link went.
+    """
+
+    command: Command
+    instance: Instance | None
+    previous: Digest | None
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Undo: put the links back, resume `serving` or else start `target`. Answers Restored or RestoreFailed.
+
+    `target` None: nothing ran before. `standby` is an id for a process that has to be started.
+    """
+
+    command: Command
+    serving: Instance | None
+    target: Target | None
+    previous: Digest | None
+    standby: str
+
+
+@dataclass(frozen=True)
+class Abort:
+    """Give up the work in progress and end what it started: by draining, because it may have taken requests."""
+
+    end: Instance | None
+
+
+@dataclass(frozen=True)
+class KeepWarm:
+    """Say Cooled at `until`."""
+
+    instance: Instance
+    until: Instant
+
+
+@dataclass(frozen=True)
+class StopOld:
+    """Drain `instance` by SIGTERM, and kill it at the deadline. Answers Died."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True)
+class Revive:
+    """Start `target` again under the id `standby`, after the delay that `attempt` earns. Answers Revived or ReviveFailed."""
+
+    target: Target
+    standby: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class StopReviving:
+    """Give up a restart in progress: something else is about to serve."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Publish what is in the outbox, and the node's observation."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """For dashboards; losing it loses nothing."""
+
+    message: StepProgressed
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Remove trees and leftovers nothing names any more."""
+
+
+@dataclass(frozen=True)
+class Park:
+    """Keep the command for a person: it is not for this node, or contradicts one that was taken."""
+
+    command: Command
+    reason: str
+
+
+Effect = (
+    Stage
+    | Start
+    | CommitSwitch
+    | PauseOld
+    | ResumeOld
+    | DrainOld
+    | Retire
+    | Restore
+    | Abort
+    | KeepWarm
+    | StopOld
+    | Revive
+    | StopReviving
+    | Report
+    | Progress
+    | Collect
+    | Park
+)

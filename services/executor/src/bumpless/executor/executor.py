@@ -1,0 +1,235 @@
+"""One node: its components, what it hears and what it says. Everything it touches comes in as a port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bumpless.common.artifacts.signing import TrustStore
+from bumpless.common.contract.commands import InjectFault
+from bumpless.common.contract.events import StepProgressed
+from bumpless.common.errors import Refused
+from bumpless.common.model.fleet import Node
+from bumpless.common.shell import clock
+from bumpless.common.shell.broker import Received
+from bumpless.common.shell.log import get_logger
+from bumpless.executor import inputs as heard
+from bumpless.executor import telemetry
+from bumpless.executor.actor import ComponentActor
+from bumpless.executor.drivers.drill import DrilledSource, DrilledSwitch, Drills
+from bumpless.executor.handlers import Intake
+from bumpless.executor.journal import Journal
+from bumpless.executor.layout import Layout, free_bytes
+from bumpless.executor.metrics import Sampler
+from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Reports
+from bumpless.executor.record import Command, ComponentRecord
+from bumpless.executor.reporter import Reporter
+
+log = get_logger(__name__)
+
+TIDY_S = 30.0
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """Who this node is and where its things lie."""
+
+    node: str
+    address: str
+    data_dir: Path
+    labels: Mapping[str, str] = field(default_factory=dict)
+    drills: bool = False
+    heartbeat_s: float = 15.0
+
+    @property
+    def components_dir(self) -> Path:
+        return self.data_dir / "components"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.data_dir / "run"
+
+
+class Executor:
+    """Owns what runs on the node. `start`, then `take` what arrives, then `close`.
+
+    `fault` is done when the executor cannot go on; a new one finds everything in the journals.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        trust: TrustStore,
+        switch: ProcessSwitch,
+        source: ArtifactSource,
+        reports: Reports,
+        now: Callable[[], datetime] = clock.now,
+    ) -> None:
+        self._config, self._now = config, now
+        self._drills = Drills()
+        self._switch: ProcessSwitch = DrilledSwitch(switch, self._drills) if config.drills else switch
+        self._source: ArtifactSource = DrilledSource(source, self._drills) if config.drills else source
+        self._reports = reports
+        self._intake = Intake(config.node, trust)
+        self._actors: dict[str, ComponentActor] = {}
+        self._reporter = Reporter(reports, self._actors.values, self.observe, now, config.heartbeat_s)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lock = -1
+
+    async def start(self) -> None:
+        """Read every journal, take over what is alive, go on where the last executor stopped.
+
+        Raises:
+            Refused: another executor works in the data directory, or a journal cannot be read.
+        """
+        self._lock = _lock(self._config.data_dir)
+        self._config.components_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for home in sorted(self._config.components_dir.iterdir()):
+            self._add(home.name)
+        actors = tuple(self._actors.values())
+        alive = [await actor.look() for actor in actors]
+        lost = await self._switch.reap([i.id for a in actors for i in a.record.instances])
+        if lost:
+            log.warning("killed processes no journal knows", instances=lost)
+        for actor, found in zip(actors, alive, strict=True):
+            await actor.recover(found)
+            self._keep(actor.run())
+            self._sample(actor)
+        self._keep(self._reporter.run())
+        self._keep(self._tidy())
+
+    async def take(self, received: Received) -> None:
+        """A command as it came from the broker, live or as the last value. Refused ones are parked."""
+        try:
+            command = self._intake.read(received)
+        except Refused as error:
+            self._park(received, str(error))
+            return
+        actor = self._actors.get(command.component)
+        if actor is None:
+            actor = self._add(command.component)
+            self._keep(actor.run())
+            self._sample(actor)
+        actor.tell(heard.Commanded(command, live=received.sequence == 0))
+
+    def report(self, *, results: bool = False) -> None:
+        """Say again what is observed; with `results`, also every component's last result."""
+        if results:
+            for actor in self._actors.values():
+                actor.tell(heard.Asked())
+        self._reporter.report()
+
+    def inject(self, fault: InjectFault) -> None:
+        """Arm a fault, if this executor was started to obey drills."""
+        if not self._config.drills or fault.node != self._config.node:
+            log.warning("drill not obeyed", fault=fault.fault, by=fault.by, drills=self._config.drills)
+            return
+        log.warning("drill armed", component=fault.component, fault=fault.fault, by=fault.by)
+        self._drills.arm(fault.component, fault.fault)
+
+    def observe(self) -> Node:
+        """What this node runs now."""
+        return Node(
+            name=self._config.node,
+            address=self._config.address,
+            labels=dict(self._config.labels),
+            components={
+                name: actor.record.observed(tuple(sorted(actor.layout.present())))
+                for name, actor in sorted(self._actors.items())
+            },
+            observed_at=self._now(),
+            free_bytes=free_bytes(self._config.data_dir),
+        )
+
+    def record(self, component: str) -> ComponentRecord | None:
+        actor = self._actors.get(component)
+        return actor.record if actor else None
+
+    async def close(self, *, stop_services: bool = False) -> None:
+        """Stop acting. Services go on, unless they shall be drained and stopped too."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        actors = tuple(self._actors.values())
+        await asyncio.gather(*(actor.close() for actor in actors))
+        if stop_services:
+            await asyncio.gather(*(actor.stop_services() for actor in actors))
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    # what components say
+
+    def progress(self, message: StepProgressed) -> None:
+        self._reporter.tell(message)
+
+    def park(self, command: Command, reason: str) -> None:
+        subject = f"{command.node}.{command.component}"
+        self._park(Received(subject=f"live.{subject}", data=command.model_dump_json().encode()), reason)
+
+    def _park(self, received: Received, reason: str) -> None:
+        telemetry.REFUSED.inc()
+        parked = self._intake.park(received, reason, self._now())
+        if parked is not None:
+            log.warning("command refused", subject=received.subject, reason=reason)
+            self._reporter.tell(parked)
+
+    def _add(self, component: str) -> ComponentActor:
+        layout = Layout(self._config.components_dir, component)
+        record = Journal(layout.journal).load()
+        if record is None:
+            record = ComponentRecord(node=self._config.node, component=component)
+        if (record.node, record.component) != (self._config.node, component):
+            raise Refused(
+                f"the journal of {self._config.node}/{component} in {layout.home}",
+                f"that of {record.node}/{record.component}",
+                "give every node its own data directory",
+            )
+        actor = ComponentActor(
+            record, self._config.address, layout, self._switch, self._source, self, self._now
+        )
+        self._actors[component] = actor
+        return actor
+
+    def _sample(self, actor: ComponentActor) -> None:
+        self._keep(Sampler(lambda: actor.record, self._switch, self._reports, self._now).run())
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run for the life of the executor. An error there is a fault of ours: `fault` raises it."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None and not self.fault.done():
+                self.fault.set_exception(error)
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(done)
+        self._tasks.append(task)
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_S)
+            with contextlib.suppress(OSError):
+                await self._switch.tidy()
+
+
+def _lock(data_dir: Path) -> int:
+    """One executor per data directory; the lock goes with the process, however it ends."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise Refused(
+            f"no other executor in {data_dir}",
+            "one that is running",
+            "stop it, or use another data directory",
+        ) from None
+    return fd

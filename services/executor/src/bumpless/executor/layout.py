@@ -1,0 +1,132 @@
+"""Where a component lies on the disk, and the only code that moves its versions and links.
+
+    components/NAME/versions/HEX   one tree, never changed after it was moved here
+                    staging/ID     a tree in the making; whatever is here after a crash is rubbish
+                    descriptions/  signed descriptions by digest, so that a kept tree can be used without the store
+                    current -> versions/HEX, previous -> versions/HEX
+                    journal.json, state/, log/
+
+Invariant: `current`, where it exists, names a whole, flushed tree at every instant.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from bumpless.common.contract.base import Digest
+from bumpless.common.errors import Refused
+from bumpless.executor.durable import exchange, place_link, sync_directory
+
+HEX_DIGITS = 64
+SPARE_BYTES = 16 << 20
+"""Left free after staging, for journals and logs of every component on the node."""
+
+
+class Layout:
+    """The directory of one component; made if it is not there."""
+
+    def __init__(self, components: Path, name: str) -> None:
+        self.home = components / name
+        self.versions, self.staging = self.home / "versions", self.home / "staging"
+        self.descriptions = self.home / "descriptions"
+        self.state, self.log = self.home / "state", self.home / "log"
+        self._current, self._previous = self.home / "current", self.home / "previous"
+        for directory in (self.versions, self.staging, self.descriptions, self.state, self.log):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def journal(self) -> Path:
+        return self.home / "journal.json"
+
+    def version(self, root: Digest) -> Path:
+        """The directory of a tree, whether or not it is there."""
+        return self.versions / _hex(root)
+
+    def present(self) -> dict[Digest, Path]:
+        """The trees on this node."""
+        names = (p for p in self.versions.iterdir() if len(p.name) == HEX_DIGITS)
+        return {Digest(f"sha256:{p.name}"): p for p in names}
+
+    def current(self) -> Digest | None:
+        return _named(self._current)
+
+    def previous(self) -> Digest | None:
+        return _named(self._previous)
+
+    def require_space(self, tree_bytes: int) -> None:
+        """Raises: Refused, unless a tree of that size fits and leaves the spare."""
+        free, needed = free_bytes(self.staging), tree_bytes + SPARE_BYTES
+        if free < needed:
+            raise Refused(
+                f"{needed} bytes free on the file system of {self.staging}",
+                f"{free}",
+                "make room or choose a larger disk; the running version is not touched",
+            )
+
+    def discard(self, path: Path) -> None:
+        """Remove a tree: first its name, in one step, so that no half of it can be taken for a version."""
+        aside = self.staging / f"removed-{path.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(path, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def point(self, current: Digest | None, previous: Digest | None) -> None:
+        """Let the links name these trees, flushed. Doing it again changes nothing.
+
+        The way there: `previous` names the new tree first, then the two links trade places, so `current` goes from
+        the old tree to the new one in one step and `previous` is the way back from the same instant.
+        """
+        if current is not None and not self.version(current).is_dir():
+            raise Refused(f"the tree {current} in {self.versions}", "nothing", "stage it again")
+        if self.current() != current or self.previous() != previous:
+            self._move(current, previous)
+        sync_directory(self.home)
+
+    def _move(self, current: Digest | None, previous: Digest | None) -> None:
+        serves = self.current()
+        if current is not None and serves is not None and serves == previous != current:
+            place_link(self._previous, f"versions/{_hex(current)}")
+            sync_directory(self.home)
+            if exchange(self._previous, self._current):
+                return
+        for link, root in ((self._current, current), (self._previous, previous)):
+            if root is None:
+                link.unlink(missing_ok=True)
+            else:
+                place_link(link, f"versions/{_hex(root)}")
+
+    def collect(self, keep: Iterable[Digest]) -> tuple[Digest, ...]:
+        """Remove every tree but those in `keep` and those the links name; returns what was removed."""
+        kept = {*keep, self.current(), self.previous()}
+        gone = tuple(root for root in self.present() if root not in kept)
+        for root in gone:
+            self.discard(self.version(root))
+        return gone
+
+    def clear_staging(self) -> None:
+        """After a crash: remove what was in the making. No staging may be under way."""
+        for path in self.staging.iterdir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def free_bytes(path: Path) -> int:
+    """What an unprivileged writer may still write at `path`."""
+    space = os.statvfs(path)
+    return space.f_bavail * space.f_frsize
+
+
+def _hex(root: Digest) -> str:
+    name = root.removeprefix("sha256:")
+    if len(name) != HEX_DIGITS or not set(name) <= set("0123456789abcdef"):
+        raise Refused("a tree named sha256: and 64 hex digits", repr(root))
+    return name
+
+
+def _named(link: Path) -> Digest | None:
+    try:
+        return Digest("sha256:" + os.path.basename(os.readlink(link)))
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,118 @@
+"""Scrapes the instances that take traffic, at each one's own interval, and says so also when one does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from bumpless.common.contract.base import derive_id
+from bumpless.common.contract.events import MetricsSampled
+from bumpless.common.errors import Retryable
+from bumpless.common.shell.log import get_logger
+from bumpless.executor.ports import ProcessSwitch, Reports, Unanswered
+from bumpless.executor.record import ComponentRecord, Instance
+
+log = get_logger(__name__)
+
+ALWAYS = ("release_info",)
+ENDINGS = ("", "_bucket", "_sum", "_count", "_total")
+MAX_SERIES = 2_000
+"""Per scrape; with long labels about 300 KB, well below the broker's message limit."""
+
+
+def keep(text: str, families: Iterable[str]) -> dict[str, float]:
+    """The series of the named families in a Prometheus text exposition (format 0.0.4), as written -> value."""
+    names = {family + ending for family in (*families, *ALWAYS) for ending in ENDINGS}
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        series, value = _split(line)
+        if series.partition("{")[0] in names and value is not None:
+            found[series] = value
+            if len(found) >= MAX_SERIES:
+                break
+    return found
+
+
+def _split(line: str) -> tuple[str, float | None]:
+    """`name{labels} value [timestamp]`; a label value may hold spaces and braces, so the last brace counts."""
+    end = line.rfind("}") + 1
+    if not end:
+        end = line.find(" ")
+    fields = line[end:].split()
+    if line.startswith("#") or end < 1 or not fields:
+        return "", None
+    try:
+        value = float(fields[0])
+    except ValueError:
+        return "", None
+    # JSON has no NaN and no infinity, and neither is a measurement.
+    return line[:end].strip(), value if math.isfinite(value) else None
+
+
+class Sampler:
+    """One loop per component. `record` returns its present record."""
+
+    def __init__(
+        self,
+        record: Callable[[], ComponentRecord],
+        switch: ProcessSwitch,
+        reports: Reports,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._record, self._switch, self._reports, self._now = record, switch, reports, now
+        self._sequences: dict[str, int] = {}
+        self._last: Instance | None = None
+
+    async def run(self) -> None:
+        while True:
+            record = self._record()
+            due = list(record.takes_traffic)
+            if due:
+                self._last = due[0]
+            elif record.current is not None and self._last is not None:
+                # It should run and does not: silence would look like a quiet service.
+                due = [self._last]
+            await asyncio.gather(*(self._sample(record, instance) for instance in due))
+            interval = min((i.target.run.metrics_interval_s for i in due), default=1.0)
+            await asyncio.sleep(interval)
+
+    async def _sample(self, record: ComponentRecord, instance: Instance) -> None:
+        samples: dict[str, float] = {}
+        up = True
+        try:
+            samples = keep(await self._switch.scrape(instance), _shipped(record, instance))
+        except Unanswered as error:
+            up = False
+            log.warning("metrics did not come", component=record.component, error=str(error))
+        sequence = self._sequences.get(instance.id, 0) + 1
+        self._sequences = {i.id: self._sequences.get(i.id, 0) for i in record.instances} | {
+            instance.id: sequence
+        }
+        at = self._now()
+        message = MetricsSampled(
+            id=derive_id(instance.id, "metrics", at.isoformat()),
+            at=at,
+            node=record.node,
+            component=record.component,
+            instance=instance.id,
+            version=instance.target.version,
+            root=instance.target.root,
+            sequence=sequence,
+            up=up,
+            restarts=record.restarts,
+            samples=samples,
+        )
+        try:
+            await self._reports.publish(message)
+        except Retryable as error:
+            log.info("a sample was lost", component=record.component, reason=str(error))
+
+
+def _shipped(record: ComponentRecord, instance: Instance) -> tuple[str, ...]:
+    """The families to ship: the standing target's, which may have been described anew since the start."""
+    current = record.current
+    if current is not None and current.root == instance.target.root:
+        return current.keep_metrics
+    return instance.target.keep_metrics

@@ -1,0 +1,115 @@
+"""What the executor knows about one component: the state of its machine, and exactly what its journal holds.
+
+Everything that must survive a SIGKILL is a field here. Nothing here is derived from a clock or from the disk.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from bumpless.common.contract.base import Digest, Instant, Model, Token
+from bumpless.common.contract.commands import ApplyComponent, StageComponent
+from bumpless.common.contract.events import StepFinished, StepStaged
+from bumpless.common.model.fleet import ComponentObserved, ComponentState
+from bumpless.common.model.plan import Target
+
+Command = Annotated[StageComponent | ApplyComponent, Field(discriminator="type")]
+Result = Annotated[StepStaged | StepFinished, Field(discriminator="type")]
+
+RESTING = (ComponentState.ABSENT, ComponentState.SERVING, ComponentState.STUCK)
+
+
+class Listener(Model):
+    """A shared listening socket: its name and address in the run spec, and its inode, which outlives descriptors."""
+
+    name: Token
+    address: str
+    inode: int
+
+
+class Instance(Model):
+    """One process of one version. `pid` 0: about to be started. (`pid`, `started_ticks`) names a process for ever.
+
+    `started_ticks` is field 22 of /proc/PID/stat: clock ticks from boot to the start of the process.
+    """
+
+    id: str
+    target: Target
+    pid: int = 0
+    started_ticks: int = 0
+    listeners: tuple[Listener, ...] = ()
+    since: Instant | None = None
+
+
+class ComponentRecord(Model):
+    """One component on this node.
+
+    `command` is the highest one taken, whole; `waiting` a higher one that came while the switch could not be left.
+    `serving` runs `current`; `fresh` runs the command's target until it takes over; `warm` is the replaced instance,
+    paused; `stopping` are on their way out. `rest` is the state to return to if the transition fails; `failing` why
+    it does. `outbox` are results the broker has not acknowledged, `result` the last one.
+    """
+
+    node: Token
+    component: Token
+    state: ComponentState = ComponentState.ABSENT
+    rest: ComponentState = ComponentState.ABSENT
+    current: Target | None = None
+    previous: Target | None = None
+    command: Command | None = None
+    waiting: Command | None = None
+    serving: Instance | None = None
+    fresh: Instance | None = None
+    warm: Instance | None = None
+    warm_until: Instant | None = None
+    stopping: tuple[Instance, ...] = ()
+    failing: str | None = None
+    switched_at: Instant | None = None
+    marks: dict[str, Instant] = {}
+    restarts: int = 0
+    crashes: int = 0
+    reason: str | None = None
+    result: Result | None = None
+    outbox: tuple[Result, ...] = ()
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """The highest (generation, sequence) taken or waiting; lower ones are refused."""
+        standing = self.waiting or self.command
+        return (standing.generation, standing.sequence) if standing else (0, -1)
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """Every process of this component that may be alive."""
+        named = (self.serving, self.fresh, self.warm)
+        return tuple(i for i in named if i is not None) + self.stopping
+
+    @property
+    def takes_traffic(self) -> tuple[Instance, ...]:
+        """The instances whose metrics count: the serving one, and the new one once it may answer requests."""
+        switching = self.state in (ComponentState.SWITCHING, ComponentState.DRAINING)
+        fresh = self.fresh if switching else None
+        return tuple(i for i in (self.serving, fresh) if i is not None and i.pid)
+
+    def observed(self, staged: tuple[Digest, ...] = ()) -> ComponentObserved:
+        """This component as the inventory shows it. While the old instance drains, the new one is what runs."""
+        runs, before = self.current, self.previous
+        if self.state is ComponentState.DRAINING and self.fresh is not None:
+            runs, before = self.fresh.target, self.current
+        if self.state is ComponentState.STUCK:
+            runs = None
+        return ComponentObserved(
+            component=self.component,
+            state=self.state,
+            target=runs,
+            root=runs.root if runs else None,
+            previous=before.root if before else None,
+            staged=staged,
+            generation=max(0, self.number[0]),
+            sequence=max(0, self.number[1]),
+            instances=len(self.takes_traffic),
+            restarts=self.restarts,
+            reason=self.failing or self.reason,
+        )

@@ -1,0 +1,35 @@
+"""The executor's settings, from `BUMPLESS_EXECUTOR_*`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from bumpless.common.contract.base import Token
+from bumpless.common.settings import Settings
+
+
+class ExecutorSettings(Settings):
+    """`address` is what other nodes reach this one by; it fills in `{node.address}`. `data_dir` is this node's alone.
+
+    `trust` is the file with the keys that may release and deploy. `drills` lets `InjectFault` be obeyed.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="BUMPLESS_EXECUTOR_")
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    node: Token
+    address: str = "127.0.0.1"
+    labels: dict[str, str] = {}
+    data_dir: Path
+    trust: Path
+    drills: bool = False
+    ops_port: int = Field(default=0, ge=0, le=65535)
+    log_level: str = "info"
+    heartbeat_s: float = Field(default=15.0, gt=0)
+    catch_up_s: float = Field(
+        default=30.0, gt=0, description="Shortest time between two looks; up to twice as long"
+    )
+    stop_services_on_exit: bool = False

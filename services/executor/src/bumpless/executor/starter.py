@@ -1,0 +1,103 @@
+"""Brings one instance from nothing to ready: fills in what only the node knows, binds, starts, waits.
+
+What never became ready is killed on the spot. What was ready once is never killed here: it may hold requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from bumpless.common.model.plan import Target
+from bumpless.common.model.release import Run
+from bumpless.executor.layout import Layout
+from bumpless.executor.ports import Launch, NotReady, ProcessSwitch, Unanswered
+from bumpless.executor.record import Instance
+
+
+class Starter:
+    """For one component of one node."""
+
+    def __init__(
+        self, component: str, node: str, address: str, layout: Layout, switch: ProcessSwitch
+    ) -> None:
+        self._component, self._layout, self._switch = component, layout, switch
+        self._words = {"{node.name}": node, "{node.address}": address, "{state}": str(layout.state.resolve())}
+
+    async def start(
+        self, instance: Instance, rollout: str, born: Callable[[Instance], None] | None = None
+    ) -> Instance:
+        """The instance, running, ready and healthy. `born` is called as soon as its process exists.
+
+        Raises:
+            NotReady, Refused: it could not be started, or did not become ready in time. It is gone.
+        """
+        run = self.filled(instance.target.run)
+        listeners = await self._switch.listen(self._component, run.listen)
+        ready = instance.model_copy(
+            update={"listeners": listeners, "target": instance.target.model_copy(update={"run": run})}
+        )
+        launch = Launch(
+            component=self._component,
+            instance=ready,
+            rollout=rollout,
+            version_dir=self._layout.version(instance.target.root),
+            state_dir=self._layout.state,
+            log_dir=self._layout.log,
+        )
+        # What is recorded keeps the target as it was commanded, so that targets can be compared.
+        started = (await self._switch.start(launch)).model_copy(update={"target": instance.target})
+        if born is not None:
+            born(started)
+        await self.wait(started)
+        return started
+
+    async def wait(self, instance: Instance) -> None:
+        """Until it is ready and healthy, for as long as its run spec allows.
+
+        Raises:
+            NotReady: it is not, and is gone.
+        """
+        try:
+            await self._switch.wait_ready(instance, instance.target.run.timing.ready_timeout_s)
+        except (NotReady, asyncio.CancelledError):
+            # It has not accepted anything: whatever is not ready does not.
+            await self._switch.kill(instance)
+            raise
+
+    async def soak(self, instance: Instance) -> None:
+        """Let it take work beside the old one for a while. Whoever asked ends it if this fails: it may hold requests.
+
+        Raises:
+            NotReady: it died or fell ill.
+        """
+        try:
+            soak_s = instance.target.run.timing.soak_s
+            ended = await asyncio.wait_for(self._switch.exited(instance), soak_s)
+        except TimeoutError:
+            pass
+        else:
+            raise NotReady(f"it {ended.reason}, soon after it was ready")
+        try:
+            await self._switch.check(instance)
+        except Unanswered as error:
+            raise NotReady(f"it was ready and is not healthy any more: {error}") from error
+
+    def addresses(self, targets: Iterable[Target]) -> set[str]:
+        """Every address these targets listen on, here."""
+        return {address for target in targets for address in self.filled(target.run).listen.values()}
+
+    def filled(self, run: Run) -> Run:
+        """The run spec with the node's own words in place of the placeholders."""
+        return run.model_copy(
+            update={
+                "command": tuple(self._fill(part) for part in run.command),
+                "env": {name: self._fill(value) for name, value in run.env.items()},
+                "listen": {name: self._fill(address) for name, address in run.listen.items()},
+            }
+        )
+
+    def _fill(self, text: str) -> str:
+        for word, value in self._words.items():
+            text = text.replace(word, value)
+        return text

@@ -1,0 +1,273 @@
+"""Performs the effects of one component. Every effect has a deadline, and every piece of work answers, or was aborted.
+
+At most one piece of work (staging, starting, draining, undoing) is under way; restarts after a crash and the end of
+old instances run beside it. Decisions are not made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any, assert_never
+
+from bumpless.common.artifacts.errors import ArtifactError
+from bumpless.common.contract.base import Digest, derive_id
+from bumpless.common.errors import ReleaseError
+from bumpless.common.model.plan import Target
+from bumpless.common.shell.log import get_logger
+from bumpless.executor import effects as do
+from bumpless.executor import inputs as heard
+from bumpless.executor.layout import Layout
+from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Unanswered
+from bumpless.executor.record import RESTING, ComponentRecord, Instance
+from bumpless.executor.starter import Starter
+
+log = get_logger(__name__)
+
+Tell = Callable[[heard.Input], None]
+
+RESUME_S = 5.0
+"""A paused instance answers at once; after this long the cold start is the quicker way."""
+LONGEST_WAIT_S = 30.0
+FIRST_WAIT_S = 0.25
+
+
+def restart_delay(attempt: int) -> float:
+    """Seconds before restart number `attempt` in a row: none for the first, then doubling up to LONGEST_WAIT_S."""
+    return 0.0 if attempt <= 1 else min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempt - 2, 20))
+
+
+class Steps:
+    """`tell` hands an input to the component's machine; `record` returns its present record."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        switch: ProcessSwitch,
+        source: ArtifactSource,
+        starter: Starter,
+        tell: Tell,
+        record: Callable[[], ComponentRecord],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._layout, self._switch, self._source, self._starter = layout, switch, source, starter
+        self._tell, self._record, self._now = tell, record, now
+        self._work: asyncio.Task[None] | None = None
+        self._revival: asyncio.Task[None] | None = None
+        self._beside: set[asyncio.Task[None]] = set()
+
+    async def perform(self, effect: do.Effect) -> None:
+        """Begin the effect; short ones are done on return."""
+        match effect:
+            case do.Stage():
+                self._begin(self._stage(effect), lambda why: heard.StageFailed(effect.command.id, why))
+            case do.Start():
+                self._begin(self._start(effect), lambda why: heard.StartFailed(effect.command.id, why))
+            case do.Restore():
+                self._begin(self._restore(effect), lambda why: heard.RestoreFailed(effect.command.id, why))
+            case do.DrainOld():
+                self._begin(self._drain(effect), lambda why: heard.Drained(effect.command.id, (why,)))
+            case do.Retire():
+                self._begin(
+                    self._retire(effect), lambda why: heard.Drained(effect.command.id, (why,), self._now())
+                )
+            case do.CommitSwitch():
+                await self._commit(effect)
+            case do.Abort():
+                await self._abort(effect.end)
+            case do.PauseOld():
+                await self._try(self._switch.pause(effect.instance), "pause", effect.instance)
+            case do.ResumeOld():
+                await self._try(self._switch.resume(effect.instance), "resume", effect.instance)
+            case do.KeepWarm():
+                self._aside(self._keep_warm(effect))
+            case do.StopOld():
+                timeout = effect.instance.target.run.timing.drain_timeout_s
+                self._aside(self._switch.stop(effect.instance, timeout))
+            case do.Revive():
+                await self._stop_reviving()
+                self._revival = self._task(self._revive(effect), heard.ReviveFailed)
+            case do.StopReviving():
+                await self._stop_reviving()
+            case do.Collect():
+                await self._collect()
+            case do.Report() | do.Progress() | do.Park():
+                raise AssertionError(f"expected the actor to perform {type(effect).__name__}, found it here")
+            case _:
+                assert_never(effect)
+
+    async def close(self) -> None:
+        """Stop working. Processes are left as they are; the journal says where to go on."""
+        tasks = [t for t in (self._work, self._revival, *self._beside) if t is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # long work
+
+    async def _stage(self, effect: do.Stage) -> None:
+        in_use = frozenset(i.target.root for i in self._record().instances)
+        tree = await self._source.stage(effect.target, self._layout, in_use)
+        self._tell(heard.Staged(effect.command.id, tree.used, tree.bytes_fetched, tree.full_bytes, tree.note))
+
+    async def _start(self, effect: do.Start) -> None:
+        instance = effect.instance
+        cause = effect.command.id
+        if effect.reuse:
+            if await self._comes_back(instance):
+                self._tell(heard.Proven(cause, instance))
+                return
+            # The machine must wait for the other one before it hears that this one died.
+            cold = Instance(id=derive_id(instance.id, "cold", cause), target=instance.target)
+            self._tell(heard.Started(cause, cold))
+            await self._switch.kill(instance)
+            instance = cold
+
+        def born(started: Instance) -> None:
+            self._tell(heard.Started(cause, started))
+
+        if instance.pid and not effect.reuse:
+            started = instance
+            # It may be the warm one, still paused; one that is starting refuses this, and needs no resume.
+            await self._try(self._switch.resume(started), "resume", started)
+            await self._starter.wait(started)
+        else:
+            started = await self._starter.start(instance, effect.command.rollout, born)
+        await self._starter.soak(started)
+        self._tell(heard.Proven(cause, started))
+
+    async def _drain(self, effect: do.DrainOld) -> None:
+        cut: tuple[str, ...] = ()
+        if effect.instance is not None:
+            timing = effect.instance.target.run.timing
+            cut = await self._switch.drained(effect.instance, timing.lame_duck_s, timing.drain_timeout_s)
+        self._tell(heard.Drained(effect.command.id, cut))
+
+    async def _retire(self, effect: do.Retire) -> None:
+        cut: tuple[str, ...] = ()
+        if effect.instance is not None:
+            timing = effect.instance.target.run.timing
+            await self._try(self._switch.pause(effect.instance), "pause", effect.instance)
+            cut = await self._switch.drained(effect.instance, timing.lame_duck_s, timing.drain_timeout_s)
+            await self._switch.stop(effect.instance, timing.drain_timeout_s)
+        previous = effect.previous or self._layout.previous()
+        await asyncio.to_thread(self._layout.point, None, previous)
+        self._tell(heard.Drained(effect.command.id, cut, self._now()))
+
+    async def _restore(self, effect: do.Restore) -> None:
+        target = effect.target
+        await asyncio.to_thread(self._layout.point, target.root if target else None, effect.previous)
+        serving = effect.serving
+        if serving is not None and not await self._comes_back(serving):
+            await self._switch.kill(serving)
+            serving = None
+        if serving is None and target is not None:
+            cold = Instance(id=effect.standby, target=target)
+            serving = await self._starter.start(cold, effect.command.rollout)
+        self._tell(heard.Restored(effect.command.id, serving))
+
+    async def _revive(self, effect: do.Revive) -> None:
+        await asyncio.sleep(restart_delay(effect.attempt))
+        command = self._record().command
+        rollout = command.rollout if command else ""
+        instance = await self._starter.start(Instance(id=effect.standby, target=effect.target), rollout)
+        self._tell(heard.Revived(instance))
+
+    async def _keep_warm(self, effect: do.KeepWarm) -> None:
+        await asyncio.sleep(max(0.0, (effect.until - self._now()).total_seconds()))
+        self._tell(heard.Cooled(effect.instance))
+
+    # short work
+
+    async def _commit(self, effect: do.CommitSwitch) -> None:
+        try:
+            await asyncio.to_thread(self._layout.point, effect.current, effect.previous)
+        except (OSError, ReleaseError) as error:
+            self._tell(heard.SwitchFailed(effect.command.id, f"the links could not be moved: {error}"))
+        else:
+            self._tell(heard.Switched(effect.command.id, self._now()))
+
+    async def _abort(self, end: Instance | None) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait((self._work,))
+            self._work = None
+        if end is not None:
+            self._aside(self._switch.stop(end, end.target.run.timing.drain_timeout_s))
+
+    async def _stop_reviving(self) -> None:
+        if self._revival is not None:
+            self._revival.cancel()
+            await asyncio.wait((self._revival,))
+            self._revival = None
+
+    async def _collect(self) -> None:
+        record = self._record()
+        targets = _named(record)
+        await self._switch.keep_only(record.component, self._starter.addresses(_listening(record)))
+        try:
+            gone = await asyncio.to_thread(self._layout.collect, [t.root for t in targets])
+        except OSError as error:
+            log.warning("old versions could not be removed", component=record.component, error=str(error))
+            return
+        if gone:
+            log.info("removed old versions", component=record.component, roots=list[Digest](gone))
+
+    async def _comes_back(self, instance: Instance) -> bool:
+        try:
+            async with asyncio.timeout(RESUME_S):
+                await self._switch.resume(instance)
+                await self._switch.check(instance)
+        except (Unanswered, TimeoutError) as error:
+            log.warning("instance does not resume", instance=instance.id, error=str(error))
+            return False
+        return True
+
+    async def _try(self, call: Coroutine[Any, Any, None], what: str, instance: Instance) -> None:
+        """For instances that may be dead already, which their watcher reports."""
+        try:
+            await call
+        except Unanswered as error:
+            log.warning(f"could not {what}", instance=instance.id, error=str(error))
+
+    # tasks
+
+    def _begin(self, work: Coroutine[Any, Any, None], failed: Callable[[str], heard.Input]) -> None:
+        self._work = self._task(work, failed)
+
+    def _task(
+        self, work: Coroutine[Any, Any, None], failed: Callable[[str], heard.Input]
+    ) -> asyncio.Task[None]:
+        """Work that ends in an answer whatever happens: an error becomes the failing one."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            if task.cancelled() or (error := task.exception()) is None:
+                return
+            if not isinstance(error, ReleaseError | ArtifactError | OSError):
+                log.error("fault of the executor", error=repr(error), exc_info=error)
+            self._tell(failed(str(error) or repr(error)))
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(done)
+        return task
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+
+def _listening(record: ComponentRecord) -> list[Target]:
+    """Whose sockets are held: those of a component that was removed must refuse, not queue for nobody."""
+    coming = record.command.target if record.command and record.state not in RESTING else None
+    targets = [record.current, coming, *(i.target for i in record.instances)]
+    return [t for t in targets if t is not None]
+
+
+def _named(record: ComponentRecord) -> list[Target]:
+    """Everything that runs, may run again, or is spoken of by the standing command."""
+    commands = [c for c in (record.command, record.waiting) if c is not None]
+    spoken = [t for c in commands for t in (c.target, c.before)]
+    targets = [record.current, record.previous, *spoken, *(i.target for i in record.instances)]
+    return [t for t in targets if t is not None]

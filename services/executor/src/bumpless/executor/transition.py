@@ -1,0 +1,183 @@
+"""The moves of the component machine that several inputs share: enter a state, fail, finish, come to rest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bumpless.common.contract.base import derive_id
+from bumpless.common.contract.commands import ApplyComponent
+from bumpless.common.contract.events import StepFinished, StepOutcome, StepStaged
+from bumpless.common.errors import Broken
+from bumpless.common.model.fleet import ComponentState as S
+from bumpless.common.model.plan import Direction, Target
+from bumpless.executor import effects as do
+from bumpless.executor import inputs as heard
+from bumpless.executor import results
+from bumpless.executor.precheck import root_of, same
+from bumpless.executor.record import Command, ComponentRecord, Instance
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The next record, what to do about it in order, and why things did or did not happen."""
+
+    state: ComponentRecord
+    effects: tuple[do.Effect, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+Take = Callable[[ComponentRecord, Command, datetime], Decision]
+"""Takes a command that waited, once the component is at rest."""
+
+
+GO_BACK_S = 10.0
+"""The least time an instance is kept warm: enough to take the command that goes back to it and resume it."""
+
+
+def with_(record: ComponentRecord, **changes: Any) -> ComponentRecord:
+    return record.model_copy(update=changes)
+
+
+def enter(record: ComponentRecord, state: S, now: datetime, **changes: Any) -> ComponentRecord:
+    """The record in `state`, with the moment it was entered."""
+    return with_(record, state=state, marks={**record.marks, state.value: now}, **changes)
+
+
+def then(decision: Decision, *effects: do.Effect) -> Decision:
+    return Decision(decision.state, decision.effects + effects, decision.notes)
+
+
+def instance_for(target: Target, cause: str, role: str) -> Instance:
+    """An instance that is about to be started; its id follows from why."""
+    return Instance(id=derive_id(cause, "instance", role), target=target)
+
+
+def replaced(record: ComponentRecord, target: Target) -> Target | None:
+    """What `previous` shall be once `target` is current: what serves now, unless that is the target itself."""
+    return record.previous if record.current is None or same(record.current, target) else record.current
+
+
+def dismissed(record: ComponentRecord) -> ComponentRecord:
+    """Without its new instance, which is on its way out."""
+    fresh = record.fresh
+    leaving = (fresh,) if fresh is not None and fresh.pid else ()
+    return with_(record, fresh=None, stopping=record.stopping + leaving)
+
+
+def fail(record: ComponentRecord, reason: str) -> Decision:
+    """Something went wrong after staging: undo it, whatever it was."""
+    command = record.command
+    if command is None:
+        raise Broken(f"{record.component}: expected a standing command to undo, found none")
+    undo = do.Restore(
+        command=command,
+        serving=record.serving,
+        target=record.current,
+        previous=root_of(record.previous),
+        standby=derive_id(command.id, "instance", "restore"),
+    )
+    effects = (do.Abort(record.fresh), do.StopReviving(), undo)
+    return Decision(with_(dismissed(record), failing=reason), effects, (reason,))
+
+
+def finish(
+    record: ComponentRecord,
+    now: datetime,
+    take: Take,
+    before: tuple[do.Effect, ...] = (),
+    *,
+    cut: tuple[str, ...] = (),
+    keep_warm: bool = False,
+) -> Decision:
+    """The new instance is the serving one. The old one is kept warm after a forward step, to go back at once.
+
+    `keep_warm`: whatever the command's timing says, because the next command needs it.
+    """
+    command, fresh, old = record.command, record.fresh, record.serving
+    if command is None or command.target is None or fresh is None:
+        raise Broken(f"{record.component}: expected a new instance to take over, found none")
+    warm_s = command.target.run.timing.warm_s
+    keep_warm = old is not None and (keep_warm or (warm_s > 0 and command.direction is Direction.FORWARD))
+    until = now + timedelta(seconds=max(warm_s, GO_BACK_S))
+    leaving = tuple(i for i in (record.warm, None if keep_warm else old) if i is not None)
+    after = with_(
+        record,
+        state=S.SERVING,
+        current=command.target,
+        previous=replaced(record, command.target),
+        serving=fresh,
+        fresh=None,
+        warm=old if keep_warm else None,
+        warm_until=until if keep_warm else None,
+        stopping=record.stopping + leaving,
+        restarts=0,
+        crashes=0,
+    )
+    effects: tuple[do.Effect, ...] = before + tuple(do.StopOld(i) for i in leaving)
+    if keep_warm and old is not None:
+        effects += (do.KeepWarm(old, until),)
+    return settle(after, StepOutcome.DONE, now, take, effects, cut=cut)
+
+
+def retired(record: ComponentRecord, now: datetime, take: Take, *, cut: tuple[str, ...]) -> Decision:
+    """Nothing runs any more, as commanded."""
+    leaving = (record.warm,) if record.warm is not None else ()
+    after = with_(
+        record,
+        state=S.ABSENT,
+        current=None,
+        previous=record.current or record.previous,
+        serving=None,
+        warm=None,
+        warm_until=None,
+        stopping=record.stopping + leaving,
+        restarts=0,
+        crashes=0,
+    )
+    return settle(after, StepOutcome.DONE, now, take, tuple(do.StopOld(i) for i in leaving), cut=cut)
+
+
+def settle(
+    record: ComponentRecord,
+    outcome: StepOutcome,
+    now: datetime,
+    take: Take,
+    before: tuple[do.Effect, ...] = (),
+    reason: str | None = None,
+    *,
+    cut: tuple[str, ...] = (),
+    staged: heard.Staged | None = None,
+) -> Decision:
+    """At rest: the answer to the standing command goes to the outbox, then what waited is taken.
+
+    `record` is in its resting state already. `outcome` of a staging command says whether it is staged.
+    """
+    command = record.command
+    if command is None:
+        raise Broken(f"{record.component}: expected a standing command to answer, found none")
+    result: StepStaged | StepFinished
+    if isinstance(command, ApplyComponent):
+        result = results.finished(record, command, outcome, now, reason=reason, cut=cut)
+    else:
+        if outcome is StepOutcome.ALREADY:
+            staged = heard.Staged(command.id, "present", 0, 0)
+        result = results.staged(command, now, staged, reason)
+    failed = outcome in (StepOutcome.FAILED, StepOutcome.STUCK)
+    rested = with_(
+        record,
+        rest=record.state,
+        failing=None,
+        reason=reason if failed else record.reason,
+        result=result,
+        outbox=(*record.outbox, result),
+        waiting=None,
+    )
+    notes = (f"{outcome}: {reason}" if reason else str(outcome),)
+    decision = Decision(rested, (*before, do.Report(), do.Collect()), notes)
+    if record.waiting is None:
+        return decision
+    following = take(rested, record.waiting, now)
+    return Decision(following.state, decision.effects + following.effects, notes + following.notes)

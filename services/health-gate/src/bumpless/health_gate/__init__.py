@@ -1,0 +1,1 @@
+"""Judges a batch by its metrics against a baseline, and says so once."""

@@ -1,0 +1,100 @@
+"""The health gate as a process: settings, subscribers, life cycle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated
+
+from faststream.nats import NatsBroker
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from bumpless.common.contract import commands as c
+from bumpless.common.engine.decision import Deadline
+from bumpless.common.settings import BrokerSettings
+from bumpless.common.shell import clock, topology
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.consume import make_broker, on_durable
+from bumpless.common.shell.log import configure_logging
+from bumpless.common.shell.relay import Relay
+from bumpless.common.shell.run import Runner
+from bumpless.common.shell.service import Active, run_service
+from bumpless.common.shell.state import RedisState
+from bumpless.health_gate.handlers import OWNER, GateKind, HealthGate
+from bumpless.health_gate.ports import MetricSource
+from bumpless.health_gate.sources.agent import AgentSource
+
+
+class HealthGateSettings(BrokerSettings):
+    """`keep_s` is how long samples are kept: at least the longest history_s + timeout_s of any gate."""
+
+    model_config = SettingsConfigDict(env_prefix="bumpless_health_gate_", extra="forbid", frozen=True)
+    keep_s: float = Field(default=1800, gt=0)
+
+
+Commands = Annotated[c.OpenGate | c.CloseGate, Field(discriminator="type")]
+
+
+def make_subscribers(url: str, gate: HealthGate | None, connection: Connection | None) -> NatsBroker:
+    """The broker with every subscriber; without a service it serves to describe them (AsyncAPI)."""
+    broker = make_broker(url, OWNER, connection)
+
+    @on_durable(broker, topology.GATE_COMMANDS, title="health-gate: gates")  # type: ignore[untyped-decorator]
+    async def command(message: Commands) -> None:
+        assert gate is not None
+        await gate.command(message)
+
+    return broker
+
+
+class _ActiveGate:
+    def __init__(self, url: str, connection: Connection, gate: HealthGate) -> None:
+        self._url, self._connection, self._gate = url, connection, gate
+
+    def broker(self) -> NatsBroker:
+        return make_subscribers(self._url, self._gate, self._connection)
+
+    async def recover(self) -> None:
+        await self._gate.recover()
+
+    async def publish_left(self) -> None:
+        await self._gate.publish_left()
+
+    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
+        await self._gate.on_deadline(aggregate, deadline)
+
+
+async def run(settings: HealthGateSettings) -> None:
+    """Run the health gate until SIGTERM."""
+    configure_logging(OWNER, settings.log_level)
+    keep = timedelta(seconds=settings.keep_s)
+    followed: list[MetricSource] = []
+
+    async def stop_following() -> None:
+        while followed:
+            await followed.pop().stop()
+
+    async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
+        await stop_following()
+        source = AgentSource(connection, clock.now, keep)
+        followed.append(source)
+        await source.start(clock.now() - keep)
+        kind = GateKind(connection)
+        runner = Runner(kind, store, Relay(connection, OWNER), clock.now, fenced)
+        gate = HealthGate(kind, runner, store, source, clock.now)
+        return _ActiveGate(settings.nats_url, connection, gate)
+
+    try:
+        await run_service(OWNER, settings, build)
+    finally:
+        await stop_following()
+
+
+def main() -> None:
+    asyncio.run(run(HealthGateSettings.read()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The service while it works: commands become gates, ticks become judgements.
+
+A gate is the aggregate `<rollout>/<gate>`. Its log is the rollout's own: the commands that opened and closed it
+and the verdict, so nothing is logged twice, and an emptied store is filled again from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bumpless.common.contract import wire
+from bumpless.common.contract.base import Message
+from bumpless.common.contract.commands import CloseGate, OpenGate
+from bumpless.common.contract.events import VerdictReached
+from bumpless.common.contract.subjects import Stream, subject_for
+from bumpless.common.engine.decision import Deadline, Decision
+from bumpless.common.shell.broker import Connection, Received
+from bumpless.common.shell.clock import Clock
+from bumpless.common.shell.run import Rebuilt, Runner
+from bumpless.common.shell.state import StateStore
+from bumpless.health_gate import gate_run
+from bumpless.health_gate.gate_run import GateRun, GateStatus, judged
+from bumpless.health_gate.judge import judge
+from bumpless.health_gate.ports import MetricSource
+
+OWNER = "health-gate"
+LOGGED = (OpenGate, CloseGate, VerdictReached)
+
+
+def aggregate_of(message: OpenGate | CloseGate | VerdictReached) -> str:
+    return f"{message.rollout}/{message.gate}"
+
+
+class GateKind:
+    """Gates as an aggregate of the runner. See `run.Kind`."""
+
+    owner = OWNER
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def decide(self, state: GateRun | None, message: Message, now: datetime) -> Decision[GateRun | None]:
+        return gate_run.decide(state, message, now)
+
+    def dump(self, state: GateRun) -> bytes:
+        return state.model_dump_json().encode()
+
+    async def load(self, data: bytes) -> GateRun:
+        return GateRun.model_validate_json(data)
+
+    def next_deadline(self, state: GateRun) -> Deadline | None:
+        return gate_run.next_deadline(state)
+
+    def status(self, state: GateRun) -> str:
+        return state.status
+
+    def logged(
+        self,
+        aggregate: str,
+        version: int,
+        before: GateRun | None,
+        after: GateRun,
+        inputs: Sequence[Message],
+        notes: tuple[str, ...],
+        now: datetime,
+    ) -> Message | None:
+        return None
+
+    async def rebuild(self, aggregate: str) -> Rebuilt[GateRun] | None:
+        rollout, _, _ = aggregate.partition("/")
+        return (await self._read(rollout)).get(aggregate)
+
+    async def unfinished(self) -> list[str]:
+        """The gates that the log shows open."""
+        return [
+            aggregate
+            for aggregate, rebuilt in (await self._read("*")).items()
+            if rebuilt.state.status is GateStatus.OPEN
+        ]
+
+    async def _read(self, rollout: str) -> dict[str, Rebuilt[GateRun]]:
+        wanted = [subject_for(kind, rollout=rollout) for kind in LOGGED]
+        return _replayed(await self._connection.snapshot(Stream.RO, wanted, history=True))
+
+
+def _replayed(log: Sequence[Received]) -> dict[str, Rebuilt[GateRun]]:
+    """Every gate of the log, from the messages about it in their order."""
+    found: dict[str, Rebuilt[GateRun]] = {}
+    for item in log:
+        try:
+            message = wire.decode(item.data)
+        except wire.Unreadable:
+            continue  # the consumer parked it when it came
+        if not isinstance(message, LOGGED):
+            continue
+        aggregate = aggregate_of(message)
+        before = found.get(aggregate)
+        after = gate_run.decide(None if before is None else before.state, message, message.at).state
+        if after is not None:
+            found[aggregate] = Rebuilt(after, 1 if before is None else before.version + 1, 0, ())
+    return found
+
+
+class HealthGate:
+    """Handlers of the service; each may be called again with the same message at any time."""
+
+    def __init__(
+        self,
+        kind: GateKind,
+        runner: Runner[GateRun],
+        store: StateStore,
+        source: MetricSource,
+        clock: Clock,
+    ) -> None:
+        self._kind = kind
+        self._runner = runner
+        self._store = store
+        self._source = source
+        self._clock = clock
+
+    async def command(self, message: OpenGate | CloseGate) -> None:
+        """Open or close a gate."""
+        await self._runner.handle(aggregate_of(message), message)
+
+    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
+        """A tick: look at the samples and tell the gate. Left for the next look while samples are still replayed."""
+        if not self._source.ready:
+            return
+        state = await self._runner.peek(aggregate)
+        if state is None or state.opened is None or state.status is not GateStatus.OPEN:
+            return
+        now = self._clock()
+        found = judge(state.opened, self._source.window, now)
+        await self._runner.handle(aggregate, judged(state.opened, found, now))
+
+    async def recover(self) -> None:
+        for aggregate in await self._kind.unfinished():
+            await self._runner.restore(aggregate)
+
+    async def publish_left(self) -> None:
+        for aggregate in await self._store.unpublished():
+            await self._runner.drain(aggregate)

@@ -1,0 +1,196 @@
+"""What the nodes reported, kept for a while, and how counters grew.
+
+Invariants: the answers depend on the set of samples, not on the order or the number of times they arrived; what
+is missing stays missing and is never read as zero. Pure: no clock, no I/O; the time of a sample is the time its
+node put on it, so nodes' clocks have to agree to well below one tick.
+
+Counters: within one instance a family that falls anywhere was reset, and its new values count from zero. A series
+born under an instance that was seen before counts from zero. An instance seen from its first scrape counts from
+zero, any other from its first value seen: also one whose scrapes are numbered from the start again, as they are
+after a restart of its executor. Only growth between two scrapes of the asked span counts.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from bumpless.common.contract.events import MetricsSampled
+from bumpless.health_gate.series import Labels, parse_series
+
+FIRST_SCRAPE = 1
+"""An instance's scrapes count from 1; a sender that counts from 0 is one scrape late, which changes nothing."""
+COUNTER_SUFFIXES = ("_total", "_bucket", "_count")
+
+Family = Mapping[Labels, float]
+
+
+class Member(NamedTuple):
+    """One component on one node."""
+
+    node: str
+    component: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One scrape. `families` is empty when `up` is False, which says nothing about any metric.
+
+    `born`: the instance's first, so that its counters started from zero.
+    """
+
+    at: datetime
+    sequence: int
+    born: bool
+    up: bool
+    restarts: int
+    version: str
+    root: str
+    families: Mapping[str, Family]
+
+
+Instance = tuple[Reading, ...]
+"""Readings of one instance by time."""
+
+
+class SampleWindow:
+    """Samples by member and instance. Grows with `add`, shrinks only with `forget`."""
+
+    def __init__(self) -> None:
+        self._members: dict[Member, dict[str, list[Reading]]] = {}
+
+    def add(self, sample: MetricsSampled) -> None:
+        """Keep one sample; a copy of one that is known is dropped."""
+        readings = self._members.setdefault(Member(sample.node, sample.component), {}).setdefault(
+            sample.instance, []
+        )
+        place = bisect_left(readings, (sample.at, sample.sequence), key=_order)
+        if place == len(readings) or _order(readings[place]) != (sample.at, sample.sequence):
+            readings.insert(place, _reading(sample))
+
+    def forget(self, before: datetime) -> None:
+        """Drop what is older than `before`."""
+        for member, instances in list(self._members.items()):
+            for name, readings in list(instances.items()):
+                kept = [reading for reading in readings if reading.at >= before]
+                if len(kept) < len(readings):
+                    instances[name] = kept = list(_adopted(kept, earlier=True))
+                if not kept:
+                    del instances[name]
+            if not instances:
+                del self._members[member]
+
+    def instances(
+        self, member: Member, start: datetime, end: datetime, wanted: Callable[[Reading], bool]
+    ) -> tuple[Instance, ...]:
+        """Each instance's readings with `start` <= at <= `end` that are `wanted`; instances with none are left out."""
+        found = (
+            tuple(r for r in _adopted(readings) if start <= r.at <= end and wanted(r))
+            for _, readings in sorted(self._members.get(member, {}).items())
+        )
+        return tuple(readings for readings in found if readings)
+
+    def __len__(self) -> int:
+        return sum(len(readings) for found in self._members.values() for readings in found.values())
+
+
+def _order(reading: Reading) -> tuple[datetime, int]:
+    return reading.at, reading.sequence
+
+
+def _adopted(readings: Sequence[Reading], *, earlier: bool = False) -> Iterator[Reading]:
+    """`readings` with only the very first one born, and not even that where there were `earlier` ones."""
+    for reading in readings:
+        yield replace(reading, born=False) if reading.born and earlier else reading
+        earlier = True
+
+
+def _reading(sample: MetricsSampled) -> Reading:
+    families: dict[str, dict[Labels, float]] = {}
+    for text, value in sample.samples.items() if sample.up else ():
+        if not math.isfinite(value):
+            continue
+        try:
+            series = parse_series(text)
+        except ValueError:
+            continue  # a series nobody can name is missing, and missing is never healthy
+        families.setdefault(series.name, {})[series.labels] = value
+    return Reading(
+        at=sample.at,
+        sequence=sample.sequence,
+        born=sample.sequence <= FIRST_SCRAPE,
+        up=sample.up,
+        restarts=sample.restarts,
+        version=sample.version,
+        root=sample.root,
+        families=families,
+    )
+
+
+def increase(readings: Iterable[Reading], name: str) -> Family | None:
+    """How much each series of the family grew over one instance's readings; None: it cannot be told.
+
+    It cannot be told when fewer than two scrapes (or no first scrape) are there, or the family is in none of them.
+    """
+    grown: dict[Labels, float] = {}
+    last: dict[Labels, float] | None = None
+    measured = known = False
+    for reading in readings:
+        if not reading.up:
+            continue
+        family = reading.families.get(name, {})
+        known = known or bool(family)
+        if last is None:
+            if not reading.born:
+                last = dict(family)
+                continue
+            last = {}
+        measured = True
+        if any(value < last.get(labels, 0.0) for labels, value in family.items()):
+            last = {}
+        for labels, value in family.items():
+            grown[labels] = grown.get(labels, 0.0) + max(0.0, value - last.get(labels, 0.0))
+        last.update(family)
+    return grown if measured and known else None
+
+
+def gauge(readings: Iterable[Reading], name: str) -> list[tuple[datetime, float]]:
+    """The family summed over its labels, at each scrape that has it."""
+    return [
+        (reading.at, sum(reading.families[name].values()))
+        for reading in readings
+        if reading.up and name in reading.families
+    ]
+
+
+def resets(readings: Iterable[Reading]) -> int:
+    """How often counters of one instance fell: restarts in place that nobody counted."""
+    count = 0
+    last: dict[tuple[str, Labels], float] = {}
+    for reading in readings:
+        counters = {
+            (name, labels): value
+            for name, family in reading.families.items()
+            if name.endswith(COUNTER_SUFFIXES)
+            for labels, value in family.items()
+        }
+        if any(value < last.get(series, value) for series, value in counters.items()):
+            count += 1
+            last = {}
+        last.update(counters)
+    return count
+
+
+def down_run(readings: Sequence[Reading]) -> int:
+    """The longest run of scrapes in sequence, none lost between them, that found the instance not answering."""
+    longest = run = 0
+    last = None
+    for reading in readings:
+        run = 0 if reading.up else run + 1 if last == reading.sequence - 1 else 1
+        last = reading.sequence
+        longest = max(longest, run)
+    return longest
