@@ -31,7 +31,6 @@ class Launch:
 
     component: str
     instance: Instance
-    rollout: str
     version_dir: Path
     state_dir: Path
     log_dir: Path

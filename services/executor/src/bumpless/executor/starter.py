@@ -24,9 +24,7 @@ class Starter:
         self._component, self._layout, self._switch = component, layout, switch
         self._words = {"{node.name}": node, "{node.address}": address, "{state}": str(layout.state.resolve())}
 
-    async def start(
-        self, instance: Instance, rollout: str, born: Callable[[Instance], None] | None = None
-    ) -> Instance:
+    async def start(self, instance: Instance, born: Callable[[Instance], None] | None = None) -> Instance:
         """The instance, running, ready and healthy. `born` is called as soon as its process exists.
 
         Raises:
@@ -40,7 +38,6 @@ class Starter:
         launch = Launch(
             component=self._component,
             instance=ready,
-            rollout=rollout,
             version_dir=self._layout.version(instance.target.root),
             state_dir=self._layout.state,
             log_dir=self._layout.log,

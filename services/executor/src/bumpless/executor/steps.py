@@ -133,7 +133,7 @@ class Steps:
             await self._try(self._switch.resume(started), "resume", started)
             await self._starter.wait(started)
         else:
-            started = await self._starter.start(instance, effect.command.rollout, born)
+            started = await self._starter.start(instance, born)
         await self._starter.soak(started)
         self._tell(heard.Proven(cause, started))
 
@@ -164,14 +164,12 @@ class Steps:
             serving = None
         if serving is None and target is not None:
             cold = Instance(id=effect.standby, target=target)
-            serving = await self._starter.start(cold, effect.command.rollout)
+            serving = await self._starter.start(cold)
         self._tell(heard.Restored(effect.command.id, serving))
 
     async def _revive(self, effect: do.Revive) -> None:
         await asyncio.sleep(restart_delay(effect.attempt))
-        command = self._record().command
-        rollout = command.rollout if command else ""
-        instance = await self._starter.start(Instance(id=effect.standby, target=effect.target), rollout)
+        instance = await self._starter.start(Instance(id=effect.standby, target=effect.target))
         self._tell(heard.Revived(instance))
 
     async def _keep_warm(self, effect: do.KeepWarm) -> None:

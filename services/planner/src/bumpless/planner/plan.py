@@ -7,13 +7,17 @@ from datetime import datetime, timedelta
 import networkx as nx
 
 from bumpless.common.contract.base import BatchId, Digest, RolloutId
-from bumpless.common.model.fleet import ComponentState, Fleet, Node
+from bumpless.common.model.fleet import ComponentObserved, ComponentState, Fleet, Node
 from bumpless.common.model.plan import Batch, Plan, Step, StepKey, Target, TargetId, step_key
 from bumpless.common.model.release import Component, Release, Timing, share_of
 from bumpless.planner.strategies import cut
 
 SEEN_WITHIN_S = 60.0
 """A node silent for four heartbeats is taken as away."""
+STANDARD_METRICS = frozenset(
+    {"http_requests_total", "http_request_duration_seconds", "inflight_requests", "queue_length"}
+)
+"""Shipped by every node, so that the next release has a history to be compared with, whatever its gate reads."""
 FETCH_ALLOWANCE_S = 60.0
 """Part of a batch's time limit: command, journal and network, and a fetch when staging was lost."""
 
@@ -52,13 +56,13 @@ def make_plan(
     budget = share_of(release.max_unavailable, max(1, len(used)))
     for name in order:
         component = next(c for c in release.components if c.name == name)
-        wanted = _target(component, peers, reasons)
+        wanted = _target(component, release.version, peers, reasons)
         needs = tuple(dict.fromkeys(b for dep in component.depends_on for b in last.get(dep, ())))
         steps: dict[str, Step] = {}
         for node in places[name]:
             seen = node.components.get(name)
             before = seen.target if seen is not None else None
-            if before == wanted and seen is not None and seen.state is ComponentState.SERVING:
+            if _serves(seen, wanted):
                 unchanged.append(step_key(node.name, name))
                 continue
             targets[wanted.id] = wanted
@@ -155,7 +159,7 @@ def _peers(component: Component, nodes: list[Node]) -> str:
     )
 
 
-def _target(component: Component, peers: dict[str, str], reasons: list[str]) -> Target:
+def _target(component: Component, release: str, peers: dict[str, str], reasons: list[str]) -> Target:
     env = {}
     for key, value in component.run.env.items():
         filled = value
@@ -164,16 +168,27 @@ def _target(component: Component, peers: dict[str, str], reasons: list[str]) -> 
         if "{peers." in filled:
             reasons.append(f"{component.name}: env {key}: expected the name of a component in {value!r}")
         env[key] = filled
-    keep = () if component.gate is None else tuple(sorted(component.gate.metric_names()))
+    named = frozenset[str]() if component.gate is None else component.gate.metric_names()
+    keep = tuple(sorted(named | STANDARD_METRICS))
     return Target(
         component=component.name,
         version=component.version,
+        release=release,
         root=component.root,
         artifact=component.artifact,
         artifact_size=component.artifact_size,
         run=component.run.model_copy(update={"env": env}),
         keep_metrics=keep,
     )
+
+
+def _serves(seen: ComponentObserved | None, wanted: Target) -> bool:
+    """Whether a node has nothing to do: it runs this tree in this way and ships at least these metrics."""
+    if seen is None or seen.target is None or seen.state is not ComponentState.SERVING:
+        return False
+    found = seen.target
+    same = (found.version, found.root, found.run) == (wanted.version, wanted.root, wanted.run)
+    return same and set(wanted.keep_metrics) <= set(found.keep_metrics)
 
 
 def _apply_timeout_s(timing: Timing) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal, NewType
+from typing import Any, Literal, NewType, Self
 
 from pydantic import Field
 
@@ -31,12 +31,13 @@ class Direction(StrEnum):
 class Target(Model):
     """One version of one component, complete: what to fetch, what digest to end with, how to run it.
 
-    `root` is the digest of the rebuilt tree, `artifact` that of the blob with its signed description, `keep_metrics`
+    `release` is the product's version that brought it; `root` is the digest of the rebuilt tree, `artifact` that of the blob with its signed description, `keep_metrics`
     names the metric families that the node ships.
     """
 
     component: Token
     version: str
+    release: str = ""
     root: Digest
     artifact: Digest
     artifact_size: int
@@ -111,6 +112,12 @@ class Plan(Model):
     @cached_property
     def hash(self) -> PlanHash:
         return PlanHash("sha256:" + hashlib.sha256(self.canonical()).hexdigest())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Another plan: pydantic copies cached values too, and a copied hash would name the wrong plan."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("hash", None)
+        return copied
 
     def canonical(self) -> bytes:
         """The bytes that are hashed and stored."""

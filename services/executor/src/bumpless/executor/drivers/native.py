@@ -319,7 +319,7 @@ class NativeSwitch:
             "BUMPLESS_COMPONENT": launch.component,
             "BUMPLESS_VERSION": target.version,
             "BUMPLESS_DIGEST": target.root,
-            "BUMPLESS_RELEASE": launch.rollout,
+            "BUMPLESS_RELEASE": target.release,
             "BUMPLESS_INSTANCE": launch.instance.id,
             "BUMPLESS_STATE_DIR": str(launch.state_dir.resolve()),
             "BUMPLESS_LAME_DUCK_MS": str(int(timing.lame_duck_s * 1000)),
