@@ -20,6 +20,7 @@ from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction
 from bumpless.common.model.rollout import TERMINAL, RolloutStatus, rollout_id
 from bumpless.common.shell.broker import Connection, Received
+from bumpless.common.shell.reading import read, readable
 
 ANSWER_S = 15.0
 """Longer than a lease: a service that just died has been replaced by then."""
@@ -106,7 +107,7 @@ class Client:
 
     async def fleet(self) -> Fleet:
         items = await self.connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
-        nodes = [m.node for item in items if isinstance(m := wire.decode(item.data), e.NodeObserved)]
+        nodes = [observed.node for observed in readable(items, e.NodeObserved)]
         return Fleet(nodes=tuple(sorted(nodes, key=lambda node: node.name)))
 
     async def plan(self, announcement: e.ReleaseAnnounced, timeout_s: float = 30) -> bytes:
@@ -122,25 +123,19 @@ class Client:
 
     async def refusal(self, rollout: str) -> e.ReleaseRefused | None:
         found = await self.connection.last(Stream.RO, subjects.subject_for(e.ReleaseRefused, rollout=rollout))
-        message = wire.decode(found[-1].data) if found else None
-        return message if isinstance(message, e.ReleaseRefused) else None
+        return next(iter(readable(found, e.ReleaseRefused)), None)
 
     async def rollouts(self) -> list[e.RolloutProgressed]:
         """The last progress of every rollout and revert, oldest first; from the log where progress was lost."""
         items = await self.connection.snapshot(Stream.PROG, subjects.subject_for(e.RolloutProgressed))
-        found = {
-            m.rollout: m for item in items if isinstance(m := wire.decode(item.data), e.RolloutProgressed)
-        }
+        found = {m.rollout: m for m in readable(items, e.RolloutProgressed)}
         planned = await self.connection.snapshot(
             Stream.RO, subjects.subject_for(e.RolloutPlanned), history=True
         )
         ended = await self.connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
-        status = {m.rollout: m for i in ended if isinstance(m := wire.decode(i.data), e.RolloutAdvanced)}
+        status = {m.rollout: m for m in readable(ended, e.RolloutAdvanced)}
         order: list[e.RolloutProgressed] = []
-        for item in planned:
-            message = wire.decode(item.data)
-            if not isinstance(message, e.RolloutPlanned):
-                continue
+        for message in readable(planned, e.RolloutPlanned):
             known = found.get(message.rollout)
             last = status.get(message.rollout)
             if known is None:
@@ -192,7 +187,7 @@ class Client:
         answered: asyncio.Future[e.CommandAnswered] = asyncio.get_running_loop().create_future()
 
         async def heard(item: Received) -> None:
-            message = wire.decode(item.data)
+            message = read(item)
             mine = isinstance(message, e.CommandAnswered) and message.cause == command.id
             if mine and not answered.done():
                 assert isinstance(message, e.CommandAnswered)
@@ -220,7 +215,9 @@ class Client:
 
         async def feed(stream: Stream, filters: list[str], last: bool) -> None:
             async for item in self.connection.follow(stream, filters, last_values=last):
-                queue.put_nowait(wire.decode(item.data))
+                message = read(item)
+                if message is not None:
+                    queue.put_nowait(message)
 
         feeds = [
             asyncio.create_task(

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
-
 PIPE_WIDTH = 240
 
 

@@ -21,6 +21,7 @@ from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused
 from bumpless.common.model.plan import Direction, StepKey, step_key
 from bumpless.common.shell import clock
+from bumpless.common.shell.reading import read, readable
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 
 RolloutArg = Annotated[
@@ -122,7 +123,8 @@ def history(ctx: typer.Context, rollout: RolloutArg = None) -> None:
     context: Context = ctx.obj
 
     async def work(client: Client) -> list[Any]:
-        return [wire.decode(item.data) for item in await client.history(await client.find(rollout))]
+        items = await client.history(await client.find(rollout))
+        return [message for item in items if (message := read(item)) is not None]
 
     messages = context.with_client(work)
     lines = []
@@ -155,7 +157,7 @@ def replay(ctx: typer.Context, rollout: RolloutArg = None) -> None:
         items = await client.connection.snapshot(
             Stream.RO, subjects.subject_for(e.RolloutAdvanced, rollout=chosen), history=True
         )
-        entries = [m for item in items if isinstance(m := wire.decode(item.data), e.RolloutAdvanced)]
+        entries = readable(items, e.RolloutAdvanced)
         plans = Plans(JetStreamBlobs(client.connection.js, subjects.PLAN_BUCKET))
         owner = entries[0].owner if entries else "planner"
         rebuilt = await RolloutKind(owner, plans, client.connection).replay(items)
@@ -302,11 +304,7 @@ async def _only(
 ) -> tuple[StepKey, ...]:
     if not components and not nodes:
         return ()
-    planned = next(
-        m
-        for item in await client.history(rollout)
-        if isinstance(m := wire.decode(item.data), e.RolloutPlanned)
-    )
+    planned = readable(await client.history(rollout), e.RolloutPlanned)[0]
     plan = await Plans(JetStreamBlobs(client.connection.js, subjects.PLAN_BUCKET)).get(planned.plan_hash)
     found = tuple(
         step_key(step.node, step.component)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.commands import CloseGate, OpenGate
 from bumpless.common.contract.events import VerdictReached
@@ -17,6 +16,7 @@ from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.engine.decision import Deadline, Decision
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.clock import Clock
+from bumpless.common.shell.reading import read
 from bumpless.common.shell.run import Rebuilt, Runner
 from bumpless.common.shell.state import StateStore
 from bumpless.health_gate import gate_run
@@ -88,10 +88,7 @@ def _replayed(log: Sequence[Received]) -> dict[str, Rebuilt[GateRun]]:
     """Every gate of the log, from the messages about it in their order."""
     found: dict[str, Rebuilt[GateRun]] = {}
     for item in log:
-        try:
-            message = wire.decode(item.data)
-        except wire.Unreadable:
-            continue  # the consumer parked it when it came
+        message = read(item)
         if not isinstance(message, LOGGED):
             continue
         aggregate = aggregate_of(message)

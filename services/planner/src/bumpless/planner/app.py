@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from faststream.nats import NatsBroker
 from pydantic import Field
@@ -32,7 +32,7 @@ from bumpless.common.shell.state import RedisState
 from bumpless.planner.handlers import Planner
 from bumpless.planner.plan import Unplannable
 
-OWNER = "planner"
+OWNER: Final = "planner"
 
 
 class PlannerSettings(BrokerSettings):

@@ -9,7 +9,7 @@ from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
-from bumpless.common.contract import subjects, wire
+from bumpless.common.contract import subjects
 from bumpless.common.contract.base import RolloutId, derive_id
 from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
@@ -22,6 +22,7 @@ from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.deadlines import deadline_message
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.reading import readable
 from bumpless.common.shell.rollouts import Plans, RolloutKind, unknown
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
@@ -153,20 +154,16 @@ class Planner:
     async def _highest_planned(self) -> int:
         """The highest generation any rollout was given: a node that is away may yet find a command of it."""
         planned = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutPlanned))
-        messages = (wire.decode(item.data) for item in planned)
-        return max((m.generation for m in messages if isinstance(m, e.RolloutPlanned)), default=0)
+        return max((message.generation for message in readable(planned, e.RolloutPlanned)), default=0)
 
     async def _exists(self, rollout: RolloutId) -> bool:
         return await self._runner.peek(rollout) is not None or await self._runner.restore(rollout) is not None
 
     async def fleet(self) -> Fleet:
         """The last word of every node."""
-        found = []
-        for item in await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved)):
-            observed = wire.decode(item.data)
-            assert isinstance(observed, e.NodeObserved)
-            found.append(observed.node)
-        return Fleet(nodes=tuple(sorted(found, key=lambda node: node.name)))
+        items = await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
+        nodes = [observed.node for observed in readable(items, e.NodeObserved)]
+        return Fleet(nodes=tuple(sorted(nodes, key=lambda node: node.name)))
 
     async def operator(self, message: c.OperatorCommand | e.AlertFired) -> None:
         if isinstance(message, c.Retry):
@@ -209,12 +206,9 @@ class Planner:
 
     async def _announcement(self, state: Rollout) -> e.ReleaseAnnounced | None:
         filters = subjects.subject_for(e.ReleaseAnnounced, product=state.plan.product)
-        found: e.ReleaseAnnounced | None = None
-        for item in await self._connection.snapshot(Stream.REL, filters, history=True):
-            message = wire.decode(item.data)
-            if isinstance(message, e.ReleaseAnnounced) and message.digest == state.plan.release_digest:
-                found = message
-        return found
+        items = await self._connection.snapshot(Stream.REL, filters, history=True)
+        announced = readable(items, e.ReleaseAnnounced)
+        return next((m for m in reversed(announced) if m.digest == state.plan.release_digest), None)
 
     async def result(self, message: e.StepStaged | e.StepFinished) -> None:
         if message.direction is Direction.FORWARD:

@@ -7,6 +7,7 @@ not run.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import networkx as nx
 
@@ -76,15 +77,14 @@ def _order(plan: Plan, release: Release) -> list[str]:
     found = []
     for component in release.components:
         for dep in nx.ancestors(components, component.name):
-            for batch in of.get(component.name, []):
-                late = [b for b in of.get(dep, []) if not nx.has_path(graph, b, batch)]
-                found += [f"{batch} may start before {b}, on which it depends" for b in late]
-    for mine in of.values():
-        pairs = zip(mine, mine[1:], strict=False)
+            for mine in of.get(component.name, []):
+                late = [b for b in of.get(dep, []) if not nx.has_path(graph, b, mine)]
+                found += [f"{mine} may start before {b}, on which it depends" for b in late]
+    for chain in of.values():
         found += [
-            f"{b} does not wait for {a}, the batch before it"
-            for a, b in pairs
-            if not nx.has_path(graph, a, b)
+            f"{later} does not wait for {earlier}, the batch before it"
+            for earlier, later in pairwise(chain)
+            if not nx.has_path(graph, earlier, later)
         ]
     return found
 

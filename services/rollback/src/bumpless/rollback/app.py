@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from faststream.nats import NatsBroker
 from pydantic import Field
@@ -29,7 +29,7 @@ from bumpless.common.shell.service import Active, run_service
 from bumpless.common.shell.state import RedisState
 from bumpless.rollback.handlers import Rollbacker
 
-OWNER = "rollback"
+OWNER: Final = "rollback"
 
 
 class RollbackSettings(BrokerSettings):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
-from bumpless.common.contract import subjects, wire
+from bumpless.common.contract import subjects
 from bumpless.common.contract.base import MessageId, RolloutId, derive_id
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine.decision import Deadline
@@ -22,6 +22,7 @@ from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection, StaleSequence
 from bumpless.common.shell.deadlines import deadline_message
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.reading import readable
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind, unknown
 from bumpless.common.shell.run import Runner
@@ -201,18 +202,13 @@ class Rollbacker:
         items = await self._connection.snapshot(
             Stream.RO, subjects.subject_for(e.RolloutPlanned, rollout="*"), history=True
         )
-        found = []
-        for item in items:
-            message = wire.decode(item.data)
-            if isinstance(message, e.RolloutPlanned) and message.of == rollout:
-                found.append(_Earlier(message.rollout, message.cause))
-        return found
+        planned = readable(items, e.RolloutPlanned)
+        return [_Earlier(message.rollout, message.cause) for message in planned if message.of == rollout]
 
     async def _overtaken(self, plan: Plan) -> str | None:
         wanted = {(step.node, step.component) for step in plan.steps()}
-        for item in await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved)):
-            observed = wire.decode(item.data)
-            assert isinstance(observed, e.NodeObserved)
+        items = await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
+        for observed in readable(items, e.NodeObserved):
             for component in observed.node.components.values():
                 mine = (observed.node.name, component.component) in wanted
                 if mine and component.generation > plan.generation:

@@ -21,6 +21,7 @@ from bumpless.common.errors import Broken, Retryable
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus
 from bumpless.common.shell.broker import Connection, Received
+from bumpless.common.shell.reading import readable
 from bumpless.common.shell.run import Rebuilt
 
 MAX_PLAN_BYTES = 256 << 20
@@ -167,7 +168,7 @@ class RolloutKind:
     async def unfinished(self) -> list[str]:
         """The rollouts of this owner that the log does not show at rest."""
         last = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
-        entries = [entry for item in last if isinstance(entry := wire.decode(item.data), e.RolloutAdvanced)]
+        entries = readable(last, e.RolloutAdvanced)
         return [
             str(entry.rollout)
             for entry in entries

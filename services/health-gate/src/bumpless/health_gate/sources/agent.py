@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 from datetime import datetime, timedelta
 
-from bumpless.common.contract import wire
 from bumpless.common.contract.events import MetricsSampled
 from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.errors import Retryable
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.reading import read
 from bumpless.health_gate.window import SampleWindow
 
 log = get_logger(__name__)
@@ -60,13 +60,9 @@ class AgentSource:
         with contextlib.suppress(Retryable):
             self._caught_up = not await self._stored(wanted, since)
         async for item in self._connection.follow(Stream.EVT, wanted, since=since):
-            try:
-                message = wire.decode(item.data)
-            except wire.Unreadable as error:
-                log.warning("sample skipped", subject=item.subject, sequence=item.sequence, reason=str(error))
-            else:
-                if isinstance(message, MetricsSampled):
-                    self.window.add(message)
+            message = read(item)
+            if isinstance(message, MetricsSampled):
+                self.window.add(message)
             self._caught_up = self._caught_up or item.pending == 0
             self._forget()
 
