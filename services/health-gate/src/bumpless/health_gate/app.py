@@ -12,7 +12,6 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from bumpless.common.contract import commands as c
-from bumpless.common.engine.decision import Deadline
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
@@ -23,7 +22,6 @@ from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active, run_service
 from bumpless.common.shell.state import RedisState
 from bumpless.health_gate.handlers import OWNER, GateKind, HealthGate
-from bumpless.health_gate.ports import MetricSource
 from bumpless.health_gate.sources.agent import AgentSource
 
 
@@ -49,47 +47,21 @@ def make_subscribers(url: str, gate: HealthGate | None, connection: Connection |
     return broker
 
 
-class _ActiveGate:
-    def __init__(self, url: str, connection: Connection, gate: HealthGate) -> None:
-        self._url, self._connection, self._gate = url, connection, gate
-
-    def broker(self) -> NatsBroker:
-        return make_subscribers(self._url, self._gate, self._connection)
-
-    async def recover(self) -> None:
-        await self._gate.recover()
-
-    async def publish_left(self) -> None:
-        await self._gate.publish_left()
-
-    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
-        await self._gate.on_deadline(aggregate, deadline)
-
-
 async def run(settings: HealthGateSettings) -> None:
     """Run the health gate until SIGTERM."""
     configure_logging(OWNER, settings.log_level)
     keep = timedelta(seconds=settings.keep_s)
-    followed: list[MetricSource] = []
-
-    async def stop_following() -> None:
-        while followed:
-            await followed.pop().stop()
 
     async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
-        await stop_following()
         source = AgentSource(connection, clock.now, keep)
-        followed.append(source)
         await source.start(clock.now() - keep)
         kind = GateKind(connection)
         runner = Runner(kind, store, Relay(connection, OWNER), clock.now, fenced)
-        gate = HealthGate(kind, runner, store, source, clock.now)
-        return _ActiveGate(settings.nats_url, connection, gate)
+        gate = HealthGate(runner, source, clock.now)
+        broker = make_subscribers(settings.nats_url, gate, connection)
+        return Active(runner, broker, gate.on_deadline, source.stop)
 
-    try:
-        await run_service(OWNER, settings, build)
-    finally:
-        await stop_following()
+    await run_service(OWNER, settings, build)
 
 
 def main() -> None:

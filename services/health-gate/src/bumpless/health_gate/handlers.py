@@ -18,7 +18,6 @@ from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.reading import read
 from bumpless.common.shell.run import Rebuilt, Runner
-from bumpless.common.shell.state import StateStore
 from bumpless.health_gate import gate_run
 from bumpless.health_gate.gate_run import GateRun, GateStatus, judged
 from bumpless.health_gate.judge import judge
@@ -104,15 +103,11 @@ class HealthGate:
 
     def __init__(
         self,
-        kind: GateKind,
         runner: Runner[GateRun],
-        store: StateStore,
         source: MetricSource,
         clock: Clock,
     ) -> None:
-        self._kind = kind
         self._runner = runner
-        self._store = store
         self._source = source
         self._clock = clock
 
@@ -130,11 +125,3 @@ class HealthGate:
         now = self._clock()
         found = judge(state.opened, self._source.window, now)
         await self._runner.handle(aggregate, judged(state.opened, found, now))
-
-    async def recover(self) -> None:
-        for aggregate in await self._kind.unfinished():
-            await self._runner.restore(aggregate)
-
-    async def publish_left(self) -> None:
-        for aggregate in await self._store.unpublished():
-            await self._runner.drain(aggregate)

@@ -17,7 +17,6 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.base import Model, PlanHash
-from bumpless.common.engine.decision import Deadline
 from bumpless.common.model.plan import Plan
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
@@ -95,23 +94,6 @@ def make_subscribers(url: str, planner: Planner | None, connection: Connection |
     return broker
 
 
-class _ActivePlanner:
-    def __init__(self, url: str, connection: Connection, planner: Planner) -> None:
-        self._url, self._connection, self._planner = url, connection, planner
-
-    def broker(self) -> NatsBroker:
-        return make_subscribers(self._url, self._planner, self._connection)
-
-    async def recover(self) -> None:
-        await self._planner.recover()
-
-    async def publish_left(self) -> None:
-        await self._planner.publish_left()
-
-    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
-        await self._planner.on_deadline(aggregate, deadline)
-
-
 async def run(settings: PlannerSettings) -> None:
     """Run the planner until SIGTERM."""
     configure_logging(OWNER, settings.log_level)
@@ -123,8 +105,9 @@ async def run(settings: PlannerSettings) -> None:
         kind = RolloutKind(OWNER, plans, connection)
         relay = Relay(connection, OWNER, key=key, plans=plans.get)
         runner = Runner(kind, store, relay, clock.now, fenced)
-        planner = Planner(connection, store, runner, kind, plans, trust)
-        return _ActivePlanner(settings.nats_url, connection, planner)
+        planner = Planner(connection, store, runner, plans, trust)
+        broker = make_subscribers(settings.nats_url, planner, connection)
+        return Active(runner, broker, runner.expire)
 
     await run_service(OWNER, settings, build)
 

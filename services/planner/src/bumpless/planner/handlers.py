@@ -13,17 +13,15 @@ from bumpless.common.contract import subjects
 from bumpless.common.contract.base import RolloutId, derive_id
 from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
-from bumpless.common.engine.decision import Deadline
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.model.release import Release
 from bumpless.common.model.rollout import Rollout, RolloutStatus, rollout_id
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection
-from bumpless.common.shell.deadlines import deadline_message
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
-from bumpless.common.shell.rollouts import Plans, RolloutKind, unknown
+from bumpless.common.shell.rollouts import Plans, unknown
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
 from bumpless.planner.lint import check
@@ -44,14 +42,12 @@ class Planner:
         connection: Connection,
         store: StateStore,
         runner: Runner[Rollout],
-        kind: RolloutKind,
         plans: Plans,
         trust: TrustStore,
     ) -> None:
         self._connection = connection
         self._store = store
         self._runner = runner
-        self._kind = kind
         self._plans = plans
         self._trust = trust
         self._planning = asyncio.Lock()
@@ -220,14 +216,3 @@ class Planner:
         if isinstance(message, e.RolloutHalted) and message.of is None:
             return
         await self._runner.handle(message.rollout, message)
-
-    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
-        await self._runner.handle(aggregate, deadline_message(aggregate, deadline))
-
-    async def recover(self) -> None:
-        for rollout in await self._kind.unfinished():
-            await self._runner.restore(rollout)
-
-    async def publish_left(self) -> None:
-        for rollout in await self._store.unpublished():
-            await self._runner.drain(rollout)

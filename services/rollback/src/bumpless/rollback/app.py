@@ -16,7 +16,6 @@ from bumpless.common.artifacts.signing import SigningKey
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
-from bumpless.common.engine.decision import Deadline
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
@@ -67,23 +66,6 @@ def make_subscribers(url: str, service: Rollbacker | None, connection: Connectio
     return broker
 
 
-class _ActiveRollback:
-    def __init__(self, url: str, connection: Connection, service: Rollbacker) -> None:
-        self._url, self._connection, self._service = url, connection, service
-
-    def broker(self) -> NatsBroker:
-        return make_subscribers(self._url, self._service, self._connection)
-
-    async def recover(self) -> None:
-        await self._service.recover()
-
-    async def publish_left(self) -> None:
-        await self._service.publish_left()
-
-    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
-        await self._service.on_deadline(aggregate, deadline)
-
-
 async def run(settings: RollbackSettings) -> None:
     """Run the rollback service until SIGTERM."""
     configure_logging(OWNER, settings.log_level)
@@ -95,8 +77,9 @@ async def run(settings: RollbackSettings) -> None:
         relay = Relay(connection, OWNER, key=key, plans=plans.get)
         runner = Runner(kind, store, relay, clock.now, fenced)
         forward = RolloutKind("planner", plans, connection)
-        service = Rollbacker(connection, store, runner, kind, forward, plans, relay)
-        return _ActiveRollback(settings.nats_url, connection, service)
+        service = Rollbacker(connection, runner, forward, plans, relay)
+        broker = make_subscribers(settings.nats_url, service, connection)
+        return Active(runner, broker, runner.expire)
 
     await run_service(OWNER, settings, build)
 

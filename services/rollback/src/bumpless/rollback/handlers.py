@@ -14,19 +14,16 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.base import MessageId, RolloutId, derive_id
 from bumpless.common.contract.subjects import Stream
-from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Direction, Plan, StepKey
 from bumpless.common.model.rollout import Rollout
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection, StaleSequence
-from bumpless.common.shell.deadlines import deadline_message
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind, unknown
 from bumpless.common.shell.run import Runner
-from bumpless.common.shell.state import StateStore
 from bumpless.rollback.policy import why_not
 from bumpless.rollback.reverse import reverse
 
@@ -53,17 +50,13 @@ class Rollbacker:
     def __init__(
         self,
         connection: Connection,
-        store: StateStore,
         runner: Runner[Rollout],
-        kind: RolloutKind,
         forward: RolloutKind,
         plans: Plans,
         relay: Relay,
     ) -> None:
         self._connection = connection
-        self._store = store
         self._runner = runner
-        self._kind = kind
         self._forward = forward
         self._plans = plans
         self._relay = relay
@@ -108,17 +101,6 @@ class Rollbacker:
     async def result(self, message: e.StepFinished) -> None:
         if message.direction is Direction.REVERT:
             await self._runner.handle(message.rollout, message)
-
-    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
-        await self._runner.handle(aggregate, deadline_message(aggregate, deadline))
-
-    async def recover(self) -> None:
-        for rollout in await self._kind.unfinished():
-            await self._runner.restore(rollout)
-
-    async def publish_left(self) -> None:
-        for rollout in await self._store.unpublished():
-            await self._runner.drain(rollout)
 
     async def _revert(
         self, rollout: RolloutId, cause: MessageId, *, by: str, reason: str, only: Sequence[StepKey]

@@ -41,7 +41,13 @@ def derive_id(*parts: str) -> MessageId:
 class Model(BaseModel):
     """A frozen value that tolerates unknown fields, so that an old reader survives a newer writer."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+        ser_json_inf_nan="strings",
+    )
 
 
 class StrictModel(BaseModel):

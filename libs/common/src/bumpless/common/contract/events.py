@@ -111,7 +111,7 @@ class RolloutCancelled(Message):
 
 
 class RolloutHalted(Message):
-    """Stopped for a person: `rollout` is the one to look at; `of` the rollout whose revert halted, if it is one."""
+    """Stopped for a person. `rollout` is the forward rollout; `of` names its revert where that is what halted."""
 
     type: Literal["rollout-halted"] = "rollout-halted"
     rollout: RolloutId

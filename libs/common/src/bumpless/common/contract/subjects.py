@@ -126,6 +126,11 @@ def commands_live(node: str) -> str:
     return f"live.{node}.*"
 
 
+def command_live(node: str, component: str) -> str:
+    """Where a node hears the command for one component."""
+    return f"live.{node}.{component}"
+
+
 def commands_last(node: str) -> str:
     """The subjects whose last values are a node's standing commands."""
     return f"cmd.{node}.*"
@@ -137,3 +142,5 @@ def _fields(template: str) -> list[str]:
 
 DIRECT_GET = "$JS.API.DIRECT.GET."
 """Followed by a stream's name: where last values are read without a consumer."""
+ACK_PREFIX = "$JS.ACK."
+"""Begins the reply subject of every message that a stream delivered."""

@@ -62,19 +62,24 @@ def decode(body: bytes) -> Message:
     """
     try:
         raw = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"expected a JSON message, found {body[:80]!r}: {error}") from error
-    return from_dict(raw)
+    return _validated(raw, body)
 
 
 def from_dict(raw: Any) -> Message:
     """Like `decode`, from JSON types."""
+    return _validated(raw, json.dumps(raw).encode())
+
+
+def _validated(raw: Any, body: bytes) -> Message:
+    # The JSON mode of pydantic reads `body`, because its Python mode would take base64 text for the bytes themselves.
     name = raw.get("type") if isinstance(raw, dict) else None
     kind = TYPES.get(name) if isinstance(name, str) else None
     if kind is None:
         raise Unreadable(f"expected one of the message types of this contract, found type {name!r}")
     try:
-        return kind.model_validate(raw)
+        return kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -13,6 +13,7 @@ from bumpless.common.model.rollout import BatchState, BatchStatus, Rollout, Step
 GATE_GRACE_S = 30.0
 """How long after a gate's own deadline its verdict may take: one restart of the health gate and its lease."""
 
+_NOT_STARTED = frozenset({BatchStatus.PENDING, BatchStatus.AWAITING_APPROVAL})
 _GOOD = frozenset({StepOutcome.DONE, StepOutcome.ALREADY})
 
 
@@ -70,7 +71,10 @@ def start_due(rollout: Rollout, batch: Batch) -> datetime | None:
 
 
 def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, cause: str) -> OpenGate:
-    """The command to judge `batch`: its nodes against those that still run the earlier version."""
+    """The command to judge `batch`: its switched nodes against those that still run the earlier version.
+
+    A step that failed within the tolerance runs the earlier version and is not judged.
+    """
     assert batch.gate is not None
     gate = derive_id(rollout.id, batch.id, "gate", str(state.attempt + 1))
 
@@ -83,9 +87,10 @@ def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, 
     peers = [
         step
         for other in rollout.plan.batches
-        if other.component == batch.component and rollout.batches[other.id].status is BatchStatus.PENDING
+        if other.component == batch.component and rollout.batches[other.id].status in _NOT_STARTED
         for step in other.steps
     ]
+    switched = [step for step in batch.steps if state.steps[step.key].ok]
     moments = [fact.switched_at for fact in state.steps.values() if fact.switched_at is not None]
     return OpenGate.model_validate(
         {
@@ -96,7 +101,7 @@ def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, 
             "rollout": rollout.id,
             "batch": batch.id,
             "spec": batch.gate,
-            "canary": tuple(m for step in batch.steps if (m := member(step, "after")) is not None),
+            "canary": tuple(m for step in switched if (m := member(step, "after")) is not None),
             "control": tuple(m for step in peers if (m := member(step, "before")) is not None),
             "switched_at": min(moments, default=now),
             "deadline": now + timedelta(seconds=batch.gate.timeout_s),

@@ -50,6 +50,9 @@ def decide(state: Rollout, message: Message, now: datetime) -> Decision[Rollout]
     if cell in (IGNORE, ILLEGAL):
         turn.refuse(f"the rollout is {state.status}", answer=isinstance(message, c.OperatorCommand))
         return turn.decision()
+    if message.id in state.answered:
+        turn.note(f"{type(message).__name__} was answered before")
+        return turn.decision()
     match message:
         case c.Approve():
             _approve(turn, message)
@@ -125,8 +128,12 @@ def _all_staged(turn: Turn) -> bool:
 
 def _finished(turn: Turn, message: e.StepFinished) -> None:
     batch = next((x for x in turn.state.plan.batches if x.id == message.batch), None)
-    step = None if batch is None else next(
-        (s for s in batch.steps if (s.node, s.component) == (message.node, message.component)), None
+    step = (
+        None
+        if batch is None
+        else next(
+            (s for s in batch.steps if (s.node, s.component) == (message.node, message.component)), None
+        )
     )
     if batch is None or step is None or message.plan_hash != turn.state.plan.hash:
         return turn.note(f"{message.node}/{message.component}: not a step of this plan")
@@ -176,7 +183,7 @@ def _pass_batch(turn: Turn, batch: Batch, reason: str) -> None:
 def _fail_batch(turn: Turn, batch: Batch, reason: str) -> None:
     known = turn.state.batches[batch.id]
     if known.status is B.BAKING:
-        turn.close_gates()
+        _close_gates_of(turn, [batch.id])
     turn.batch(batch.id, status=B.FAILED, since=turn.now, reason=reason)
     turn.fail(f"batch {batch.id} failed: {reason}")
 
@@ -259,9 +266,14 @@ def _promote(turn: Turn, message: c.Promote) -> None:
             reason=f"promoted by {message.by}" + (f": {message.reason}" if message.reason else ""),
         )
     turn.answer("promoted " + ", ".join(batch.id for batch in baking))
-    if turn.state.status is S.PAUSED and waited_for_person:
+    if turn.state.status is S.PAUSED and waited_for_person and not _undecided(turn):
         turn.move(S.ROLLING, f"promoted by {message.by}")
     return turn.advance()
+
+
+def _undecided(turn: Turn) -> bool:
+    """Whether a gate that could not decide still waits for a person: nothing else would ever end its batch."""
+    return any(known.status is B.BAKING and known.inconclusive for known in turn.state.batches.values())
 
 
 def _close_gates_of(turn: Turn, batches: list[BatchId]) -> None:

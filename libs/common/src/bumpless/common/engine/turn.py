@@ -77,6 +77,10 @@ class Turn:
         self._notes.append(text)
 
     def answer(self, text: str, accepted: bool = True) -> None:
+        """Answer the command; an accepted one is remembered, so that its late copy does nothing."""
+        if accepted:
+            answered = (*self.state.answered, self.message.id)
+            self.state = self.state.model_copy(update={"answered": answered})
         self.out.append(
             e.CommandAnswered(
                 id=derive_id(self.message.id, "answer"),

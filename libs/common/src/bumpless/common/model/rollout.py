@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from bumpless.common.contract.base import BatchId, Digest, Instant, MessageId, Model, RolloutId
+from bumpless.common.contract.base import BatchId, Digest, Instant, MessageId, Model, RolloutId, derive_id
 from bumpless.common.model.plan import Direction, Plan, StepKey
 
 
@@ -59,7 +59,10 @@ class BatchState(Model):
 
 
 class Rollout(Model):
-    """One run of `plan`. `staged` holds what nodes said about pre-staging; `reason` and `by` why it is here."""
+    """One run of `plan`. `staged` holds what nodes said about pre-staging; `reason` and `by` why it is here.
+
+    `answered` names the operator commands that were obeyed: a redelivered one must not act a second time.
+    """
 
     plan: Plan
     status: RolloutStatus = RolloutStatus.PLANNED
@@ -68,6 +71,7 @@ class Rollout(Model):
     by: str = ""
     approved: bool = False
     staged: dict[StepKey, bool] = {}
+    answered: tuple[MessageId, ...] = ()
     batches: dict[BatchId, BatchState]
 
     @property
@@ -86,3 +90,8 @@ class Rollout(Model):
     @property
     def ended(self) -> bool:
         return self.status in TERMINAL or (self.status is RolloutStatus.FAILED and not self.commanded)
+
+
+def rollout_id(product: str, digest: str, attempt: int) -> RolloutId:
+    """One rollout per release and attempt, however often the announcement arrives."""
+    return RolloutId(derive_id("rollout", product, digest, str(attempt)))

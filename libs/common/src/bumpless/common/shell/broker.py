@@ -23,9 +23,10 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
 from bumpless.common.contract import subjects, wire
-from bumpless.common.contract.base import Message, derive_id
+from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ROUTES, Stream
 from bumpless.common.errors import Retryable
+from bumpless.common.shell.clock import fresh_id
 from bumpless.common.shell.log import get_logger
 
 log = get_logger(__name__)
@@ -95,7 +96,7 @@ class Connection:
         deadline = asyncio.get_running_loop().time() + connect_timeout_s
         while True:
             try:
-                nc = await nats.connect(
+                connecting = nats.connect(
                     url,
                     name=name,
                     max_reconnect_attempts=-1,
@@ -110,6 +111,9 @@ class Connection:
                     closed_cb=on_closed,
                     allow_reconnect=True,
                 )
+                left = deadline - asyncio.get_running_loop().time()
+                # The client itself would look for a server for ever.
+                nc = await asyncio.wait_for(connecting, max(left, 0.1))
                 return cls(nc)
             except Away as error:
                 if asyncio.get_running_loop().time() >= deadline:
@@ -166,7 +170,7 @@ class Connection:
             StaleSequence: an expected sequence did not hold; nothing was stored.
             Retryable: no answer; look before publishing again.
         """
-        batch = derive_id("batch", *(f"{s}:{h.get(wire.MSG_ID_HEADER, '')}" for s, _, h in items))
+        batch = fresh_id()  # of this attempt: the broker may still hold the open rest of an earlier one
         try:
             for number, (subject, body, given) in enumerate(items, start=1):
                 headers = {**given, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
@@ -272,6 +276,9 @@ class Connection:
             try:
                 sub = await self._consumer(stream, wanted, config)
                 reconnects = self.nc.stats["reconnects"]
+                if config.deliver_policy is api.DeliverPolicy.NEW:
+                    start = (await sub.consumer_info()).delivered
+                    seen = 0 if start is None else start.stream_seq
                 while self.nc.stats["reconnects"] == reconnects:
                     try:
                         messages = await sub.fetch(1, timeout=2)

@@ -30,6 +30,8 @@ from bumpless.common.telemetry import HANDLE_SECONDS, MESSAGES, PARKED
 log = get_logger(__name__)
 
 TRIES = 5
+AGAIN_S = 1.0
+"""Between two tries of a handler that failed."""
 PARKED_BYTES = 256 << 10
 """Longer bodies are cut in the parked copy; the original stays in its stream until that stream's own age."""
 WORKERS = 32
@@ -99,7 +101,7 @@ def settle(connection: Connection, service: str) -> type[BaseMiddleware]:
                     await self._park(raw, f"failed {meta.num_delivered} times: {error!r}")
                     await msg.reject()
                 else:
-                    await msg.nack(delay=1.0)
+                    await msg.nack(delay=AGAIN_S)
             finally:
                 MESSAGES.labels(service, kind, outcome).inc()
                 HANDLE_SECONDS.labels(service, kind).observe(time.perf_counter() - began)

@@ -19,6 +19,7 @@ from bumpless.common.engine.decision import Deadline, Decision
 from bumpless.common.errors import Retryable
 from bumpless.common.shell.broker import StaleSequence
 from bumpless.common.shell.clock import Clock
+from bumpless.common.shell.deadlines import deadline_message
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.state import Conflict, Fenced, StateStore, Stored
 from bumpless.common.telemetry import TRANSITIONS, tracer
@@ -65,6 +66,9 @@ class Kind(Protocol[S]):
 
     async def rebuild(self, aggregate: str) -> Rebuilt[S] | None:
         """Read the aggregate back from the broker's log; None when the log does not know it."""
+
+    async def unfinished(self) -> list[str]:
+        """The aggregates of this owner that the log does not show at rest."""
 
 
 class Outbound(Protocol):
@@ -118,13 +122,28 @@ class Runner(Generic[S]):
         await done
 
     async def drain(self, aggregate: str) -> None:
-        """Publish what an earlier process saved and did not publish."""
-        stored = await self._store.load(aggregate)
-        if stored is not None and stored.outbox:
-            await self._flush(aggregate, stored)
+        """Publish what an earlier process saved and did not publish.
+
+        Raises:
+            Retryable: store or broker away, or the lease is lost.
+        """
+        try:
+            await self._handle_all(aggregate, [])
+        except Fenced as fenced:
+            raise self._lost(fenced) from fenced
 
     async def restore(self, aggregate: str) -> S | None:
-        """Read an aggregate back from the log into an emptied store, and publish its last messages again."""
+        """Read an aggregate back from the log into an emptied store, and publish its last messages again.
+
+        Raises:
+            Retryable: store or broker away, or the lease is lost.
+        """
+        try:
+            return await self._restore(aggregate)
+        except Fenced as fenced:
+            raise self._lost(fenced) from fenced
+
+    async def _restore(self, aggregate: str) -> S | None:
         rebuilt = await self._kind.rebuild(aggregate)
         if rebuilt is None:
             return None
@@ -132,18 +151,33 @@ class Runner(Generic[S]):
         if found is not None and found.version >= rebuilt.version:
             return rebuilt.state
         await self._outbound.send(rebuilt.messages)
-        await self._store.save(
-            aggregate,
-            Stored(
-                version=rebuilt.version,
-                revision=(found.revision if found else 0) + 1,
-                state=self._kind.dump(rebuilt.state),
-                log_sequence=rebuilt.log_sequence,
-            ),
-            self._kind.next_deadline(rebuilt.state),
+        value = Stored(
+            version=rebuilt.version,
+            revision=(found.revision if found else 0) + 1,
+            state=self._kind.dump(rebuilt.state),
+            log_sequence=rebuilt.log_sequence,
         )
+        try:
+            await self._store.save(aggregate, value, self._kind.next_deadline(rebuilt.state))
+        except Conflict:
+            log.info("rebuilt by somebody else", aggregate=aggregate)
+            return rebuilt.state
         log.info("rebuilt from the log", aggregate=aggregate, version=rebuilt.version)
         return rebuilt.state
+
+    async def recover(self) -> None:
+        """Fill an emptied store again with everything that the log does not show at rest."""
+        for aggregate in await self._kind.unfinished():
+            await self.restore(aggregate)
+
+    async def publish_left(self) -> None:
+        """Publish whatever an earlier process saved and did not publish."""
+        for aggregate in await self._store.unpublished():
+            await self.drain(aggregate)
+
+    async def expire(self, aggregate: str, deadline: Deadline) -> None:
+        """Tell an aggregate that its deadline is reached."""
+        await self.handle(aggregate, deadline_message(aggregate, deadline))
 
     async def peek(self, aggregate: str) -> S | None:
         """The state as it is stored now."""
@@ -153,24 +187,31 @@ class Runner(Generic[S]):
     async def _work(self, aggregate: str, box: _Box) -> None:
         while box.waiting:
             taken, box.waiting = box.waiting, []
-            error: BaseException | None = None
-            try:
-                await self._handle_all(aggregate, [message for message, _ in taken])
-            except Fenced as fenced:
-                error = Retryable(f"the lease is lost: {fenced}")
-                if self._on_fenced is not None:
-                    self._on_fenced()
-            except BaseException as failure:  # noqa: BLE001 - carried to every caller that waits
-                error = failure
+            error = await self._try(aggregate, [message for message, _ in taken])
+            if error is not None and not isinstance(error, Retryable) and len(taken) > 1:
+                # One of them is at fault; the others must not be parked with it.
+                for message, done in taken:
+                    _settle(done, await self._try(aggregate, [message]))
+                continue
             for _, done in taken:
-                if not done.done():
-                    if error is None:
-                        done.set_result(None)
-                    else:
-                        done.set_exception(error)
+                _settle(done, error)
         box.worker = None
         if not box.waiting:
             self._boxes.pop(aggregate, None)
+
+    async def _try(self, aggregate: str, messages: list[Message]) -> BaseException | None:
+        try:
+            await self._handle_all(aggregate, messages)
+        except Fenced as fenced:
+            return self._lost(fenced)
+        except BaseException as failure:  # noqa: BLE001 - carried to every caller that waits
+            return failure
+        return None
+
+    def _lost(self, fenced: Fenced) -> Retryable:
+        if self._on_fenced is not None:
+            self._on_fenced()
+        return Retryable(f"the lease is lost: {fenced}")
 
     async def _handle_all(self, aggregate: str, messages: list[Message]) -> None:
         for _ in range(TRIES):
@@ -182,12 +223,12 @@ class Runner(Generic[S]):
             except StaleSequence:
                 log.warning("the store is behind the log; rebuilding", aggregate=aggregate)
                 await self._store.forget(aggregate)
-                await self.restore(aggregate)
+                await self._restore(aggregate)
         raise Retryable(f"{aggregate}: {TRIES} conflicts in a row")
 
     async def _once(self, aggregate: str, messages: list[Message]) -> None:
         stored = await self._store.load(aggregate)
-        if stored is None and await self.restore(aggregate) is not None:
+        if stored is None and await self._restore(aggregate) is not None:
             stored = await self._store.load(aggregate)
         if stored is not None and stored.outbox:
             stored = await self._flush(aggregate, stored)
@@ -241,3 +282,12 @@ class Runner(Generic[S]):
     @staticmethod
     def _is_log(message: Message) -> bool:
         return wire.type_of(message) == "rollout-advanced"
+
+
+def _settle(done: asyncio.Future[None], error: BaseException | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from faststream.nats import NatsBroker
 
@@ -22,6 +23,7 @@ from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.ops import serve_ops
+from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import RedisState
 from bumpless.common.shell.topology import ensure_topology
 from bumpless.common.telemetry import LEADER
@@ -32,19 +34,19 @@ LEASE_S = 5.0
 """How long after a crash another process takes over; renewed three times in that time."""
 
 
-class Active(Protocol):
-    """A service while it holds the lease."""
+async def _nothing() -> None:
+    pass
 
-    def broker(self) -> NatsBroker:
-        """A broker with every subscriber of the service."""
 
-    async def recover(self) -> None:
-        """The store was emptied: fill it again from the log."""
+@dataclass(frozen=True)
+class Active:
+    """A service while it holds the lease: its runner, a broker with every subscriber, what to do when a deadline
+    is reached, and what to end when it stands back."""
 
-    async def publish_left(self) -> None:
-        """Publish what an earlier holder saved and did not publish."""
-
-    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None: ...
+    runner: Runner[Any]
+    broker: NatsBroker
+    on_deadline: Callable[[str, Deadline], Awaitable[None]]
+    close: Callable[[], Awaitable[None]] = _nothing
 
 
 Build = Callable[[Connection, RedisState, Callable[[], None]], Awaitable[Active]]
@@ -88,19 +90,19 @@ async def _work(
     LEADER.labels(owner).inc()
     log.info("active")
     if not await store.known():
-        await active.recover()
+        await active.runner.recover()
         await store.mark()
-    await active.publish_left()
-    broker = active.broker()
-    await broker.start()
+    await active.runner.publish_left()
+    await active.broker.start()
     timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
     try:
         await _hold(active, store, stop, lost)
     finally:
-        timers.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await timers
-        await broker.stop()
+        while not timers.done():  # a cancellation can get lost where a wait ends at the same moment
+            timers.cancel()
+            await asyncio.wait({timers}, timeout=1)
+        await active.broker.stop()
+        await active.close()
         log.info("standing by")
 
 
@@ -117,8 +119,8 @@ async def _hold(active: Active, store: RedisState, stop: asyncio.Event, lost: as
             renewed = clock.now()
             if not await store.known():
                 log.warning("the store was emptied; rebuilding from the log")
-                await active.recover()
-                await active.publish_left()
+                await active.runner.recover()
+                await active.runner.publish_left()
                 await store.mark()
         except Retryable as error:
             if (clock.now() - renewed).total_seconds() > LEASE_S:

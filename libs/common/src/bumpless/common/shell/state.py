@@ -53,7 +53,13 @@ class StateStore(Protocol):
             Fenced: the lease is not held.
         """
 
-    async def forget(self, aggregate: str) -> None: ...
+    async def forget(self, aggregate: str) -> None:
+        """Drop the value; its deadline stays, so that somebody looks at the aggregate again and rebuilds it.
+
+        Raises:
+            Fenced: the lease is not held.
+        """
+
     async def unpublished(self) -> list[str]: ...
     async def due(self, now: datetime) -> list[tuple[str, Deadline]]: ...
     async def waiting(self) -> list[str]:
@@ -78,6 +84,12 @@ redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'version', ARGV[3], 'state', AR
 if ARGV[5] == '' then redis.call('SREM', KEYS[2], ARGV[7]) else redis.call('SADD', KEYS[2], ARGV[7]) end
 if ARGV[8] == '' then redis.call('HDEL', KEYS[5], ARGV[7]) redis.call('ZREM', KEYS[3], ARGV[7])
 else redis.call('ZADD', KEYS[3], ARGV[8], ARGV[7]) redis.call('HSET', KEYS[5], ARGV[7], ARGV[9]) end
+return 'ok'
+"""
+
+_FORGET = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'fenced' end
+redis.call('DEL', KEYS[1])
 return 'ok'
 """
 
@@ -108,6 +120,7 @@ class RedisState:
         self._prefix = f"bumpless:{owner}:"
         self._token = token
         self._save = self._redis.register_script(_SAVE)
+        self._forget = self._redis.register_script(_FORGET)
         self._acquire = self._redis.register_script(_ACQUIRE)
         self._release = self._redis.register_script(_RELEASE)
 
@@ -158,9 +171,13 @@ class RedisState:
 
     async def forget(self, aggregate: str) -> None:
         try:
-            await self._redis.delete(self._key("value:" + aggregate))
+            answer = await self._forget(
+                keys=[self._key("value:" + aggregate), self._key("lease")], args=[self._token]
+            )
         except _AWAY as error:
             raise _away(error) from error
+        if answer == b"fenced":
+            raise Fenced(aggregate)
 
     async def unpublished(self) -> list[str]:
         try:
