@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import random
-import subprocess
-import sysconfig
-from pathlib import Path
 
 import nats
 import pytest
@@ -17,6 +13,7 @@ from bumpless.common.artifacts.blobs import hex_name
 from bumpless.common.artifacts.errors import BlobMissing, Corrupt, StoreUnavailable, TooLarge
 from bumpless.common.artifacts.jetstream import CHUNK, JetStreamBlobs
 from bumpless.common.artifacts.store import DirectoryBlobs
+from support.servers import NatsServer
 
 BUCKET = "artifacts"
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 3]
@@ -24,21 +21,9 @@ SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 3]
 
 @pytest.fixture(scope="module")
 def nats_url(tmp_path_factory):
-    """A server of its own, on a free port that it writes to a file."""
-    directory = tmp_path_factory.mktemp("nats")
-    binary = Path(sysconfig.get_path("scripts")) / "nats-server"
-    command = [binary, "-js", "-sd", directory, "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", directory]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            for line in server.stderr:
-                if "Server is ready" in line:
-                    break
-            else:
-                pytest.fail("expected nats-server to become ready, found its end")
-            ports = json.loads(next(directory.glob("*.ports")).read_text())
-            yield ports["nats"][0]
-        finally:
-            server.kill()
+    """One server for all of them."""
+    with NatsServer(tmp_path_factory.mktemp("broker") / "nats") as server:
+        yield server.url
 
 
 @pytest.fixture

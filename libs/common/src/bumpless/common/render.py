@@ -103,7 +103,8 @@ def _change(value: Plan, step: Step) -> str:
 
 
 def _node(batch: Batch) -> str:
-    return batch.id.replace("-", "_")
+    """Mermaid takes no dashes in names; an escape keeps `a-b` and `a_b` apart."""
+    return batch.id.replace("_", "__").replace("-", "_")
 
 
 def _ago(now: datetime, then: datetime) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bumpless.common.artifacts.signing import TrustStore
+from bumpless.common.contract import subjects
 from bumpless.common.contract.commands import InjectFault
 from bumpless.common.contract.events import StepProgressed
 from bumpless.common.errors import Refused
@@ -171,8 +172,8 @@ class Executor:
         self._reporter.tell(message)
 
     def park(self, command: Command, reason: str) -> None:
-        subject = f"{command.node}.{command.component}"
-        self._park(Received(subject=f"live.{subject}", data=command.model_dump_json().encode()), reason)
+        subject = subjects.command_live(command.node, command.component)
+        self._park(Received(subject=subject, data=command.model_dump_json().encode()), reason)
 
     def _park(self, received: Received, reason: str) -> None:
         telemetry.REFUSED.inc()

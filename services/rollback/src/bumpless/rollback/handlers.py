@@ -30,6 +30,13 @@ from bumpless.rollback.reverse import reverse
 log = get_logger(__name__)
 
 TAKEOVER_TRIES = 20
+TAKING_BACK = "taking it back"
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    accepted: bool
+    text: str
 
 
 @dataclass(frozen=True)
@@ -66,36 +73,33 @@ class Rollbacker:
         if reason is not None:
             log.info("left as it is", rollout=message.rollout, reason=reason)
             return
-        refusal = await self._revert(message.rollout, message.id, by="policy", reason=message.reason, only=())
-        if refusal is not None:
-            log.error("cannot be taken back", rollout=message.rollout, reason=refusal)
-            await self._connection.publish(
-                e.RolloutHalted(
-                    id=derive_id(message.id, "halted"),
-                    at=clock.now(),
-                    cause=message.id,
-                    rollout=message.rollout,
-                    of=revert_id(message.rollout, 0),
-                    reason=refusal,
-                ),
-                source="rollback",
-            )
+        outcome = await self._revert(message.rollout, message.id, by="policy", reason=message.reason, only=())
+        if outcome.accepted:
+            return
+        log.error("cannot be taken back", rollout=message.rollout, reason=outcome.text)
+        await self._connection.publish(
+            e.RolloutHalted(
+                id=derive_id(message.id, "halted"),
+                at=clock.now(),
+                cause=message.id,
+                rollout=message.rollout,
+                of=revert_id(message.rollout, 0),
+                reason=outcome.text,
+            ),
+            source="rollback",
+        )
 
     async def operator(self, message: c.OperatorCommand) -> None:
         if not isinstance(message, c.Rollback):
             await self._runner.handle(message.rollout, message)
             return
-        refusal = await self._revert(
-            message.rollout,
-            message.id,
-            by=message.by,
-            reason=message.reason or "asked for",
-            only=message.only,
+        reason = message.reason or "asked for"
+        outcome = await self._revert(
+            message.rollout, message.id, by=message.by, reason=reason, only=message.only
         )
         answer = unknown(message, clock.now())
         await self._connection.publish(
-            answer.model_copy(update={"accepted": refusal is None, "text": refusal or "taking it back"}),
-            source="rollback",
+            answer.model_copy(update={"accepted": outcome.accepted, "text": outcome.text}), source="rollback"
         )
 
     async def result(self, message: e.StepFinished) -> None:
@@ -104,29 +108,31 @@ class Rollbacker:
 
     async def _revert(
         self, rollout: RolloutId, cause: MessageId, *, by: str, reason: str, only: Sequence[StepKey]
-    ) -> str | None:
-        """Start the revert; the reason where it cannot start. Called again for the same cause, it goes on."""
+    ) -> _Outcome:
+        """Start the revert, or say why not. Called again for the same cause, it goes on where it was."""
         started = await self._earlier(rollout)
         mine = next((found for found in started if found.cause == cause), None)
         if mine is not None:
             await self._runner.drain(mine.revert)
-            return None
+            return _Outcome(True, TAKING_BACK)
         for found in started:
             running = await self._runner.peek(found.revert)
             if running is not None and not running.ended:
-                return f"it is being taken back already (revert {found.revert}, {running.status})"
+                # A failure that arrives while it is taken back asks for what happens already.
+                return _Outcome(
+                    not only and not running.plan.partial, f"revert {found.revert} is {running.status}"
+                )
+        before = await self._forward.rebuild(rollout)
+        refusal = f"expected a rollout that exists, found none under {rollout}"
+        if before is not None:
+            refusal = _not_of(before.state.plan, only) or await self._overtaken(before.state.plan) or ""
+        if refusal:
+            return _Outcome(False, refusal)
         revert = revert_id(rollout, len(started))
         state = await self._take_over(rollout, revert, cause, by, reason)
-        if state is None:
-            return f"expected a rollout that exists, found none under {rollout}"
-        if not state.commanded:
-            return "nothing was switched, so there is nothing to take back"
-        if only and not state.commanded & set(only):
-            return f"expected some of {', '.join(sorted(state.commanded))}, found {', '.join(only)}"
+        if not state.commanded & set(only or state.commanded):
+            return _Outcome(True, "nothing of it was switched; the rollout is stopped")
         plan = reverse(state, revert=revert, number=len(started), only=only)
-        newer = await self._overtaken(plan)
-        if newer is not None:
-            return newer
         await self._plans.put(plan)
         await self._runner.handle(
             revert,
@@ -145,16 +151,16 @@ class Rollbacker:
                 reason=reason,
             ),
         )
-        return None
+        return _Outcome(True, TAKING_BACK)
 
     async def _take_over(
         self, rollout: RolloutId, revert: RolloutId, cause: MessageId, by: str, reason: str
-    ) -> Rollout | None:
+    ) -> Rollout:
         """The forward rollout as it stands, after its planner can no longer move it."""
         for _ in range(TAKEOVER_TRIES):
             found = await self._forward.rebuild(rollout)
             if found is None:
-                return None
+                raise Retryable(f"the log of rollout {rollout} cannot be read")
             now = clock.now()
             news = e.RevertStarted(
                 id=derive_id(revert, "revert-started"),
@@ -199,3 +205,9 @@ class Rollbacker:
                         f"{component.generation}; take back the later rollout instead of {plan.of}"
                     )
         return None
+
+
+def _not_of(plan: Plan, only: Sequence[StepKey]) -> str | None:
+    known = {step.key for step in plan.steps()}
+    foreign = sorted(set(only) - known)
+    return f"expected some of {', '.join(sorted(known))}, found {', '.join(foreign)}" if foreign else None

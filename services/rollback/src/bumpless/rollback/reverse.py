@@ -59,6 +59,7 @@ def reverse(state: Rollout, *, revert: RolloutId, number: int, only: Collection[
             "rollout": revert,
             "of": plan.rollout,
             "direction": Direction.REVERT,
+            "partial": chosen != state.commanded,
             "sequence_base": SEQUENCE_BASE + SEQUENCES_PER_REVERT * number,
             "batches": tuple(batches),
             "fence": fence,

@@ -130,11 +130,12 @@ class RevertStarted(Message):
 
 
 class RolloutReverted(Message):
-    """Every commanded node runs again what it ran before, as observed on the node."""
+    """Every commanded node runs again what it ran before, as observed on the node; with `partial`, the chosen ones."""
 
     type: Literal["rollout-reverted"] = "rollout-reverted"
     rollout: RolloutId
     revert: RolloutId
+    partial: bool = False
 
 
 class CommandAnswered(Message):

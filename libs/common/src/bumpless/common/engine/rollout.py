@@ -77,6 +77,8 @@ def decide(state: Rollout, message: Message, now: datetime) -> Decision[Rollout]
             _deadline(turn, message)
         case e.RevertStarted():
             _revert_started(turn, message)
+        case e.RolloutReverted(partial=True) if turn.state.status is S.SUCCEEDED:
+            turn.note("taken back in part; the rest stays")
         case e.RolloutReverted():
             turn.move(S.REVERTED, turn.state.reason)
         case e.RolloutHalted():

@@ -109,7 +109,11 @@ TABLE: Mapping[S, Mapping[type[Message], Cell]] = {
         e.DeadlineReached: _to(S.PAUSED, S.FAILED, S.HALTED),
         e.RevertStarted: _to(S.FAILED),
     },
-    S.SUCCEEDED: {**_ENDED, e.RolloutReverted: _to(S.REVERTED), e.RolloutHalted: _to(S.HALTED)},
+    S.SUCCEEDED: {
+        **_ENDED,
+        e.RolloutReverted: _to(S.SUCCEEDED, S.REVERTED),
+        e.RolloutHalted: _to(S.HALTED),
+    },
     S.FAILED: {
         **_ENDED,
         c.Retry: IGNORE,

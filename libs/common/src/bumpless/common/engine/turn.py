@@ -201,7 +201,12 @@ class Turn:
             self.move(S.REVERTED, self.state.reason)
             self.out.append(
                 e.RolloutReverted.model_validate(
-                    {**self.head("reverted"), "rollout": plan.of, "revert": plan.rollout}
+                    {
+                        **self.head("reverted"),
+                        "rollout": plan.of,
+                        "revert": plan.rollout,
+                        "partial": plan.partial,
+                    }
                 )
             )
             return

@@ -95,6 +95,7 @@ class Plan(Model):
     release_version: str
     release_digest: Digest
     direction: Direction = Direction.FORWARD
+    partial: bool = False
     generation: int = Field(ge=1)
     sequence_base: int = 0
     targets: dict[TargetId, Target]
@@ -111,13 +112,20 @@ class Plan(Model):
 
     @cached_property
     def hash(self) -> PlanHash:
-        return PlanHash("sha256:" + hashlib.sha256(self.canonical()).hexdigest())
+        return _hash(self.canonical())
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Another plan: pydantic copies cached values too, and a copied hash would name the wrong plan."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("hash", None)
         return copied
+
+    @classmethod
+    def from_stored(cls, data: bytes) -> Self:
+        """The plan that was stored as `data`. Its hash is that of these bytes, also where a field was added since."""
+        plan = cls.model_validate_json(data)
+        plan.__dict__["hash"] = _hash(data)
+        return plan
 
     def canonical(self) -> bytes:
         """The bytes that are hashed and stored."""
@@ -129,3 +137,7 @@ class Plan(Model):
 
     def batch(self, batch_id: BatchId) -> Batch:
         return next(b for b in self.batches if b.id == batch_id)
+
+
+def _hash(data: bytes) -> PlanHash:
+    return PlanHash("sha256:" + hashlib.sha256(data).hexdigest())

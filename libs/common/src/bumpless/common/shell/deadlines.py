@@ -43,6 +43,8 @@ async def watch_deadlines(
             log.warning(
                 "deadline not handled yet", aggregate=aggregate, deadline=deadline.name, reason=str(error)
             )
+        except Exception:
+            log.exception("deadline failed", aggregate=aggregate, deadline=deadline.name)
 
     while True:
         try:

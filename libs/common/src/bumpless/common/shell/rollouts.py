@@ -45,7 +45,7 @@ class Plans:
                 data = await self._blobs.get(plan_hash, max_size=MAX_PLAN_BYTES)
             except BlobMissing as error:
                 raise Retryable(f"plan {plan_hash} is not in the store: {error}") from error
-            self._known[plan_hash] = Plan.model_validate_json(data)
+            self._known[plan_hash] = Plan.from_stored(data)
         return self._known[plan_hash]
 
     def known(self, plan_hash: str) -> Plan | None:

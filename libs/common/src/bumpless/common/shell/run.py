@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
 from bumpless.common.engine.decision import Deadline, Decision
-from bumpless.common.errors import Retryable
+from bumpless.common.errors import Broken, Retryable
 from bumpless.common.shell.broker import StaleSequence
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.deadlines import deadline_message
@@ -168,7 +168,10 @@ class Runner(Generic[S]):
     async def recover(self) -> None:
         """Fill an emptied store again with everything that the log does not show at rest."""
         for aggregate in await self._kind.unfinished():
-            await self.restore(aggregate)
+            try:
+                await self.restore(aggregate)
+            except Broken as error:  # one unreadable log must not keep the others from going on
+                log.error("cannot be rebuilt; it stays as it is", aggregate=aggregate, reason=str(error))
 
     async def publish_left(self) -> None:
         """Publish whatever an earlier process saved and did not publish."""

@@ -1,0 +1,91 @@
+"""The contract as documents for other languages: JSON Schemas and an AsyncAPI document, as stored in docs/schemas."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from faststream.specification import AsyncAPI
+from pydantic.json_schema import models_json_schema
+
+from bumpless.common.contract import wire
+from bumpless.common.model.release import Release, ReleaseFile
+from support.samples import SAMPLES
+from support.snapshots import Snapshots
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+SERVICES = ("planner", "rollback", "health_gate")
+
+
+def messages_schema() -> dict[str, Any]:
+    """One schema for every message: `oneOf` over all types, told apart by `type`."""
+    kinds = [wire.TYPES[name] for name in sorted(wire.TYPES)]
+    refs, schema = models_json_schema([(kind, "validation") for kind in kinds], title="Bumpless messages")
+    return {
+        "$schema": DRAFT,
+        **schema,
+        "oneOf": [refs[kind, "validation"] for kind in kinds],
+    }
+
+
+def asyncapi() -> dict[str, Any]:
+    """What every service subscribes to, in one document."""
+    whole: dict[str, Any] = {}
+    for name in SERVICES:
+        app = importlib.import_module(f"bumpless.{name}.app")
+        broker = app.make_subscribers("nats://localhost:4222", None, None)
+        document = (
+            AsyncAPI(broker, title="Bumpless", version="1", schema_version="3.0.0")
+            .to_specification()
+            .to_jsonable()
+        )
+        found = whole or document
+        for part in ("channels", "operations"):
+            found.setdefault(part, {}).update(document.get(part, {}))
+        for part, values in document.get("components", {}).items():
+            for key, value in values.items():
+                known = found["components"].setdefault(part, {}).setdefault(key, value)
+                assert known == value, f"{part} {key} differs between services"
+        whole = found
+    return whole
+
+
+def test_messages(snapshots: Snapshots) -> None:
+    snapshots.check_json("docs/schemas/messages.json", messages_schema())
+
+
+@pytest.mark.parametrize(("model", "name"), [(ReleaseFile, "release-file"), (Release, "release")])
+def test_releases(snapshots: Snapshots, model: type[ReleaseFile] | type[Release], name: str) -> None:
+    snapshots.check_json(f"docs/schemas/{name}.json", {"$schema": DRAFT, **model.model_json_schema()})
+
+
+def test_asyncapi(snapshots: Snapshots) -> None:
+    document = asyncapi()
+    assert document["asyncapi"] == "3.0.0"
+    snapshots.check_json("docs/schemas/asyncapi.json", document)
+
+
+def test_every_sample_fits_the_schema_of_its_type() -> None:
+    schema = messages_schema()
+    for kind, message in SAMPLES.items():
+        named = {"$ref": f"#/$defs/{kind.__name__}", "$defs": schema["$defs"]}
+        raw = json.loads(wire.encode(message))
+        raw.get("samples", {}).pop("inflight", None)
+        jsonschema.Draft202012Validator(named).validate(raw)
+
+
+def test_the_smallest_release_file_is_read() -> None:
+    parts = {
+        "database": {"version": "v2"},
+        "cache": {"version": "v2", "depends_on": ["database"]},
+        "api": {"version": "v2", "depends_on": ["cache"]},
+        "gateway": {"version": "v2", "depends_on": ["api"]},
+    }
+    raw = {"components": parts, "strategy": "rolling", "rollback_policy": "auto"}
+    found = ReleaseFile.model_validate(raw)
+    assert [part.name for part in found.components] == list(parts)
+    with pytest.raises(ValueError, match="rollback_polcy"):
+        ReleaseFile.model_validate({**raw, "rollback_polcy": "auto"})

@@ -1,0 +1,27 @@
+"""Waiting for something that will come about by itself, with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LIMIT_S = 15.0
+
+
+async def eventually(read: Callable[[], Awaitable[T]], until: Callable[[T], object], what: str) -> T:
+    """Read again and again until `until` holds for what was read.
+
+    Raises:
+        AssertionError: it did not within LIMIT_S; says what was expected and what was last read.
+    """
+    deadline = asyncio.get_running_loop().time() + LIMIT_S
+    while True:
+        found = await read()
+        if until(found):
+            return found
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"expected {what} within {LIMIT_S:g} s, last found {found!r}")
+        await asyncio.sleep(0.02)

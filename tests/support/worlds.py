@@ -1,0 +1,85 @@
+"""Hypothesis strategies: releases and fleets that fit each other, and plans with every feature of the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from bumpless.common.contract.base import RolloutId
+from bumpless.common.model.fleet import ComponentState, Fleet
+from bumpless.common.model.gate import OnInconclusive
+from bumpless.common.model.plan import Plan
+from bumpless.common.model.release import Component, Placement, Release, Strategy, StrategyKind
+from bumpless.planner.plan import make_plan
+from support.plans import GATE, T0, component, digest, fleet, node, release, target
+
+NAMES = ("alpha", "beta", "gamma", "delta", "omega")
+SHARES = st.one_of(st.integers(1, 4), st.sampled_from(["1%", "25%", "50%", "100%"]))
+
+
+@dataclass(frozen=True)
+class World:
+    release: Release
+    fleet: Fleet
+
+    def plan(self, generation: int = 9) -> Plan:
+        return make_plan(
+            self.release,
+            digest("release"),
+            self.fleet,
+            rollout=RolloutId("rollout-1"),
+            generation=generation,
+            now=T0,
+        )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """A release over up to five components and a fleet of up to six nodes that runs parts of it, old and new."""
+    machines = [f"n{i}" for i in range(1, draw(st.integers(1, 6)) + 1)]
+    names = draw(st.permutations(NAMES))[: draw(st.integers(1, 5))]
+    parts: list[Component] = []
+    for number, name in enumerate(names):
+        placed = draw(st.one_of(st.just([]), st.lists(st.sampled_from(machines), min_size=1, unique=True)))
+        policy = draw(st.sampled_from(OnInconclusive))
+        parts.append(
+            component(
+                name,
+                depends_on=tuple(draw(st.lists(st.sampled_from(names[:number]), unique=True)))
+                if number
+                else (),
+                place=Placement(nodes=tuple(placed)),
+                strategy=Strategy(
+                    kind=draw(st.sampled_from(StrategyKind)),
+                    canary=draw(SHARES),
+                    batch_size=draw(SHARES),
+                    interval_s=draw(st.sampled_from([0, 0, 20])),
+                    approval=draw(st.booleans()),
+                ),
+                gate=draw(st.sampled_from([None, GATE.model_copy(update={"on_inconclusive": policy})])),
+            )
+        )
+    runs = st.sampled_from([None, "v1", "v1", "v1", "v2"])
+    nodes = []
+    for machine in machines:
+        running = {name: (target(name, found) if (found := draw(runs)) else None) for name in names}
+        made = node(machine, running)
+        if draw(st.booleans()):
+            ill = made.components[names[0]].model_copy(update={"state": ComponentState.STUCK})
+            made = made.model_copy(update={"components": {**made.components, names[0]: ill}})
+        nodes.append(made)
+    return World(
+        release(*draw(st.permutations(parts)), max_unavailable=draw(SHARES), approval=draw(st.booleans())),
+        fleet(*nodes),
+    )
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Plans of such worlds, some with steps that may fail without failing their batch."""
+    plan = draw(worlds()).plan()
+    tolerance = draw(st.integers(0, 1))
+    return plan.model_copy(
+        update={"batches": tuple(b.model_copy(update={"tolerance": tolerance}) for b in plan.batches)}
+    )

@@ -1,0 +1,208 @@
+"""The loop around every decision: saved before published, published before acknowledged, rebuilt when stale."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bumpless.common.errors import Retryable
+from bumpless.common.shell.run import Runner
+from bumpless.common.shell.state import StateStore
+from support.ledger import Ledger, LedgerKind, MemoryOutbound, alert
+from support.plans import T0
+
+
+class Bench:
+    def __init__(self, store: StateStore, outbound: MemoryOutbound | None = None) -> None:
+        self.store = store
+        self.outbound = outbound or MemoryOutbound()
+        self.kind = LedgerKind(self.outbound)
+        self.fenced = 0
+        self.runner = Runner(self.kind, store, self.outbound, lambda: T0, self._fenced)
+
+    def _fenced(self) -> None:
+        self.fenced += 1
+
+    def again(self) -> Bench:
+        """The process after a crash: the same store and broker, nothing in memory."""
+        return Bench(self.store, self.outbound)
+
+    async def names(self) -> tuple[str, ...]:
+        found = await self.runner.peek("r1")
+        return () if found is None else found.names
+
+
+@pytest.fixture
+async def bench(stores) -> Bench:
+    await stores.mine.acquire(60)
+    return Bench(stores.mine)
+
+
+async def test_a_message_is_decided_saved_and_published(bench: Bench) -> None:
+    await bench.runner.handle("r1", alert("a"))
+    await bench.runner.handle("r1", alert("b"))
+    assert await bench.names() == ("a", "b")
+    assert bench.outbound.confirmed() == ["a", "b"]
+    assert [entry.version for entry in bench.outbound.entries] == [1, 2]
+    assert await bench.store.unpublished() == []
+    assert await bench.store.waiting() == ["r1"]
+
+
+async def test_messages_that_wait_together_are_saved_once(bench: Bench) -> None:
+    await asyncio.gather(*(bench.runner.handle("r1", alert(name)) for name in "abcd"))
+    assert await bench.names() == ("a", "b", "c", "d")
+    assert len(bench.outbound.entries) < 4
+    assert [len(entry.inputs) for entry in bench.outbound.entries][-1] > 1
+
+
+async def test_aggregates_do_not_mix(bench: Bench) -> None:
+    names = ["r1", "r2", "r3"]
+    await asyncio.gather(*(bench.runner.handle(name, alert("a", name)) for name in names))
+    assert sorted(entry.rollout for entry in bench.outbound.entries) == names
+
+
+async def test_what_changes_nothing_leaves_no_trace(bench: Bench) -> None:
+    await bench.runner.handle("r1", alert("ignored"))
+    assert await bench.store.load("r1") is None
+    await bench.runner.handle("r1", alert("a"))
+    known = await bench.store.load("r1")
+    await bench.runner.handle("r1", alert("a"))
+    assert await bench.store.load("r1") == known
+    assert len(bench.outbound.entries) == 1
+
+
+@pytest.mark.parametrize("where", ["log", "send"])
+async def test_a_crash_between_save_and_publish_is_made_good(bench: Bench, where: str) -> None:
+    setattr(bench.outbound, f"fail_{where}", Retryable("broker is away"))
+    with pytest.raises(Retryable, match="broker is away"):
+        await bench.runner.handle("r1", alert("a"))
+    assert bench.outbound.confirmed() == []
+    assert await bench.store.unpublished() == ["r1"]
+    after = bench.again()
+    for aggregate in await after.store.unpublished():
+        await after.runner.drain(aggregate)
+    assert after.outbound.confirmed() == ["a"]
+    assert len(after.outbound.entries) == 1
+    assert await after.store.unpublished() == []
+    await after.runner.handle("r1", alert("a"))
+    await after.runner.handle("r1", alert("b"))
+    assert after.outbound.confirmed() == ["a", "b"]
+
+
+async def test_the_next_message_publishes_what_was_left_first(bench: Bench) -> None:
+    bench.outbound.fail_log = Retryable("broker is away")
+    with pytest.raises(Retryable):
+        await bench.runner.handle("r1", alert("a"))
+    await bench.runner.handle("r1", alert("ignored"))
+    assert bench.outbound.confirmed() == ["a"]
+    await bench.runner.handle("r1", alert("b"))
+    assert bench.outbound.confirmed() == ["a", "b"]
+
+
+async def test_draining_what_is_not_there_does_nothing(bench: Bench) -> None:
+    await bench.runner.drain("r1")
+    assert bench.outbound.sent == []
+
+
+async def test_a_store_behind_its_log_is_rebuilt(bench: Bench, stores) -> None:
+    await bench.runner.handle("r1", alert("a"))
+    older = await bench.store.load("r1")
+    await bench.runner.handle("r1", alert("b"))
+    await stores.empty()
+    await bench.store.acquire(60)
+    assert older is not None
+    await bench.store.save("r1", type(older)(**{**vars(older), "revision": 1}), None)
+    assert await bench.names() == ("a",)
+    await bench.runner.handle("r1", alert("c"))
+    assert await bench.names() == ("a", "b", "c")
+    assert [entry.version for entry in bench.outbound.entries] == [1, 2, 3]
+    assert bench.outbound.confirmed() == ["a", "b", "c"]
+
+
+async def test_draining_a_store_behind_its_log_rebuilds_it(bench: Bench) -> None:
+    """Somebody else appended to the log while we were dead with an unpublished change."""
+    await bench.runner.handle("r1", alert("a"))
+    bench.outbound.fail_log = Retryable("broker is away")
+    with pytest.raises(Retryable):
+        await bench.runner.handle("r1", alert("b"))
+    theirs = bench.kind.logged("r1", 2, None, Ledger(("a", "x")), [alert("x")], (), T0)
+    assert theirs is not None
+    await bench.outbound.log(theirs, 1)
+    after = bench.again()
+    await after.runner.drain("r1")
+    assert await after.names() == ("a", "x")
+    assert await after.store.unpublished() == []
+    assert "b" not in after.outbound.confirmed()
+
+
+async def test_an_emptied_store_is_filled_from_the_log(bench: Bench, stores) -> None:
+    await bench.runner.handle("r1", alert("a"))
+    await stores.empty()
+    await bench.store.acquire(60)
+    assert await bench.runner.restore("r1") == Ledger(("a",))
+    assert await bench.runner.restore("unheard-of") is None
+    assert await bench.names() == ("a",)
+    assert await bench.store.waiting() == ["r1"]
+
+
+async def test_a_message_to_an_emptied_store_finds_its_aggregate(bench: Bench, stores) -> None:
+    await bench.runner.handle("r1", alert("a"))
+    await stores.empty()
+    await bench.store.acquire(60)
+    await bench.runner.handle("r1", alert("b"))
+    assert await bench.names() == ("a", "b")
+
+
+async def test_a_lost_lease_is_said_and_nothing_is_written(bench: Bench, stores) -> None:
+    await bench.runner.handle("r1", alert("a"))
+    await stores.mine.release()
+    await stores.other.acquire(60)
+    with pytest.raises(Retryable, match="lease"):
+        await bench.runner.handle("r1", alert("b"))
+    assert bench.fenced == 1
+    assert await bench.names() == ("a",)
+    assert bench.outbound.confirmed() == ["a"]
+    await stores.other.release()
+    await stores.mine.acquire(60)
+    await bench.runner.handle("r1", alert("b"))
+    assert await bench.names() == ("a", "b")
+
+
+@pytest.mark.parametrize("way", ["drain", "restore"])
+async def test_recovery_without_the_lease_stands_back(bench: Bench, stores, way: str) -> None:
+    bench.outbound.fail_log = Retryable("broker is away")
+    with pytest.raises(Retryable):
+        await bench.runner.handle("r1", alert("a"))
+    await bench.runner.drain("r1")
+    if way == "drain":
+        bench.outbound.fail_send = Retryable("broker is away")
+        with pytest.raises(Retryable):
+            await bench.runner.handle("r1", alert("b"))
+    else:
+        await stores.empty()
+    await stores.mine.release()
+    with pytest.raises(Retryable, match="lease"):
+        await getattr(bench.runner, way)("r1")
+    assert bench.fenced == 1
+
+
+async def test_one_that_cannot_be_handled_does_not_take_others_with_it(bench: Bench) -> None:
+    first = asyncio.create_task(bench.runner.handle("r1", alert("a")))
+    rest = [asyncio.create_task(bench.runner.handle("r1", alert(name))) for name in ("b", "poison", "c")]
+    found = await asyncio.gather(first, *rest, return_exceptions=True)
+    assert [type(result) for result in found] == [type(None), type(None), RuntimeError, type(None)]
+    assert set(await bench.names()) == {"a", "b", "c"}
+    assert sorted(bench.outbound.confirmed()) == ["a", "b", "c"]
+
+
+async def test_two_processes_at_once_lose_nothing(stores) -> None:
+    await stores.mine.acquire(60)
+    mine = Bench(stores.mine)
+    other = Bench(stores.mine, mine.outbound)
+    await asyncio.gather(
+        *(mine.runner.handle("r1", alert(f"a{i}")) for i in range(5)),
+        *(other.runner.handle("r1", alert(f"b{i}")) for i in range(5)),
+    )
+    assert sorted(await mine.names()) == sorted([f"{x}{i}" for x in "ab" for i in range(5)])
+    assert sorted(mine.outbound.confirmed()) == sorted(await mine.names())
