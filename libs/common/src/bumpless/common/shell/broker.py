@@ -70,6 +70,7 @@ class Connection:
     def __init__(self, nc: Client) -> None:
         self.nc = nc
         self.js: JetStreamContext = nc.jetstream(timeout=ACK_TIMEOUT_S)
+        self._closing = False
 
     @classmethod
     async def connect(
@@ -90,8 +91,11 @@ class Connection:
         async def failed(error: Exception) -> None:
             log.warning("broker error", error=str(error) or type(error).__name__)
 
+        opened: list[Self] = []
+
         async def lost() -> None:
-            log.warning("broker connection lost; reconnecting")
+            if not (opened and opened[0]._closing):
+                log.warning("broker connection lost; reconnecting")
 
         deadline = asyncio.get_running_loop().time() + connect_timeout_s
         while True:
@@ -114,7 +118,8 @@ class Connection:
                 left = deadline - asyncio.get_running_loop().time()
                 # The client itself would look for a server for ever.
                 nc = await asyncio.wait_for(connecting, max(left, 0.1))
-                return cls(nc)
+                opened.append(cls(nc))
+                return opened[0]
             except Away as error:
                 if asyncio.get_running_loop().time() >= deadline:
                     raise Retryable(
@@ -124,6 +129,7 @@ class Connection:
                 await asyncio.sleep(0.1)
 
     async def close(self) -> None:
+        self._closing = True
         with contextlib.suppress(*Away):
             await self.nc.close()
 
@@ -260,6 +266,9 @@ class Connection:
         wanted = [filters] if isinstance(filters, str) else list(filters)
         seen = 0
         while True:
+            with contextlib.suppress(*Away):
+                # A broker that was killed may have lost the stream's end, and all of one that it held in memory.
+                seen = min(seen, (await self.js.stream_info(stream.value)).state.last_seq) if seen else 0
             config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.NEW)
             if seen:
                 config = api.ConsumerConfig(

@@ -19,7 +19,7 @@ from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock
-from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.ops import serve_ops
@@ -61,8 +61,14 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
         loop.add_signal_handler(number, stop.set)
     working = False
     ops = await serve_ops(settings.ops_port, lambda: True)
-    connection = await Connection.connect(settings.nats_url, name=owner)
+    reconnected = asyncio.Event()
+
+    async def back() -> None:
+        reconnected.set()
+
+    connection = await Connection.connect(settings.nats_url, name=owner, on_reconnect=back)
     store = RedisState(settings.redis_url, owner, clock.fresh_id())
+    keeper = asyncio.create_task(_keep_topology(connection, reconnected, stop))
     try:
         await _until(stop, lambda: ensure_topology(connection))
         while not stop.is_set():
@@ -74,6 +80,7 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
                 log.warning("standing back", reason=str(error))
             await _wait(stop, LEASE_S / 3)
     finally:
+        keeper.cancel()
         with contextlib.suppress(Retryable):
             await store.release()
         await store.close()
@@ -137,6 +144,14 @@ async def _either(*events: asyncio.Event) -> None:
             wait.cancel()
 
 
+async def _keep_topology(connection: Connection, reconnected: asyncio.Event, stop: asyncio.Event) -> None:
+    """A broker that was started again no longer has the streams that it held in memory."""
+    while True:
+        await reconnected.wait()
+        reconnected.clear()
+        await _until(stop, lambda: ensure_topology(connection))
+
+
 async def _wait(stop: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
@@ -147,6 +162,6 @@ async def _until(stop: asyncio.Event, attempt: Callable[[], Awaitable[None]]) ->
         try:
             await attempt()
             return
-        except (Retryable, TimeoutError, OSError) as error:
+        except (Retryable, *Away) as error:
             log.warning("not ready yet", reason=str(error))
             await _wait(stop, 0.5)
