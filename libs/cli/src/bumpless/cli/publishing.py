@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -186,7 +187,9 @@ async def _component(
     out = work / "artifacts"
     out.mkdir(parents=True, exist_ok=True)
     tell(f"{item.name} {version}: packing" + (f", deltas from {len(previous)} versions" if previous else ""))
-    done = build_artifact(path, name=item.name, version=version, previous=previous, out=out, key=key)
+    done = await asyncio.to_thread(
+        build_artifact, path, name=item.name, version=version, previous=previous, out=out, key=key
+    )
     return BuiltComponent(done.artifact, done.envelope, done.blobs)
 
 

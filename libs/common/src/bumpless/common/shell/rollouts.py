@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from bumpless.common.artifacts.errors import BlobMissing
+from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.store import BlobStore
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
@@ -25,6 +25,8 @@ from bumpless.common.shell.reading import readable
 from bumpless.common.shell.run import Rebuilt
 
 MAX_PLAN_BYTES = 256 << 20
+PLANS_KEPT = 64
+"""In memory; the oldest goes first. A plan of 10,000 nodes takes some megabytes."""
 
 
 class Plans:
@@ -35,18 +37,38 @@ class Plans:
         self._known: dict[str, Plan] = {}
 
     async def put(self, plan: Plan) -> PlanHash:
-        await self._blobs.put(plan.canonical())
-        self._known[plan.hash] = plan
+        """Store a plan under its hash.
+
+        Raises:
+            Retryable: the store is away.
+        """
+        try:
+            await self._blobs.put(plan.canonical())
+        except ArtifactError as error:
+            raise Retryable(f"plan {plan.hash} cannot be stored: {error}") from error
+        self._keep(plan)
         return plan.hash
 
     async def get(self, plan_hash: str) -> Plan:
-        if plan_hash not in self._known:
-            try:
-                data = await self._blobs.get(plan_hash, max_size=MAX_PLAN_BYTES)
-            except BlobMissing as error:
-                raise Retryable(f"plan {plan_hash} is not in the store: {error}") from error
-            self._known[plan_hash] = Plan.from_stored(data)
-        return self._known[plan_hash]
+        """Read a plan.
+
+        Raises:
+            Retryable: the store is away, or does not have it (yet).
+        """
+        known = self._known.get(plan_hash)
+        if known is not None:
+            return known
+        try:
+            data = await self._blobs.get(plan_hash, max_size=MAX_PLAN_BYTES)
+        except ArtifactError as error:
+            raise Retryable(f"plan {plan_hash} cannot be read: {error}") from error
+        return self._keep(Plan.from_stored(data))
+
+    def _keep(self, plan: Plan) -> Plan:
+        while len(self._known) >= PLANS_KEPT:
+            del self._known[next(iter(self._known))]
+        self._known[plan.hash] = plan
+        return plan
 
     def known(self, plan_hash: str) -> Plan | None:
         return self._known.get(plan_hash)
