@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.exceptions import Abort, ClickException
 
 from bumpless.cli import (
     artifact_commands,
@@ -55,22 +54,39 @@ for part in (control_commands, artifact_commands, release_commands, rollout_comm
     part.register(app)
 
 
+def hoisted(words: list[str]) -> list[str]:
+    """`words` with `--output` in front, where it is declared: people write it after the command as well."""
+    first: list[str] = []
+    rest: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            return [*first, *rest, word, *left]
+        if word in ("-o", "--output"):
+            first += [word, *([value] if (value := next(left, None)) is not None else [])]
+        elif word.startswith("--output="):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest
+
+
 def main() -> None:
     """Run a command. Exit codes: 0 ok, 1 error, 2 changes pending or rollout failed, 3 timed out, 4 waits for a
     person, 5 locked."""
     debug = "--debug" in sys.argv
     try:
-        code = app(standalone_mode=False)
+        code = app(hoisted(sys.argv[1:]), standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except (ReleaseError, ReleaseInvalid, ArtifactError) as error:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        print(f"error: {error.format_message()} (--help shows what there is)", file=sys.stderr)
         sys.exit(1)
-    except (Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except (OSError, ValueError) as error:
         if debug:

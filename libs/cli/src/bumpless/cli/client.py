@@ -33,9 +33,13 @@ def whoami() -> str:
 
 @dataclass
 class Watched:
-    """What has been seen of a rollout: its last progress, that of its reverts, steps and gates."""
+    """What has been seen of a rollout: its last progress, that of its reverts, steps and gates.
+
+    With `earlier`, the reverts there were before another one was asked for, it ends when that other one does.
+    """
 
     rollout: RolloutId
+    earlier: frozenset[RolloutId] | None = None
     forward: e.RolloutProgressed | None = None
     reverts: dict[str, e.RolloutProgressed] = field(default_factory=dict)
     steps: dict[tuple[str, str], e.StepProgressed] = field(default_factory=dict)
@@ -74,6 +78,9 @@ class Watched:
         """Whether nothing will move by itself any more; a revert under way is followed to its end."""
         if self.refused is not None:
             return True
+        if self.earlier is not None:
+            new = [r for r in self.reverts.values() if r.rollout not in self.earlier]
+            return any(RolloutStatus(r.status) in TERMINAL for r in new)
         if self.forward is None:
             return False
         status = RolloutStatus(self.forward.status)
@@ -208,9 +215,11 @@ class Client:
         finally:
             await listening.unsubscribe()
 
-    async def watch(self, rollout: RolloutId) -> AsyncIterator[tuple[Watched, Message]]:
-        """Every change of a rollout and of its reverts, from now's picture on, until it has ended."""
-        watched = Watched(rollout)
+    async def watch(
+        self, rollout: RolloutId, earlier: frozenset[RolloutId] | None = None
+    ) -> AsyncIterator[tuple[Watched, Message]]:
+        """Every change of a rollout and of its reverts, from now's picture on, until it has ended (see `Watched`)."""
+        watched = Watched(rollout, earlier)
         queue: asyncio.Queue[Message] = asyncio.Queue()
 
         async def feed(stream: Stream, filters: list[str], last: bool) -> None:

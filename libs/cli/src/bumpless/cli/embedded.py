@@ -155,7 +155,6 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
     }
     if name in ("planner", "rollback"):
         env[prefix + "DEPLOY_KEY"] = str(home.deploy_key)
-    if name == "planner":
         env[prefix + "TRUST"] = str(home.trust)
     return Part(name, (sys.executable, "-m", f"bumpless.{module}.app"), env)
 

@@ -10,7 +10,7 @@ import typer
 from bumpless.cli.client import Client, Watched, whoami
 from bumpless.cli.context import Context
 from bumpless.cli.output import records, table
-from bumpless.cli.watching import follow
+from bumpless.cli.watching import TIMED_OUT, follow
 from bumpless.common import render
 from bumpless.common.artifacts.jetstream import JetStreamBlobs
 from bumpless.common.contract import commands as c
@@ -286,13 +286,15 @@ def rollback(
             reason=reason,
             only=await _only(client, chosen, component or [], node or []),
         )
+        earlier = frozenset(r.rollout for r in await client.rollouts() if r.of == chosen)
         answer = await client.command(command)
         context.output.say(f"{'accepted' if answer.accepted else 'refused'}: {answer.text}")
         if not answer.accepted:
             return 1
         if not wait:
             return 0
-        await follow(client, context.output, chosen, timeout)
+        if await follow(client, context.output, chosen, timeout, earlier) == TIMED_OUT:
+            return TIMED_OUT
         known = [r for r in await client.rollouts() if r.of == chosen]
         return 0 if known and known[-1].status == "reverted" else 2
 

@@ -21,20 +21,28 @@ TIMED_OUT = 3
 _COLORS = {"passed": "green", "failed": "red", "baking": "yellow", "applying": "cyan"}
 
 
-async def follow(client: Client, output: Output, rollout: RolloutId, timeout_s: float | None) -> int:
-    """Show a rollout until it has ended; the exit code says how."""
+async def follow(
+    client: Client,
+    output: Output,
+    rollout: RolloutId,
+    timeout_s: float | None,
+    earlier: frozenset[RolloutId] | None = None,
+) -> int:
+    """Show a rollout until it has ended (see `Watched`); the exit code says how."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await (_live if output.live else _lines)(client, output, rollout)
+            return await (_live if output.live else _lines)(client, output, rollout, earlier)
     except TimeoutError:
         output.say(f"still going after {timeout_s:g} s; `bumpless rollout watch {rollout}` goes on watching")
         return TIMED_OUT
 
 
-async def _lines(client: Client, output: Output, rollout: RolloutId) -> int:
+async def _lines(
+    client: Client, output: Output, rollout: RolloutId, earlier: frozenset[RolloutId] | None
+) -> int:
     watched = Watched(rollout)
     said = ""
-    async for seen, message in client.watch(rollout):
+    async for seen, message in client.watch(rollout, earlier):
         watched = seen
         line = _line(message)
         if line != said:
@@ -43,10 +51,12 @@ async def _lines(client: Client, output: Output, rollout: RolloutId) -> int:
     return _end(output, watched)
 
 
-async def _live(client: Client, output: Output, rollout: RolloutId) -> int:
+async def _live(
+    client: Client, output: Output, rollout: RolloutId, earlier: frozenset[RolloutId] | None
+) -> int:
     watched = Watched(rollout)
     with Live(console=output.out, refresh_per_second=8, transient=False) as live:
-        async for seen, _ in client.watch(rollout):
+        async for seen, _ in client.watch(rollout, earlier):
             watched = seen
             live.update(picture(watched))
     return _end(output, watched)

@@ -46,6 +46,7 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
 
     async def reconnected() -> None:
         log.info("broker is back; catching up")
+        executor.report(results=True)  # a broker that was killed may have lost what it acknowledged last
         caught_up.set()
 
     connection = await Connection.connect(

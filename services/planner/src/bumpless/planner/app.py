@@ -103,7 +103,7 @@ async def run(settings: PlannerSettings) -> None:
     async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
         plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
         kind = RolloutKind(OWNER, plans, connection)
-        relay = Relay(connection, OWNER, key=key, plans=plans.get)
+        relay = Relay(connection, OWNER, key=key, plans=plans.get, trust=trust)
         runner = Runner(kind, store, relay, clock.now, fenced)
         planner = Planner(connection, store, runner, plans, trust)
         broker = make_subscribers(settings.nats_url, planner, connection)

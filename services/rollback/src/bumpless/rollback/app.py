@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from bumpless.common.artifacts.jetstream import JetStreamBlobs
-from bumpless.common.artifacts.signing import SigningKey
+from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
@@ -32,10 +32,11 @@ OWNER: Final = "rollback"
 
 
 class RollbackSettings(BrokerSettings):
-    """`deploy_key` signs node commands."""
+    """`deploy_key` signs node commands; `trust` lists the keys whose commands count."""
 
     model_config = SettingsConfigDict(env_prefix="bumpless_rollback_", extra="forbid", frozen=True)
     deploy_key: Path
+    trust: Path
 
 
 Operators = Annotated[
@@ -70,11 +71,12 @@ async def run(settings: RollbackSettings) -> None:
     """Run the rollback service until SIGTERM."""
     configure_logging(OWNER, settings.log_level)
     key = SigningKey.load(settings.deploy_key)
+    trust = TrustStore.load(settings.trust)
 
     async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
         plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
         kind = RolloutKind(OWNER, plans, connection)
-        relay = Relay(connection, OWNER, key=key, plans=plans.get)
+        relay = Relay(connection, OWNER, key=key, plans=plans.get, trust=trust)
         runner = Runner(kind, store, relay, clock.now, fenced)
         forward = RolloutKind("planner", plans, connection)
         service = Rollbacker(connection, runner, forward, plans, relay)

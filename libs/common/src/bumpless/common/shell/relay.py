@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from bumpless.common.artifacts.signing import SigningKey
+from bumpless.common.artifacts.errors import ArtifactError
+from bumpless.common.artifacts.signing import Role, SigningKey, TrustStore
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.commands import ApplyBatch, NodeCommand, StageArtifacts
-from bumpless.common.contract.envelope import COMMAND_TYPE
+from bumpless.common.contract.envelope import COMMAND_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine.expand import node_commands
 from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Plan
-from bumpless.common.shell.broker import BATCH_LIMIT, Connection, Headers, StaleSequence
+from bumpless.common.shell.broker import BATCH_LIMIT, Connection, Headers, Received, StaleSequence
+from bumpless.common.shell.log import get_logger
+
+log = get_logger(__name__)
 
 GENERATION_HEADER = "Bumpless-Generation"
 SEQUENCE_HEADER = "Bumpless-Sequence"
@@ -25,7 +29,10 @@ READ_AT_ONCE = 500
 
 
 class Relay:
-    """Publishes for one service. `plans` finds a plan by its hash; `key` signs commands (None: sends none)."""
+    """Publishes for one service. `plans` finds a plan by its hash; `key` signs commands (None: sends none).
+
+    `trust` says whose standing commands count as newer than ours; None: only those that `key` signed.
+    """
 
     def __init__(
         self,
@@ -34,11 +41,13 @@ class Relay:
         *,
         key: SigningKey | None = None,
         plans: Callable[[str], Awaitable[Plan]] | None = None,
+        trust: TrustStore | None = None,
     ) -> None:
         self._connection = connection
         self._source = source
         self._key = key
         self._plans = plans
+        self._trust = trust or (TrustStore() if key is None else TrustStore.of(deploy=key.public))
 
     async def log(self, entry: Message, after: int) -> int:
         return await self._connection.publish(entry, source=self._source, expect_last=after)
@@ -67,20 +76,38 @@ class Relay:
 
     async def _command_once(self, commands: Sequence[NodeCommand]) -> bool:
         wanted = [subjects.subject_of(command) for command in commands]
-        standing: dict[str, tuple[int, tuple[int, int]]] = {}
+        standing: dict[str, Received] = {}
         for start in range(0, len(wanted), READ_AT_ONCE):
             for item in await self._connection.last(Stream.CMD, wanted[start : start + READ_AT_ONCE]):
-                age = (int(item.headers.get(GENERATION_HEADER, 0)), int(item.headers.get(SEQUENCE_HEADER, 0)))
-                standing[item.subject] = (item.sequence, age)
+                standing[item.subject] = item
         items: list[tuple[str, bytes, Headers]] = []
         for subject, command in zip(wanted, commands, strict=True):
-            sequence, age = standing.get(subject, (0, (0, 0)))
-            if age >= (command.generation, command.sequence):
+            found = standing.get(subject)
+            if found is not None and self._as_new(found, command):
                 continue
-            items.append((subject, self._signed(command), self._headers(command, sequence)))
+            after = 0 if found is None else found.sequence
+            items.append((subject, self._signed(command), self._headers(command, after)))
         if items:
             await self._connection.publish_batch(items)
         return True
+
+    def _as_new(self, found: Received, command: NodeCommand) -> bool:
+        """Whether what stands is `command` or a newer one. The headers are only a hint: nobody signed them."""
+        number = (command.generation, command.sequence)
+        if _hinted(found) < number:
+            return False
+        try:
+            envelope = Envelope.from_bytes(found.data)
+            payload = self._trust.verify(envelope, payload_type=COMMAND_TYPE, role=Role.DEPLOY)
+            standing = wire.decode(payload)
+        except (ArtifactError, ValueError) as error:
+            log.warning("replacing what is no command of ours", subject=found.subject, reason=str(error))
+            return False
+        return (
+            isinstance(standing, NodeCommand)
+            and (standing.node, standing.component) == (command.node, command.component)
+            and (standing.generation, standing.sequence) >= number
+        )
 
     def _signed(self, command: NodeCommand) -> bytes:
         if self._key is None:
@@ -95,3 +122,10 @@ class Relay:
             SEQUENCE_HEADER: str(command.sequence),
             "Nats-Expected-Last-Subject-Sequence": str(after),
         }
+
+
+def _hinted(found: Received) -> tuple[int, int]:
+    generation, sequence = (found.headers.get(name, "") for name in (GENERATION_HEADER, SEQUENCE_HEADER))
+    if not (generation.isdecimal() and sequence.isdecimal()):
+        return (0, 0)
+    return int(generation), int(sequence)
