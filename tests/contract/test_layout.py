@@ -77,8 +77,6 @@ def named(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-
-
 def test_there_are_sources() -> None:
     assert {SUBJECTS, TOPOLOGY} < set(SOURCES)
 

@@ -99,9 +99,9 @@ class FakeSwitch:
             process.end("exited with status 0")
             self.world.log.append(("stop", instance.target.version))
 
-    async def kill(self, instance: Instance) -> None:
+    async def kill(self, instance: Instance, because: str = "") -> None:
         if process := self._alive(instance):
-            process.end("was killed by SIGKILL")
+            process.end(f"was ended: {because}" if because else "was killed by SIGKILL")
             self.world.log.append(("kill", instance.target.version))
 
     async def adopt(self, instance: Instance) -> Instance | None:

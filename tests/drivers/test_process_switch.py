@@ -65,7 +65,7 @@ class Bench:
         listeners = await self.switch.listen("probe", target.run.listen)
         home = self.home / "components" / "probe"
         instance = Instance(id=f"{version}-{len(self.started)}", target=target, listeners=listeners)
-        launch = Launch("probe", instance, "r1", home / "versions", home / "state", home / "log")
+        launch = Launch("probe", instance, home / "versions", home / "state", home / "log")
         started = await self.switch.start(launch)
         self.started.append(started)
         return started

@@ -36,7 +36,7 @@ async def test_never_gets_ready(lab: Lab, folder: Path) -> None:
             log = await taken_back(lab, found, folder, "never-ready", ready_timeout_s=2)
 
         assert not log.of(e.VerdictReached)
-        await failed_on_the_canary(found, log)
+        assert "expected READY=1" in await failed_on_the_canary(found, log)
 
 
 async def test_dies_before_it_takes_over(lab: Lab, folder: Path) -> None:

@@ -14,7 +14,17 @@ from bumpless.common.shell import clock
 from bumpless.planner.plan import SEEN_WITHIN_S
 from support.fleet_lab import Lab
 from support.fleet_product import write_release
-from support.fleet_watch import check_log, check_switches, ended, log_of, publish, refused, until_batch
+from support.fleet_watch import (
+    check_log,
+    check_switches,
+    ended,
+    log_of,
+    log_when,
+    on_fleet,
+    publish,
+    refused,
+    until_batch,
+)
 
 pytestmark = pytest.mark.timeout(100)
 
@@ -53,3 +63,30 @@ async def test_a_batch_waits_for_a_node_that_comes_back(lab: Lab, folder: Path) 
 
         await check_log(found, log)
         await check_switches(lab, found, rollout, "core", new, lab.nodes)
+
+
+async def test_a_batch_whose_node_stays_away_fails_by_its_deadline(lab: Lab, folder: Path) -> None:
+    new = lab.fresh()
+    async with lab.client() as found:
+        before = await on_fleet(found, "core")
+        async with lab.load():
+            path = write_release(
+                folder,
+                new,
+                core=new,
+                limits={"fetch_allowance_s": 1},
+                timing={"ready_timeout_s": 2, "drain_timeout_s": 1},
+            )
+            rollout = await publish(lab, found, path)
+            await until_batch(found, rollout, "core-1", "baking")
+            lab.kill("node-3")
+            log = await log_when(found, rollout, lambda log: log.of(e.RolloutFailed), "its failure")
+            # It was commanded, so its word is needed that it runs what it ran before.
+            lab.start("node-3")
+            reason = log.one(e.RolloutFailed).reason
+            assert "no answer in" in reason
+            assert "node-3/core" in reason
+            log = await ended(found, rollout, "reverted")
+
+        await check_log(found, log)
+        assert await on_fleet(found, "core") == before

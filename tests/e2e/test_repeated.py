@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bumpless.common.model.rollout import rollout_id
 from bumpless.common.shell import topology
 from support.fleet_lab import Lab
 from support.fleet_product import write_release
-from support.fleet_watch import announce, build, check_log, check_switches, ended, parked
+from support.fleet_watch import announce, build, check_log, check_switches, ended, on_fleet, parked, publish
 from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
@@ -46,6 +47,37 @@ async def test_an_announcement_that_comes_five_times(lab: Lab, folder: Path) -> 
         )
         mine = [m for item in planned if isinstance(m := wire.decode(item.data), e.RolloutPlanned)]
         assert [m.rollout for m in mine if m.release_version == new] == [rollout]
+
+
+async def test_the_same_release_is_the_same_rollout_whatever_the_fleet_runs(lab: Lab, folder: Path) -> None:
+    """How the trees are packed depends on what the nodes run; what the release is does not."""
+    new = lab.fresh()
+    async with lab.client() as found:
+        path = write_release(folder, new, core=new, gate=None)
+        first = await build(lab, found, path)
+        await ended(found, await announce(found, first), "succeeded")
+        again = await build(lab, found, path)
+
+    assert again.components["core"].envelope != first.components["core"].envelope
+    assert again.digest == first.digest
+    assert again.announcement(by="ci").id == first.announcement(by="ci").id
+
+
+async def test_a_new_version_of_the_same_bytes_runs_under_its_new_name(lab: Lab, folder: Path) -> None:
+    """The gate compares the version that a service says, so the service must be told."""
+    old, new = lab.fresh(), lab.fresh()
+    async with lab.client() as found:
+        path = write_release(folder, old, core=old, gate=None)
+        await ended(found, await publish(lab, found, path), "succeeded")
+        path = write_release(folder, new, core=old)
+        body = json.loads(path.read_text())
+        body["components"][0]["version"] = new
+        path.write_text(json.dumps(body))
+        async with lab.load():
+            log = await ended(found, await publish(lab, found, path), "succeeded")
+
+        assert await on_fleet(found, "core") == dict.fromkeys(lab.nodes, new)
+        await check_log(found, log)
 
 
 async def test_noise_on_every_subject_delays_nobody(lab: Lab, folder: Path) -> None:

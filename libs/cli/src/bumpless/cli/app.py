@@ -54,8 +54,11 @@ for part in (control_commands, artifact_commands, release_commands, rollout_comm
     part.register(app)
 
 
+FLAGS = frozenset({"--color", "--no-color", "--debug", "--no-debug"})
+
+
 def hoisted(words: list[str]) -> list[str]:
-    """`words` with `--output` in front, where it is declared: people write it after the command as well."""
+    """`words` with the options of every command in front, where they are declared: people write them after it."""
     first: list[str] = []
     rest: list[str] = []
     left = iter(words)
@@ -64,7 +67,7 @@ def hoisted(words: list[str]) -> list[str]:
             return [*first, *rest, word, *left]
         if word in ("-o", "--output"):
             first += [word, *([value] if (value := next(left, None)) is not None else [])]
-        elif word.startswith("--output="):
+        elif word.startswith("--output=") or word in FLAGS:
             first.append(word)
         else:
             rest.append(word)
@@ -84,6 +87,8 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except typer.TyperException as error:
+        if not error.format_message():  # no command at all: the help has been shown
+            sys.exit(0)
         print(f"error: {error.format_message()} (--help shows what there is)", file=sys.stderr)
         sys.exit(1)
     except (typer.Abort, KeyboardInterrupt):

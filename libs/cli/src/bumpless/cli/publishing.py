@@ -52,7 +52,7 @@ class BuiltRelease:
 
     @property
     def digest(self) -> Digest:
-        return Digest("sha256:" + hashlib.sha256(self.envelope.payload).hexdigest())
+        return self.release.digest
 
     def announcement(
         self, *, by: str, attempt: int = 0, expected_plan: str | None = None
@@ -132,6 +132,7 @@ async def build_release(
         rollback_policy=file.rollback_policy,
         max_unavailable=file.max_unavailable,
         approval=file.approval,
+        limits=file.limits,
         components=tuple(components),
     )
     envelope = key.sign(RELEASE_TYPE, canonical_json(release.model_dump(mode="json")))

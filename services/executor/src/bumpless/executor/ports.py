@@ -87,8 +87,8 @@ class ProcessSwitch(Protocol):
         """Ask it to drain and exit; kill it and its children after `timeout_s`. Returns when it is gone."""
         ...
 
-    async def kill(self, instance: Instance) -> None:
-        """Kill it and its children at once; returns when it is gone."""
+    async def kill(self, instance: Instance, because: str = "") -> None:
+        """Kill it and its children at once; returns when it is gone. `because` becomes the reason of its exit."""
         ...
 
     async def adopt(self, instance: Instance) -> Instance | None:

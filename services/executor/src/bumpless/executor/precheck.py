@@ -95,10 +95,10 @@ def check(command: Command, record: ComponentRecord, now: datetime) -> Refusal |
 
 
 def same(left: Target | None, right: Target | None) -> bool:
-    """The same tree, run in the same way."""
+    """The same version of the same tree, run in the same way. A service knows and reports its version."""
     if left is None or right is None:
         return left is right
-    return (left.root, left.run) == (right.root, right.run)
+    return (left.version, left.root, left.run) == (right.version, right.root, right.run)
 
 
 def root_of(target: Target | None) -> Digest | None:

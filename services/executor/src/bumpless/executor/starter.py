@@ -57,9 +57,9 @@ class Starter:
         """
         try:
             await self._switch.wait_ready(instance, instance.target.run.timing.ready_timeout_s)
-        except (NotReady, asyncio.CancelledError):
+        except (NotReady, asyncio.CancelledError) as error:
             # It has not accepted anything: whatever is not ready does not.
-            await self._switch.kill(instance)
+            await self._switch.kill(instance, str(error))
             raise
 
     async def soak(self, instance: Instance) -> None:

@@ -26,7 +26,7 @@ _SERVED_BY_OLD = (S.SERVING, S.STAGING, S.STARTING)
 def died(record: ComponentRecord, given: heard.Died, now: datetime) -> Decision:
     gone = given.instance.id
     if record.fresh is not None and record.fresh.id == gone and record.failing is None:
-        return fail(with_(record, fresh=None), f"the new instance died: {given.reason}")
+        return fail(with_(record, fresh=None), f"the new instance {given.reason}")
     if record.serving is not None and record.serving.id == gone:
         return _serving_died(record, given)
     if record.warm is not None and record.warm.id == gone:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+from datetime import datetime
 
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.signing import Role, TrustStore
@@ -16,7 +16,7 @@ from bumpless.common.contract.subjects import Stream
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.model.release import Release
-from bumpless.common.model.rollout import Rollout, RolloutStatus, rollout_id
+from bumpless.common.model.rollout import TERMINAL, Rollout, RolloutStatus, rollout_id
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.log import get_logger
@@ -126,10 +126,12 @@ class Planner:
         try:
             envelope = Envelope.from_bytes(message.envelope.encode())
             payload = self._trust.verify(envelope, payload_type=RELEASE_TYPE, role=Role.RELEASE)
-            found = "sha256:" + hashlib.sha256(payload).hexdigest()
-            if found != message.digest:
-                raise Unplannable([f"expected a release with digest {message.digest}, found {found}"])
-            return Release.model_validate_json(payload)
+            release = Release.model_validate_json(payload)
+            if release.digest != message.digest:
+                raise Unplannable(
+                    [f"expected a release with digest {message.digest}, found {release.digest}"]
+                )
+            return release
         except (ArtifactError, ValueError) as error:
             raise Unplannable([str(error)]) from error
 
@@ -140,12 +142,20 @@ class Planner:
             if other is None or other.ended or other.id == plan.rollout:
                 continue
             if wanted & {step.key for step in other.plan.steps()}:
-                raise Unplannable(
-                    [
-                        f"locked: rollout {other.id} ({other.plan.product} {other.plan.release_version}) is "
-                        f"{other.status} since {other.since:%H:%M:%S} UTC; wait for it, or abort it"
-                    ]
-                )
+                raise Unplannable([_locked(other.plan, other.status, other.since)])
+        entries = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
+        for entry in readable(entries, e.RolloutAdvanced):
+            if entry.owner == "rollback" and RolloutStatus(entry.status) not in TERMINAL:
+                revert = await self._revert_of(entry.rollout)
+                if revert is not None and wanted & {step.key for step in revert.steps()}:
+                    raise Unplannable([_locked(revert, entry.status, entry.at)])
+
+    async def _revert_of(self, revert: RolloutId) -> Plan | None:
+        planned = await self._connection.last(
+            Stream.RO, subjects.subject_for(e.RolloutPlanned, rollout=revert)
+        )
+        found = readable(planned, e.RolloutPlanned)
+        return await self._plans.get(found[0].plan_hash) if found else None
 
     async def _highest_planned(self) -> int:
         """The highest generation any rollout was given: a node that is away may yet find a command of it."""
@@ -216,3 +226,11 @@ class Planner:
         if isinstance(message, e.RolloutHalted) and message.of is None:
             return
         await self._runner.handle(message.rollout, message)
+
+
+def _locked(plan: Plan, status: str, since: datetime) -> str:
+    what = "rollout" if plan.of is None else "revert"
+    return (
+        f"locked: {what} {plan.rollout} ({plan.product} {plan.release_version}) is {status} since "
+        f"{since:%H:%M:%S} UTC; wait for it, or abort it"
+    )

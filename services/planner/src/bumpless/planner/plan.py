@@ -9,7 +9,7 @@ import networkx as nx
 from bumpless.common.contract.base import BatchId, Digest, RolloutId
 from bumpless.common.model.fleet import ComponentObserved, ComponentState, Fleet, Node
 from bumpless.common.model.plan import Batch, Plan, Step, StepKey, Target, TargetId, step_key
-from bumpless.common.model.release import Component, Release, Timing, share_of
+from bumpless.common.model.release import Component, Limits, Release, Timing, share_of
 from bumpless.planner.strategies import cut
 
 SEEN_WITHIN_S = 60.0
@@ -18,8 +18,6 @@ STANDARD_METRICS = frozenset(
     {"http_requests_total", "http_request_duration_seconds", "inflight_requests", "queue_length"}
 )
 """Shipped by every node, so that the next release has a history to be compared with, whatever its gate reads."""
-FETCH_ALLOWANCE_S = 60.0
-"""Part of a batch's time limit: command, journal and network, and a fetch when staging was lost."""
 
 
 class Unplannable(Exception):
@@ -84,7 +82,7 @@ def make_plan(
                 canary=part.canary,
                 approval=component.strategy.approval and number > 1,
                 wait_s=component.strategy.interval_s if previous else 0,
-                apply_timeout_s=_apply_timeout_s(component.run.timing),
+                apply_timeout_s=_apply_timeout_s(component.run.timing, release.limits),
             )
             batches.append(batch)
             previous = (batch.id,)
@@ -103,6 +101,10 @@ def make_plan(
         rollback_policy=release.rollback_policy,
         approval=release.approval,
         unchanged=tuple(unchanged),
+        stage_timeout_s=release.limits.stage_timeout_s,
+        pause_timeout_s=release.limits.pause_timeout_s,
+        approval_timeout_s=release.limits.approval_timeout_s,
+        revert_timeout_s=release.limits.revert_timeout_s,
     )
 
 
@@ -191,9 +193,9 @@ def _serves(seen: ComponentObserved | None, wanted: Target) -> bool:
     return same and set(wanted.keep_metrics) <= set(found.keep_metrics)
 
 
-def _apply_timeout_s(timing: Timing) -> float:
+def _apply_timeout_s(timing: Timing, limits: Limits) -> float:
     return (
-        FETCH_ALLOWANCE_S
+        limits.fetch_allowance_s
         + timing.ready_timeout_s
         + timing.soak_s
         + timing.lame_duck_s

@@ -16,7 +16,7 @@ from bumpless.common.contract.base import MessageId, RolloutId, derive_id
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Direction, Plan, StepKey
-from bumpless.common.model.rollout import Rollout
+from bumpless.common.model.rollout import Rollout, RolloutStatus
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection, StaleSequence
 from bumpless.common.shell.log import get_logger
@@ -35,8 +35,11 @@ TAKING_BACK = "taking it back"
 
 @dataclass(frozen=True)
 class _Outcome:
+    """`settled`: refused, because what was asked for is the case."""
+
     accepted: bool
     text: str
+    settled: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Rollbacker:
             log.info("left as it is", rollout=message.rollout, reason=reason)
             return
         outcome = await self._revert(message.rollout, message.id, by="policy", reason=message.reason, only=())
-        if outcome.accepted:
+        if outcome.accepted or outcome.settled:
             return
         log.error("cannot be taken back", rollout=message.rollout, reason=outcome.text)
         await self._connection.publish(
@@ -117,6 +120,10 @@ class Rollbacker:
             return _Outcome(True, TAKING_BACK)
         for found in started:
             running = await self._runner.peek(found.revert)
+            if running is not None and running.status is RolloutStatus.REVERTED and not running.plan.partial:
+                return _Outcome(
+                    False, f"it has been taken back already, by revert {found.revert}", settled=True
+                )
             if running is not None and not running.ended:
                 # A failure that arrives while it is taken back asks for what happens already.
                 return _Outcome(

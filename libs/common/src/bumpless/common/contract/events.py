@@ -26,7 +26,7 @@ from bumpless.common.model.verdict import Evidence, Verdict
 class ReleaseAnnounced(Message):
     """CI published a signed release. The same announcement may arrive any number of times.
 
-    `envelope` is the DSSE JSON of the release; `digest` is the SHA-256 of its payload. `attempt` counts retries.
+    `envelope` is the DSSE JSON of the release; `digest` is `Release.digest`, checked by the planner. `attempt` counts retries.
     `expected_plan` refuses every other plan than the one that was shown.
     """
 

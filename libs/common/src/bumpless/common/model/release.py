@@ -6,13 +6,14 @@ every default made explicit, so that two readers of different age see the same r
 
 from __future__ import annotations
 
+import hashlib
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from bumpless.common.contract.base import Digest, Model, StrictModel, Token
+from bumpless.common.contract.base import Digest, Model, StrictModel, Token, canonical_json
 from bumpless.common.model.gate import GateSpec
 
 Share = Annotated[int | str, Field(description="A count of nodes, or a share of them such as '25%'")]
@@ -87,6 +88,20 @@ class Timing(StrictModel):
     warm_s: float = Field(default=60, ge=0)
 
 
+class Limits(StrictModel):
+    """How long a rollout waits before it decides without an answer, in seconds.
+
+    `fetch_allowance_s` is part of every batch's time, beside its ready, soak, lame duck and drain limits: for the
+    command, the journal, and a fetch when what was staged is gone.
+    """
+
+    stage_timeout_s: float = Field(default=600, gt=0)
+    fetch_allowance_s: float = Field(default=60, gt=0)
+    pause_timeout_s: float = Field(default=86_400, gt=0)
+    approval_timeout_s: float = Field(default=86_400, gt=0)
+    revert_timeout_s: float = Field(default=900, gt=0)
+
+
 ListenAddress = Annotated[str, StringConstraints(pattern=r"^(tcp://[^/\s]+:[0-9]{1,5}|unix:///\S+)$")]
 
 
@@ -127,6 +142,7 @@ class ReleaseFile(StrictModel):
     rollback_policy: RollbackPolicy = RollbackPolicy.AUTO
     max_unavailable: CheckedShare = "100%"
     approval: bool = False
+    limits: Limits = Limits()
     gate: GateSpec | None = None
     components: tuple[ComponentFile, ...] = Field(min_length=1)
 
@@ -162,4 +178,14 @@ class Release(Model):
     rollback_policy: RollbackPolicy = RollbackPolicy.AUTO
     max_unavailable: CheckedShare = "100%"
     approval: bool = False
+    limits: Limits = Limits()
     components: tuple[Component, ...] = Field(min_length=1)
+
+    @property
+    def digest(self) -> Digest:
+        """What the release is: everything but how its trees are packed, which depends on what the fleet runs.
+
+        The same file and trees give the same digest, whenever and from wherever they are published.
+        """
+        raw = self.model_dump(mode="json", exclude={"components": {"__all__": {"artifact", "artifact_size"}}})
+        return Digest("sha256:" + hashlib.sha256(canonical_json(raw)).hexdigest())

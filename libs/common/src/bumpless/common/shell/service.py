@@ -15,6 +15,7 @@ from typing import Any
 
 from faststream.nats import NatsBroker
 
+from bumpless.common.contract.commands import RequestReport
 from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Retryable
 from bumpless.common.settings import BrokerSettings
@@ -59,8 +60,7 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    working = False
-    ops = await serve_ops(settings.ops_port, lambda: True)
+    store_answers = False
     reconnected = asyncio.Event()
 
     async def back() -> None:
@@ -68,15 +68,18 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
 
     connection = await Connection.connect(settings.nats_url, name=owner, on_reconnect=back)
     store = RedisState(settings.redis_url, owner, clock.fresh_id())
+    ops = await serve_ops(settings.ops_port, lambda: store_answers and connection.nc.is_connected)
     keeper = asyncio.create_task(_keep_topology(connection, reconnected, stop))
     try:
         await _until(stop, lambda: ensure_topology(connection))
         while not stop.is_set():
             try:
-                working = await store.acquire(LEASE_S)
-                if working:
+                leads = await store.acquire(LEASE_S)
+                store_answers = True
+                if leads:
                     await _work(owner, connection, store, build, stop)
             except Retryable as error:
+                store_answers = False
                 log.warning("standing back", reason=str(error))
             await _wait(stop, LEASE_S / 3)
     finally:
@@ -97,13 +100,13 @@ async def _work(
     LEADER.labels(owner).inc()
     log.info("active")
     if not await store.known():
-        await active.runner.recover()
+        await _recover(owner, connection, active)
         await store.mark()
     await active.runner.publish_left()
     await active.broker.start()
     timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
     try:
-        await _hold(active, store, stop, lost)
+        await _hold(owner, connection, active, store, stop, lost)
     finally:
         while not timers.done():  # a cancellation can get lost where a wait ends at the same moment
             timers.cancel()
@@ -113,7 +116,20 @@ async def _work(
         log.info("standing by")
 
 
-async def _hold(active: Active, store: RedisState, stop: asyncio.Event, lost: asyncio.Event) -> None:
+async def _recover(owner: str, connection: Connection, active: Active) -> None:
+    """Fill the store from the log, and have the nodes say again what they may have said into the void."""
+    await active.runner.recover()
+    await connection.publish(RequestReport(id=clock.fresh_id(), at=clock.now()), source=owner)
+
+
+async def _hold(
+    owner: str,
+    connection: Connection,
+    active: Active,
+    store: RedisState,
+    stop: asyncio.Event,
+    lost: asyncio.Event,
+) -> None:
     renewed = clock.now()
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
@@ -126,7 +142,7 @@ async def _hold(active: Active, store: RedisState, stop: asyncio.Event, lost: as
             renewed = clock.now()
             if not await store.known():
                 log.warning("the store was emptied; rebuilding from the log")
-                await active.runner.recover()
+                await _recover(owner, connection, active)
                 await active.runner.publish_left()
                 await store.mark()
         except Retryable as error:

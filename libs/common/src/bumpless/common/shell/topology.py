@@ -26,15 +26,20 @@ MAX_DELIVER = -1
 
 @dataclass(frozen=True)
 class Durable:
-    """A durable consumer: name, stream, subjects. `ack_wait_s` is how long a handler may take."""
+    """A durable consumer: name, stream, subjects.
+
+    `ack_wait_s` is how long a handler may take, and how long a message waits that a killed process held.
+    """
 
     name: str
     stream: Stream
     filters: tuple[str, ...]
-    ack_wait_s: float = 30.0
+    ack_wait_s: float = 10.0
 
 
-PLANNER_RELEASES = Durable("planner", Stream.REL, (subjects.subject_for(e.ReleaseAnnounced),))
+PLANNER_RELEASES = Durable(
+    "planner", Stream.REL, (subjects.subject_for(e.ReleaseAnnounced),), ack_wait_s=60.0
+)
 PLANNER_OPERATORS = Durable("planner", Stream.OPS, (subjects.operator_subjects("planner"),))
 PLANNER_RESULTS = Durable(
     "planner", Stream.EVT, (subjects.subject_for(e.StepStaged), subjects.subject_for(e.StepFinished))

@@ -97,8 +97,8 @@ class DrilledSwitch:
     async def stop(self, instance: Instance, timeout_s: float) -> None:
         await self._switch.stop(instance, timeout_s)
 
-    async def kill(self, instance: Instance) -> None:
-        await self._switch.kill(instance)
+    async def kill(self, instance: Instance, because: str = "") -> None:
+        await self._switch.kill(instance, because)
 
     async def adopt(self, instance: Instance) -> Instance | None:
         return await self._switch.adopt(instance)

@@ -42,6 +42,7 @@ class _Running:
     log: Path
     paused_at: float | None = None
     adopted: bool = False
+    killed_because: str = ""
 
 
 class NativeSwitch:
@@ -128,9 +129,10 @@ class NativeSwitch:
         if not await running.process.wait(timeout_s + KILL_GRACE_S):
             await self.kill(instance)
 
-    async def kill(self, instance: Instance) -> None:
+    async def kill(self, instance: Instance, because: str = "") -> None:
         running = self._running.get(instance.id)
         if running is not None:
+            running.killed_because = because
             running.process.kill()
             await running.process.wait(GONE_S)
 
@@ -140,6 +142,8 @@ class NativeSwitch:
             return Exit("is not running", 0.0)
         how = await asyncio.shield(running.process.ended)
         lived = asyncio.get_running_loop().time() - running.process.since
+        if running.killed_because:
+            return Exit(f"was ended: {running.killed_because}", lived)
         return Exit(f"{how} after {lived:.1f} s{_last_words(running.log)}", lived)
 
     # traffic
