@@ -93,9 +93,7 @@ class Watched:
 
     @property
     def exit_code(self) -> int:
-        """0 succeeded, 1 refused, 2 did not succeed, 4 waits for a person, 5 locked."""
-        if self.refused is not None:
-            return 5 if any(reason.startswith("locked") for reason in self.refused.reasons) else 1
+        """0 succeeded, 1 nothing known of it, 2 did not succeed, 4 waits for a person."""
         if self.forward is None:
             return 1
         status = RolloutStatus(self.forward.status)
@@ -127,6 +125,28 @@ class Client:
         while await self.refusal(rollout_id(product, digest, attempt)) is not None:
             attempt += 1
         return attempt
+
+    async def planned(self, rollout: RolloutId) -> e.RolloutPlanned | e.ReleaseRefused:
+        """The planner's one answer to an announcement.
+
+        Raises:
+            Retryable: none in time; the announcement is kept and will be answered when a planner is back.
+        """
+        wanted = [
+            subjects.subject_for(kind, rollout=rollout) for kind in (e.RolloutPlanned, e.ReleaseRefused)
+        ]
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                async for item in self.connection.follow(Stream.RO, wanted, last_values=True):
+                    message = read(item)
+                    if isinstance(message, e.RolloutPlanned | e.ReleaseRefused):
+                        return message
+        except TimeoutError:
+            pass
+        raise Retryable(
+            f"expected an answer from the planner within {ANSWER_S:g} s, found none; the release is announced and "
+            f"will be planned when it is back: `bumpless rollout watch {rollout}` follows it"
+        )
 
     async def refusal(self, rollout: str) -> e.ReleaseRefused | None:
         found = await self.connection.last(Stream.RO, subjects.subject_for(e.ReleaseRefused, rollout=rollout))

@@ -15,8 +15,9 @@ import typer
 from bumpless.cli.client import Client, whoami
 from bumpless.cli.context import Context
 from bumpless.cli.publishing import BuiltRelease, build_release, read_release, upload
-from bumpless.cli.watching import follow
+from bumpless.cli.watching import follow, refused
 from bumpless.common import render
+from bumpless.common.contract import events as e
 from bumpless.common.errors import Refused
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.rollout import rollout_id
@@ -98,6 +99,9 @@ def _start(
             f"announced {built.release.product} {built.release.version} as rollout {rollout} ({sent} bytes uploaded)"
         )
         if not wait:
+            answer = await client.planned(rollout)
+            if isinstance(answer, e.ReleaseRefused):
+                return refused(context.output, answer)
             context.output.data({"rollout": rollout, "release_digest": built.digest}, f"{rollout}\n")
             return 0
         return await follow(client, context.output, rollout, timeout)

@@ -18,6 +18,7 @@ from bumpless.common.contract.base import Message, RolloutId
 from bumpless.common.shell import clock
 
 TIMED_OUT = 3
+LOCKED = 5
 _COLORS = {"passed": "green", "failed": "red", "baking": "yellow", "applying": "cyan"}
 
 
@@ -63,11 +64,15 @@ async def _live(
 
 
 def _end(output: Output, watched: Watched) -> int:
-    if watched.refused is not None:
-        output.say("refused:")
-        for reason in watched.refused.reasons:
-            output.say(f"  {reason}")
-    return watched.exit_code
+    return watched.exit_code if watched.refused is None else refused(output, watched.refused)
+
+
+def refused(output: Output, answer: e.ReleaseRefused) -> int:
+    """Say why a release was refused; the exit code: 5 where something holds a lock, else 1."""
+    output.say("refused:")
+    for reason in answer.reasons:
+        output.say(f"  {reason}")
+    return LOCKED if any(reason.startswith("locked") for reason in answer.reasons) else 1
 
 
 def _line(message: Message) -> str:
