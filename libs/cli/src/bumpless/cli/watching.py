@@ -99,7 +99,9 @@ def picture(watched: Watched) -> RenderableType:
         if progress is None:
             continue
         parts.append(Text(render.status(progress, now), style="bold"))
-        parts.append(ProgressBar(total=max(1, progress.steps_total), completed=progress.steps_done, width=60))
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=max(1, progress.steps_total), completed=progress.steps_done, width=60))
+        parts.append(bar)
         grid = Table.grid(padding=(0, 2))
         for batch, status in progress.batches.items():
             gate = watched.gates.get(batch)
@@ -108,7 +110,7 @@ def picture(watched: Watched) -> RenderableType:
         parts.append(grid)
     steps = Table.grid(padding=(0, 2))
     for (node, component), step in sorted(watched.steps.items()):
-        bar = ProgressBar(total=1.0, completed=step.share, width=16)
-        steps.add_row(f"  {node}/{component}", bar, step.state, step.detail)
+        done = ProgressBar(total=1.0, completed=step.share, width=16)
+        steps.add_row(f"  {node}/{component}", done, step.state, step.detail)
     parts.append(steps)
     return Group(*parts)
