@@ -34,6 +34,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "missing":
+                raise Refused(f"the setting {prefix}{where.upper()}", "none") from error
             raise Refused(
                 f"a valid {prefix}{where.upper()}", f"{first.get('input')!r}", first["msg"]
             ) from error

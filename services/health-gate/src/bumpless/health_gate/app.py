@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
@@ -19,7 +18,7 @@ from bumpless.common.shell.consume import make_broker, on_durable
 from bumpless.common.shell.log import configure_logging
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.run import Runner
-from bumpless.common.shell.service import Active, run_service
+from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.health_gate.handlers import OWNER, GateKind, HealthGate
 from bumpless.health_gate.sources.agent import AgentSource
@@ -65,7 +64,7 @@ async def run(settings: HealthGateSettings) -> None:
 
 
 def main() -> None:
-    asyncio.run(run(HealthGateSettings.read()))
+    start(OWNER, lambda: run(HealthGateSettings.read()))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -26,7 +25,7 @@ from bumpless.common.shell.log import configure_logging
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
-from bumpless.common.shell.service import Active, run_service
+from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.planner.handlers import Planner
 from bumpless.planner.plan import Unplannable
@@ -113,7 +112,7 @@ async def run(settings: PlannerSettings) -> None:
 
 
 def main() -> None:
-    asyncio.run(run(PlannerSettings.read()))
+    start(OWNER, lambda: run(PlannerSettings.read()))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -24,7 +23,7 @@ from bumpless.common.shell.log import configure_logging
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
-from bumpless.common.shell.service import Active, run_service
+from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.rollback.handlers import Rollbacker
 
@@ -87,7 +86,7 @@ async def run(settings: RollbackSettings) -> None:
 
 
 def main() -> None:
-    asyncio.run(run(RollbackSettings.read()))
+    start(OWNER, lambda: run(RollbackSettings.read()))
 
 
 if __name__ == "__main__":

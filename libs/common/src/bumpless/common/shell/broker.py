@@ -123,7 +123,7 @@ class Connection:
             except Away as error:
                 if asyncio.get_running_loop().time() >= deadline:
                     raise Retryable(
-                        f"expected a NATS server at {url}, found none within {connect_timeout_s:g} s ({error}); "
+                        f"expected a NATS server at {url}, found none within {connect_timeout_s:g} s ({error or type(error).__name__}); "
                         "start one with `bumpless up`, or name the right one with --nats"
                     ) from error
                 await asyncio.sleep(0.1)

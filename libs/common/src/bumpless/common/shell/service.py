@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from faststream.nats import NatsBroker
 
+from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.contract.commands import RequestReport
 from bumpless.common.engine.decision import Deadline
-from bumpless.common.errors import Retryable
+from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Away, Connection
@@ -90,6 +92,14 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
         await connection.close()
         if ops is not None:
             await ops.cleanup()
+
+
+def start(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """The whole of a process: what is wrong with its settings, keys or broker is said in one line, exit status 1."""
+    try:
+        asyncio.run(run())
+    except (ReleaseError, ArtifactError, OSError) as error:
+        sys.exit(f"{name}: {error}")
 
 
 async def _work(
