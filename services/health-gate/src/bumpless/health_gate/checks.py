@@ -33,9 +33,10 @@ def liveness(view: View) -> Finding:
     ]
     seen = len(view.canary) - len(silent)
     if silent or not view.canary:
-        text = (
-            f"nothing for {view.patience.total_seconds():g} s or more from {', '.join(silent) or 'anybody'}"
-        )
+        names = ", ".join(silent) or "anybody"
+        text = f"nothing for {view.patience.total_seconds():g} s or more from {names}"
+        if view.now < view.judged_from + view.patience:
+            text = f"waiting for the first samples from {names}"
         return finding(rule, Reason.NO_DATA, text, observed=seen, limit=len(view.canary), samples=seen)
     return finding(
         rule, Reason.PASSED, "every node reports", observed=seen, limit=len(view.canary), samples=seen
