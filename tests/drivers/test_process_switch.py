@@ -40,7 +40,7 @@ class Bench:
     def _new(self) -> NativeSwitch | FakeSwitch:
         if self.kind == "fake":
             return FakeSwitch(self.world)
-        return NativeSwitch("node-a", "127.0.0.1", self.home / "run", self.home / "components")
+        return NativeSwitch("node-a", self.home / "run", self.home / "components")
 
     def die(self) -> None:
         """The owner is gone; the next one knows nothing but what was written down."""
@@ -226,7 +226,7 @@ async def test_unknown_processes_are_reaped_and_known_ones_are_not(bench: Bench)
 
 
 def _native(home: Path) -> NativeSwitch:
-    return NativeSwitch("node-a", "127.0.0.1", home / "run", home / "components")
+    return NativeSwitch("node-a", home / "run", home / "components")
 
 
 async def test_an_address_somebody_else_holds_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.topology import ensure_topology
 from bumpless.health_gate.ports import MetricSource
 from bumpless.health_gate.sources.agent import AgentSource
-from bumpless.health_gate.sources.memory import MemorySource
 from bumpless.health_gate.window import Member
+from support.memory_source import MemorySource
 from unit.health_gate.scenes import NEW, OLD, T0, Load, reports, sample
 
 BIN = Path(sys.executable).parent

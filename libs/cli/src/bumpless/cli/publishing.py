@@ -38,11 +38,6 @@ class BuiltComponent:
     envelope: bytes
     blobs: Path
 
-    @property
-    def delta_bytes(self) -> int:
-        """The smallest delta's size, or the full package's where there is none."""
-        return min((delta.size for delta in self.artifact.deltas), default=self.artifact.full.size)
-
 
 @dataclass(frozen=True)
 class BuiltRelease:

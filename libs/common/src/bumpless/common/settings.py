@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar, Self
+from typing import Self
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,7 +15,6 @@ class Settings(BaseSettings):
     """Base of every service's settings. Subclasses set `env_prefix` in `model_config`."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_nested_delimiter="__")
-    shared: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def read(cls, **given: object) -> Self:

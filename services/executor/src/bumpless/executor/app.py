@@ -60,7 +60,7 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         drills=settings.drills,
         heartbeat_s=settings.heartbeat_s,
     )
-    switch = NativeSwitch(settings.node, settings.address, config.run_dir, config.components_dir)
+    switch = NativeSwitch(settings.node, config.run_dir, config.components_dir)
     source = StoredArtifacts(JetStreamBlobs(connection.js, ARTIFACT_BUCKET), trust)
     executor = Executor(config, trust, switch, source, BrokerReports(connection, settings.node))
     ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)

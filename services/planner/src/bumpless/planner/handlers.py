@@ -13,6 +13,7 @@ from bumpless.common.contract import subjects
 from bumpless.common.contract.base import RolloutId, derive_id
 from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
+from bumpless.common.engine.turn import answered
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.model.release import Release
@@ -197,17 +198,9 @@ class Planner:
             }
         )
         await self._connection.publish(again, source="planner")
+        text = f"announced again as {rollout_id(again.product, again.digest, again.attempt)}"
         await self._connection.publish(
-            e.CommandAnswered(
-                id=derive_id(message.id, "answer"),
-                at=clock.now(),
-                cause=message.id,
-                rollout=message.rollout,
-                command="retry",
-                accepted=True,
-                text=f"announced again as {rollout_id(again.product, again.digest, again.attempt)}",
-            ),
-            source="planner",
+            answered(message, message.rollout, text, clock.now(), accepted=True), source="planner"
         )
 
     async def _announcement(self, state: Rollout) -> e.ReleaseAnnounced | None:

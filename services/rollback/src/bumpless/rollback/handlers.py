@@ -14,6 +14,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.base import MessageId, RolloutId, derive_id
 from bumpless.common.contract.subjects import Stream
+from bumpless.common.engine.turn import answered
 from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Direction, Plan, StepKey
 from bumpless.common.model.rollout import Rollout, RolloutStatus
@@ -22,7 +23,7 @@ from bumpless.common.shell.broker import Connection, StaleSequence
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.relay import Relay
-from bumpless.common.shell.rollouts import Plans, RolloutKind, unknown
+from bumpless.common.shell.rollouts import Plans, RolloutKind, revert_started
 from bumpless.common.shell.run import Runner
 from bumpless.rollback.policy import why_not
 from bumpless.rollback.reverse import reverse
@@ -100,9 +101,9 @@ class Rollbacker:
         outcome = await self._revert(
             message.rollout, message.id, by=message.by, reason=reason, only=message.only
         )
-        answer = unknown(message, clock.now())
         await self._connection.publish(
-            answer.model_copy(update={"accepted": outcome.accepted, "text": outcome.text}), source="rollback"
+            answered(message, message.rollout, outcome.text, clock.now(), accepted=outcome.accepted),
+            source="rollback",
         )
 
     async def result(self, message: e.StepFinished) -> None:
@@ -169,15 +170,7 @@ class Rollbacker:
             if found is None:
                 raise Retryable(f"the log of rollout {rollout} cannot be read")
             now = clock.now()
-            news = e.RevertStarted(
-                id=derive_id(revert, "revert-started"),
-                at=now,
-                cause=cause,
-                rollout=rollout,
-                revert=revert,
-                reason=reason,
-                by=by,
-            )
+            news = revert_started(rollout, revert, cause=cause, by=by, reason=reason, now=now)
             decision = self._forward.decide(found.state, news, now)
             if decision.state is None or decision.state is found.state:
                 return found.state

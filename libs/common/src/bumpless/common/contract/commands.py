@@ -20,7 +20,6 @@ from bumpless.common.contract.base import (
 )
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.plan import Direction, Step, StepKey, Target
-from bumpless.common.model.release import RollbackPolicy
 
 Owner = Literal["planner", "rollback"]
 
@@ -29,7 +28,7 @@ class NodeCommand(Message):
     """What one node shall do with one component, bound to plan, generation, node and expiry.
 
     (`generation`, `sequence`) only ever grows on a node: the executor stores the highest it took and refuses less.
-    `expect` is the digest the planner saw running (None: nothing); the node refuses when it finds a third one.
+    `before` is what the planner saw running (None: nothing); the node refuses when it finds a third one.
     """
 
     rollout: RolloutId
@@ -167,8 +166,6 @@ class Rollback(OperatorCommand):
     type: Literal["rollback"] = "rollback"
     to: Owner = "rollback"
     only: tuple[StepKey, ...] = ()
-    now: bool = False
-    policy: RollbackPolicy = RollbackPolicy.AUTO
 
 
 class InjectFault(Message):

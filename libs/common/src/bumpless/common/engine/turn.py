@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
-from bumpless.common.contract.base import BatchId, Message, derive_id
+from bumpless.common.contract.base import BatchId, Message, RolloutId, derive_id
 from bumpless.common.engine import batch as b
 from bumpless.common.engine.decision import Deadline, Decision
 from bumpless.common.model.plan import Batch, Direction, Step
@@ -58,6 +58,21 @@ def next_deadline(state: Rollout) -> Deadline | None:
     return min(found, key=lambda d: (d.due, d.name), default=None)
 
 
+def answered(
+    command: Message, rollout: RolloutId, text: str, now: datetime, *, accepted: bool
+) -> e.CommandAnswered:
+    """The one answer to `command`: given again, it has the same id."""
+    return e.CommandAnswered(
+        id=derive_id(command.id, "answer"),
+        at=now,
+        cause=command.id,
+        rollout=rollout,
+        command=type(command).__name__.lower(),
+        accepted=accepted,
+        text=text,
+    )
+
+
 class Turn:
     """One decision in the making: a copy of the state that moves, and what is said on the way."""
 
@@ -79,19 +94,9 @@ class Turn:
     def answer(self, text: str, accepted: bool = True) -> None:
         """Answer the command; an accepted one is remembered, so that its late copy does nothing."""
         if accepted:
-            answered = (*self.state.answered, self.message.id)
-            self.state = self.state.model_copy(update={"answered": answered})
-        self.out.append(
-            e.CommandAnswered(
-                id=derive_id(self.message.id, "answer"),
-                at=self.now,
-                cause=self.message.id,
-                rollout=self.state.id,
-                command=type(self.message).__name__.lower(),
-                accepted=accepted,
-                text=text,
-            )
-        )
+            obeyed = (*self.state.answered, self.message.id)
+            self.state = self.state.model_copy(update={"answered": obeyed})
+        self.out.append(answered(self.message, self.state.id, text, self.now, accepted=accepted))
 
     def refuse(self, why: str, *, answer: bool = True) -> None:
         self.note(f"{type(self.message).__name__} has no effect: {why}")

@@ -48,8 +48,8 @@ class Strategy(StrictModel):
     """How the nodes of one component are cut into batches.
 
     `rolling`: batches of `batch_size`. `canary`: first `canary` nodes, then batches of `batch_size`.
-    `interval_s` is waited between two batches of the component. `max_unavailable` bounds how many nodes may be
-    in the middle of a switch, failed or unreachable at once, over all components.
+    `interval_s` is waited between two batches of the component. With `approval`, every batch but the first waits
+    for a person.
     """
 
     kind: StrategyKind = StrategyKind.ROLLING

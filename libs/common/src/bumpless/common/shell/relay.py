@@ -66,15 +66,14 @@ class Relay:
             chunk = commands[start : start + BATCH_LIMIT]
             for _ in range(5):
                 try:
-                    return_early = await self._command_once(chunk)
+                    await self._command_once(chunk)
+                    break
                 except StaleSequence:
                     continue
-                if return_early:
-                    break
             else:
                 raise Retryable("commands of another writer keep arriving")
 
-    async def _command_once(self, commands: Sequence[NodeCommand]) -> bool:
+    async def _command_once(self, commands: Sequence[NodeCommand]) -> None:
         wanted = [subjects.subject_of(command) for command in commands]
         standing: dict[str, Received] = {}
         for start in range(0, len(wanted), READ_AT_ONCE):
@@ -89,7 +88,6 @@ class Relay:
             items.append((subject, self._signed(command), self._headers(command, after)))
         if items:
             await self._connection.publish_batch(items)
-        return True
 
     def _as_new(self, found: Received, command: NodeCommand) -> bool:
         """Whether what stands is `command` or a newer one. The headers are only a hint: nobody signed them."""

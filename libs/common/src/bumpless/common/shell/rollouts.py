@@ -11,12 +11,12 @@ from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.store import BlobStore
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
-from bumpless.common.contract.base import Message, PlanHash, derive_id
+from bumpless.common.contract.base import Message, MessageId, PlanHash, RolloutId, derive_id
 from bumpless.common.contract.commands import OperatorCommand
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine import rollout as engine
 from bumpless.common.engine.decision import Deadline, Decision
-from bumpless.common.engine.turn import next_deadline
+from bumpless.common.engine.turn import answered, next_deadline
 from bumpless.common.errors import Broken, Retryable
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus
@@ -100,8 +100,12 @@ class RolloutKind:
                 if plan is None:
                     raise Retryable(f"plan {message.plan_hash} has not been read yet")
                 begun = engine.begin(plan, message, now)
-                started = () if plan.of is None else (revert_started(plan, message, now),)
-                return Decision(begun.state, (*started, message, *begun.messages), begun.notes)
+                if plan.of is None:
+                    return Decision(begun.state, (message, *begun.messages), begun.notes)
+                started = revert_started(
+                    plan.of, plan.rollout, cause=message.id, by=message.by, reason=message.reason, now=now
+                )
+                return Decision(begun.state, (started, message, *begun.messages), begun.notes)
             case OperatorCommand():
                 return Decision(None, (unknown(message, now),), ("no such rollout",))
             case _:
@@ -198,30 +202,24 @@ class RolloutKind:
         ]
 
 
-def revert_started(plan: Plan, message: e.RolloutPlanned, now: datetime) -> e.RevertStarted:
-    """The news that `plan`, a reverse plan, has taken over the rollout it takes back."""
-    assert plan.of is not None
+def revert_started(
+    rollout: RolloutId, revert: RolloutId, *, cause: MessageId, by: str, reason: str, now: datetime
+) -> e.RevertStarted:
+    """The news that `revert` has taken over `rollout`: told to its log, and when the revert begins."""
     return e.RevertStarted(
-        id=derive_id(plan.rollout, "revert-started"),
+        id=derive_id(revert, "revert-started"),
         at=now,
-        cause=message.id,
-        rollout=plan.of,
-        revert=plan.rollout,
-        reason=message.reason,
-        by=message.by,
+        cause=cause,
+        rollout=rollout,
+        revert=revert,
+        reason=reason,
+        by=by,
     )
 
 
 def unknown(message: OperatorCommand, now: datetime) -> e.CommandAnswered:
-    return e.CommandAnswered(
-        id=derive_id(message.id, "answer"),
-        at=now,
-        cause=message.id,
-        rollout=message.rollout,
-        command=type(message).__name__.lower(),
-        accepted=False,
-        text=f"expected a rollout that exists, found none under {message.rollout}; see `bumpless rollout list`",
-    )
+    text = f"expected a rollout that exists, found none under {message.rollout}; see `bumpless rollout list`"
+    return answered(message, message.rollout, text, now, accepted=False)
 
 
 def progress(state: Rollout, message: Message, now: datetime) -> e.RolloutProgressed:

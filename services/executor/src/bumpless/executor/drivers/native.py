@@ -48,8 +48,8 @@ class _Running:
 class NativeSwitch:
     """Implements `ports.ProcessSwitch` on Linux for one node. `run_dir` and `components_dir` are this node's alone."""
 
-    def __init__(self, node: str, address: str, run_dir: Path, components_dir: Path) -> None:
-        self._node, self._address = node, address
+    def __init__(self, node: str, run_dir: Path, components_dir: Path) -> None:
+        self._node = node
         self._components = components_dir.resolve()
         self._admin = AdminSockets(run_dir)
         self._scope = hashlib.sha256(os.fsencode(run_dir.resolve())).hexdigest()[:16]
