@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+_libc = ctypes.CDLL(None, use_errno=True)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -17,6 +19,7 @@ class Beneath:
     """
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._path, self._fd = "", self._root
 
@@ -51,6 +54,16 @@ class Beneath:
         parent, name = self._parent(path)
         os.symlink(target, name, dir_fd=parent)
 
+    def link(self, path: str, source: Beneath, source_path: str) -> None:
+        """Let `path` be another name of a file beneath `source`."""
+        parent, name = self._parent(path)
+        source_parent, source_name = source._parent(source_path)
+        os.link(source_name, name, src_dir_fd=source_parent, dst_dir_fd=parent, follow_symlinks=False)
+
+    def unlink(self, path: str) -> None:
+        parent, name = self._parent(path)
+        os.unlink(name, dir_fd=parent)
+
     def fsync(self, path: str = "") -> None:
         """Make the file or directory at `path` (the root if empty) durable."""
         fd = self.open(path, os.O_RDONLY) if path else os.dup(self._root)
@@ -58,6 +71,11 @@ class Beneath:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def sync_file_system(self) -> None:
+        """Make everything on this file system durable. Raises: OSError, also for writes that failed before."""
+        if _libc.syncfs(self._root):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(self.root))
 
     def _parent(self, path: str) -> tuple[int, str]:
         above, _, name = path.rpartition("/")

@@ -11,18 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .delta import build_delta, build_full
+from .delta import PackageInfo, Packed, build_delta, build_full
 from .manifest import Artifact, BlobRef, DeltaRef, sign_artifact
-from .package import FORMAT
 from .signing import SigningKey
 from .store import DirectoryBlobs
 from .tree import scan
+from .workers import Workers
 
-FULL_FORMAT = 1
-"""The full package stays readable for every node: it is the way out of a delta of a format that is too new."""
+PAYS = 0.9
+"""A delta of more than this share of the full package is left out: it saves too little for what it costs to store."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is done ("full", or "from <version>"), the packages done and all of them."""
+"""Called with what is being packed ("full", or "from <version>"), the bytes done and all of them; from any thread."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,15 @@ class PreviousTree:
 
 @dataclass(frozen=True)
 class BuiltArtifact:
-    """`dropped` names the versions whose delta was no smaller than the full package."""
+    """`reports` has what is in each package, by what it is called in `Progress`; `dropped` names the versions whose
+    delta did not pay."""
 
     artifact: Artifact
     envelope: bytes
     envelope_path: Path
     blobs: Path
     dropped: tuple[str, ...]
+    reports: dict[str, PackageInfo]
 
 
 def build_artifact(
@@ -51,19 +53,24 @@ def build_artifact(
     out: Path,
     key: SigningKey,
     on_progress: Progress | None = None,
-    format_version: int = FORMAT,
+    workers: Workers | None = None,
+    predict: bool = True,
 ) -> BuiltArtifact:
     """Pack `tree_dir` and sign it. Same trees, same packages, byte for byte. Takes minutes for large trees.
 
-    `format_version` is the highest format of deltas that the nodes know.
+    `workers` bounds threads and memory; `predict=False` makes deltas without prediction of references.
 
     Raises:
         UnsafePath: a tree holds something a tree may not.
         Corrupt: a file changed while it was packed.
         pydantic.ValidationError: `name` or `version` cannot name an artifact.
     """
-    total = 1 + len(previous)
-    progress = on_progress or (lambda what, done, all_: None)
+    if workers is None:
+        with Workers() as own:
+            return build_artifact(
+                tree_dir, name=name, version=version, previous=previous, out=out, key=key,
+                on_progress=on_progress, workers=own, predict=predict,
+            )  # fmt: skip
     store = DirectoryBlobs(out / "blobs")
     tree = scan(tree_dir, bytecode=False)
     described = Artifact(
@@ -74,21 +81,32 @@ def build_artifact(
         tree_size=tree.size,
         files=len(tree.files),
     )
-    full = store.write(build_full(tree_dir, format_version=FULL_FORMAT))
-    progress("full", 1, total)
+    reports: dict[str, PackageInfo] = {}
+
+    def pack(what: str, build: Callable[[Callable[[int, int], None]], Packed]) -> bytes:
+        packed = build(lambda done, total: on_progress(what, done, total) if on_progress else None)
+        reports[what] = packed.info
+        return packed.package
+
+    full = store.write(pack("full", lambda tell: build_full(tree_dir, workers=workers, progress=tell)))
     deltas: list[DeltaRef] = []
     dropped: list[str] = []
-    for done, earlier in enumerate(previous, start=2):
-        package = build_delta(earlier.path, tree_dir, format_version=format_version)
-        if len(package) < full.size:
-            ref = store.write(package)
-            from_root = scan(earlier.path, bytecode=False).root
-            deltas.append(
-                DeltaRef(digest=ref.digest, size=ref.size, from_root=from_root, from_version=earlier.version)
-            )
-        else:
+    for earlier in previous:
+
+        def delta(tell: Callable[[int, int], None], base: Path = earlier.path) -> Packed:
+            return build_delta(base, tree_dir, predict=predict, workers=workers, progress=tell)
+
+        what = f"from {earlier.version}"
+        package = pack(what, delta)
+        if len(package) > PAYS * full.size:
             dropped.append(earlier.version)
-        progress(f"from {earlier.version}", done, total)
+            del reports[what]
+            continue
+        ref, from_root = store.write(package), reports[what].old_root
+        assert from_root is not None
+        deltas.append(
+            DeltaRef(digest=ref.digest, size=ref.size, from_root=from_root, from_version=earlier.version)
+        )
     artifact = described.model_copy(update={"full": full, "deltas": tuple(deltas)})
     envelope = sign_artifact(artifact, key).to_bytes()
     path = out / f"{name}-{version}.artifact.json"
@@ -98,4 +116,4 @@ def build_artifact(
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
-    return BuiltArtifact(artifact, envelope, path, out / "blobs", tuple(dropped))
+    return BuiltArtifact(artifact, envelope, path, out / "blobs", tuple(dropped), reports)

@@ -40,6 +40,20 @@ class Extent:
             yield self.read(at, min(PIECE, self.size - at))
 
 
+class Bytes(Extent):
+    """The same over bytes in memory."""
+
+    __slots__ = ("_data",)
+    _data: bytes
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(-1, 0, len(data), name)
+        object.__setattr__(self, "_data", data)
+
+    def read(self, at: int, count: int) -> bytes:
+        return self._data[at : at + count]
+
+
 class Stream:
     """Reads any amount from an iterator of pieces, holding one piece more than asked for at most."""
 

@@ -1,41 +1,59 @@
 """Unpacks a package into a new directory.
 
-Invariants: nothing is written before the package's claims add up to the expected root; the base is only read; on any
-error, also a cancellation, the new directory is gone; on return every byte has been read back, hashed and flushed to
-the disk. Kept files are copied, sharing blocks where the file system can: a hard link would let whoever writes one
-release in place damage the other, which is the way back.
+Invariants: nothing is written before the package's claims make a tree; the base is only read; on any error, also a
+cancellation, the new directory is gone; on return every byte was hashed on its way to the disk, the hashes make the
+promised root, and all of it is flushed. Files are read-only in the result.
+
+Unchanged files share their blocks with the base where the file system can. Where it cannot, `share` allows them to be
+the same file: a hard link costs nothing, and nobody writes to either name by accident.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from .beneath import Beneath, fsync_directory
-from .codecs import CODECS
+from .decoder import Decoder, InProcessDecoder
 from .errors import Corrupt, TooLarge, WrongBase
 from .extent import Extent, Stream, write_all
-from .limits import PIECE, Limits
-from .package import Package, base_entry, kept_entries, parse, result_tree
-from .tree import Entry, Kind, Tree, scan, verify
+from .limits import MIB, Limits
+from .package import CHECK, Block, Manifest, Member, Package, kept_entries, open_manifest, parse, result_tree
+from .tree import Entry, Kind, Tree, scan
 
-_NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
+_FICLONE = 0x40049409
+"""linux/fs.h: let a file have the blocks of another one."""
+
+_CANNOT = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EPERM, errno.EMLINK)
+_NO_DIGEST = "0" * 64
+_FLUSHED_ALONE = 128
+_SPOOL_MAX = 64 * MIB
+"""Bases of one block together, which are written to one file for the decoder."""
 
 
 def rebuild(
     package_path: Path,
     out_dir: Path,
     *,
-    expected_root: str,
+    expected_root: str | None = None,
     base_dir: Path | None = None,
     limits: Limits | None = None,
-) -> None:
+    decoder: Decoder | None = None,
+    share: bool = False,
+) -> str:
     """Make the tree `expected_root` in `out_dir`, which must not exist, from a package and, for a delta, its base.
+
+    Without `expected_root`, the root the package promises. `decoder` decodes what is in the package; by default this
+    process. `share` lets unchanged files be the same files as the base's, which become read-only with that. Returns
+    the root.
 
     Raises:
         WrongBase: the package needs another base than the one in `base_dir`.
@@ -51,23 +69,28 @@ def rebuild(
         stack.callback(os.close, fd)
         whole = Extent(fd, 0, os.fstat(fd).st_size, str(package_path))
         package = parse(whole.read, whole.size, limits, whole.name)
-        if package.new_root != expected_root:
+        if expected_root is not None and package.new_root != expected_root:
             raise Corrupt(f"a package of the tree {expected_root}", package.new_root, whole.name)
         base = _base_tree(package, base_dir)
-        tree = result_tree(package, base, limits)
-        _check_space(out_dir.parent, tree)
+        package, manifest = open_manifest(package, base, whole.read, limits)
+        claimed = result_tree(manifest, base, [_NO_DIGEST] * (len(package.checks) // CHECK), limits)
+        _check_space(out_dir.parent, claimed)
         os.mkdir(out_dir, 0o700)
         undo = stack.enter_context(ExitStack())
         undo.callback(shutil.rmtree, out_dir, ignore_errors=True)
         with ExitStack() as directories:
             out = directories.enter_context(Beneath(out_dir))
             source = directories.enter_context(Beneath(base_dir)) if base_dir else None
-            _Writer(package, whole, tree, base, out, source).write()
+            writer = _Writer(package, whole, base, out, source, decoder or InProcessDecoder(), share)
+            digests = writer.write(manifest, claimed)
+            tree = result_tree(manifest, base, digests, limits)
+            if tree.root != package.new_root:
+                raise Corrupt(f"the tree {package.new_root}", tree.root, whole.name)
             os.chmod(out_dir, 0o755)
-            verify(out_dir, tree)
-            _flush(out, tree)
+            _flush(out, tree, writer.written)
         fsync_directory(out_dir.parent)
         undo.pop_all()
+    return package.new_root
 
 
 def _base_tree(package: Package, base_dir: Path | None) -> Tree:
@@ -94,123 +117,172 @@ def _check_space(directory: Path, tree: Tree) -> None:
 
 
 class _Writer:
-    """Writes directories first and links last, so that no write can pass a link of the same package."""
+    """Writes directories first and links last, so that no write can pass a link of the same package.
+
+    `written` are the paths of new files: what shares an inode with the base is on the disk already.
+    """
 
     def __init__(
-        self, package: Package, whole: Extent, tree: Tree, base: Tree, out: Beneath, source: Beneath | None
+        self,
+        package: Package,
+        whole: Extent,
+        base: Tree,
+        out: Beneath,
+        source: Beneath | None,
+        decoder: Decoder,
+        share: bool,
     ) -> None:
         self._package, self._whole, self._base = package, whole, base
-        self._tree, self._out, self._source = tree, out, source
+        self._out, self._source, self._decoder, self._share = out, source, decoder, share
+        self._clones = True
+        self.written: set[str] = set()
 
-    def write(self) -> None:
-        for e in self._tree.entries:
+    def write(self, manifest: Manifest, tree: Tree) -> list[str]:
+        """The SHA-256 of every member, in hex."""
+        for e in tree.entries:
             if e.kind is Kind.DIRECTORY:
                 self._out.mkdir(e.path, e.mode)
-        self._solid()
-        self._coded()
-        for row in self._package.manifest.copies:
-            self._copy(self._tree.files[row.path], base_entry(row.base, self._base))
-        for e in kept_entries(self._package, self._base):
+        digests = list(self._blocks(manifest.blocks, tree))
+        for copy in manifest.copies:
+            self._copy(tree.files[copy.path], self._base.entries[copy.base])
+        for e in kept_entries(manifest, self._base):
             if e.kind is Kind.FILE:
                 self._copy(e, e)
-        for e in self._tree.entries:
+        for e in tree.entries:
             if e.kind is Kind.LINK:
                 self._out.symlink(e.path, e.content)
+        return digests
 
-    def _solid(self) -> None:
-        manifest = self._package.manifest
-        blob = self._blob(0, manifest.solid_blob, "solid blob")
-        total = sum(row.size for row in manifest.solid)
-        stream = Stream(CODECS[manifest.solid_codec].decode(blob, None, total), blob.name)
-        for row in manifest.solid:
-            self._put(self._tree.files[row.path], stream.pieces(row.size))
-        stream.end()
+    def _blocks(self, blocks: Iterable[Block], tree: Tree) -> Iterator[str]:
+        """One block is asked for ahead, so that it is decoded while the one before is written."""
+        at = self._package.blobs_at
+        number = 0
+        waiting: list[tuple[Block, Stream, ExitStack]] = []
+        with ExitStack() as abandoned:
+            abandoned.callback(lambda: _close(waiting))
+            for block in [*blocks, None]:
+                if block is not None:
+                    held = ExitStack()
+                    blob = Extent(
+                        self._whole.fd, at, block.blob, f"{self._whole.name} ({block.members[0].path})"
+                    )
+                    at += block.blob
+                    base = self._spool(block, held) if block.bases else None
+                    waiting.append(
+                        (
+                            block,
+                            Stream(self._decoder.decode(block.codec, blob, base, block.size), blob.name),
+                            held,
+                        )
+                    )
+                while waiting and (block is None or len(waiting) > 1):
+                    ready, stream, held = waiting[0]
+                    for member in ready.members:
+                        yield self._put(member, tree.files[member.path], stream, number)
+                        number += 1
+                    stream.end()
+                    held.close()
+                    waiting.pop(0)
 
-    def _coded(self) -> None:
-        at = self._package.manifest.solid_blob
-        for row in self._package.manifest.files:
-            blob = self._blob(at, row.blob, row.path)
-            at += row.blob
-            decode = CODECS[row.codec].decode
-            if row.base is None:
-                self._put(self._tree.files[row.path], decode(blob, None, row.size))
-                continue
-            base = base_entry(row.base, self._base)
-            fd = self._open_base(base)
-            try:
-                _check_base(Extent(fd, 0, base.size, base.path), base)
-                self._put(
-                    self._tree.files[row.path], decode(blob, Extent(fd, 0, base.size, base.path), row.size)
-                )
-            finally:
-                os.close(fd)
-
-    def _blob(self, at: int, size: int, name: str) -> Extent:
-        return Extent(
-            self._whole.fd, self._package.blobs_at + at, size, f"{self._whole.name} (blob of {name})"
-        )
+    def _spool(self, block: Block, held: ExitStack) -> Extent:
+        """The files of the base as one: the file itself, or one without a name that has all of them."""
+        entries = [self._base.entries[number] for number in block.bases]
+        if len(entries) == 1:
+            fd = self._open_base(entries[0])
+            held.callback(os.close, fd)
+            return Extent(fd, 0, entries[0].size, entries[0].path)
+        total = sum(e.size for e in entries)
+        Limits.check(_SPOOL_MAX, total, f"{self._whole.name} (bases of a block)")
+        spool = held.enter_context(tempfile.TemporaryFile(buffering=0, dir=self._out.root))  # noqa: SIM115
+        for e in entries:
+            with open(self._open_base(e), "rb", buffering=0) as source:
+                for piece in Extent(source.fileno(), 0, e.size, e.path).pieces():
+                    write_all(spool.fileno(), piece)
+        return Extent(spool.fileno(), 0, total, f"{len(entries)} files from {entries[0].path}")
 
     def _open_base(self, base: Entry) -> int:
         if self._source is None:
             raise WrongBase(self._package.old_root, "no base")
         return self._source.open(base.path, os.O_RDONLY)
 
-    def _put(self, e: Entry, pieces: Iterable[bytes]) -> None:
+    def _put(self, member: Member, e: Entry, stream: Stream, number: int) -> str:
         hasher = hashlib.sha256()
-        size = 0
         with open(self._out.create(e.path), "wb", buffering=0) as file:
-            for piece in pieces:
-                size += len(piece)
-                if size > e.size:
-                    break
+            for piece in stream.pieces(member.size):
                 hasher.update(piece)
                 write_all(file.fileno(), piece)
-            os.fchmod(file.fileno(), e.mode)
-        if size != e.size:
-            raise Corrupt(f"{e.size} bytes", f"{'more' if size > e.size else size}", e.path)
-        if hasher.hexdigest() != e.content:
-            raise Corrupt(f"sha256 {e.content}", hasher.hexdigest(), e.path)
+            os.fchmod(file.fileno(), _read_only(e))
+        self.written.add(e.path)
+        check = self._package.checks[number * CHECK : (number + 1) * CHECK]
+        if hasher.digest()[:CHECK] != check:
+            raise Corrupt(f"sha256 {check.hex()}…", hasher.hexdigest(), e.path)
+        return hasher.hexdigest()
 
     def _copy(self, e: Entry, base: Entry) -> None:
-        # Not hashed here: the kernel copies, and the finished tree is read back as a whole.
-        with (
-            open(self._open_base(base), "rb", buffering=0) as source,
-            open(self._out.create(e.path), "wb", buffering=0) as target,
-        ):
-            _copy_bytes(Extent(source.fileno(), 0, base.size, base.path), target.fileno())
-            os.fchmod(target.fileno(), e.mode)
+        fd = self._open_base(base)
+        with open(fd, "rb", buffering=0) as source:
+            if self._clones and self._clone(e, fd):
+                return
+            if self._share and self._link(e, base, fd):
+                return
+            hasher = hashlib.sha256()
+            with open(self._out.create(e.path), "wb", buffering=0) as target:
+                for piece in Extent(source.fileno(), 0, base.size, base.path).pieces():
+                    hasher.update(piece)
+                    write_all(target.fileno(), piece)
+                os.fchmod(target.fileno(), _read_only(e))
+            self.written.add(e.path)
+            if hasher.hexdigest() != base.content:
+                raise WrongBase(f"sha256:{base.content} ({base.path})", f"sha256:{hasher.hexdigest()}")
+
+    def _clone(self, e: Entry, source: int) -> bool:
+        with open(self._out.create(e.path), "wb", buffering=0) as target:
+            try:
+                fcntl.ioctl(target.fileno(), _FICLONE, source)
+            except OSError as error:
+                if error.errno not in _CANNOT:
+                    raise
+                self._clones = False
+                self._out.unlink(e.path)
+                return False
+            os.fchmod(target.fileno(), _read_only(e))
+        self.written.add(e.path)
+        return True
+
+    def _link(self, e: Entry, base: Entry, fd: int) -> bool:
+        """One inode has one mode, so a file that changes its mode is copied."""
+        if e.mode != base.mode or self._source is None:
+            return False
+        if stat.S_IMODE(os.fstat(fd).st_mode) != _read_only(e):
+            os.fchmod(fd, _read_only(e))
+        try:
+            self._out.link(e.path, self._source, base.path)
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+            return False
+        return True
 
 
-def _check_base(extent: Extent, e: Entry) -> None:
-    """The base was hashed with its tree; again right before use, so a patch never runs over changed bytes."""
-    hasher = hashlib.sha256()
-    for piece in extent.pieces():
-        hasher.update(piece)
-    if hasher.hexdigest() != e.content:
-        raise WrongBase(f"sha256:{e.content} ({e.path})", f"sha256:{hasher.hexdigest()}")
+def _close(waiting: list[tuple[Block, Stream, ExitStack]]) -> None:
+    for _, _, held in waiting:
+        held.close()
 
 
-def _copy_bytes(source: Extent, target: int) -> None:
-    at = 0
-    try:
-        while at < source.size:
-            copied = os.copy_file_range(source.fd, target, source.size - at, at)
-            if not copied:
-                break
-            at += copied
-    except OSError as error:
-        if error.errno not in _NO_KERNEL_COPY:
-            raise
-    while at < source.size:
-        piece = source.read(at, min(PIECE, source.size - at))
-        write_all(target, piece)
-        at += len(piece)
+def _read_only(e: Entry) -> int:
+    return e.mode & ~0o222
 
 
-def _flush(out: Beneath, tree: Tree) -> None:
-    """Files, then directories from the bottom up. After all writes: one journal commit then covers many files."""
+def _flush(out: Beneath, tree: Tree, written: set[str]) -> None:
+    """Files, then directories from the bottom up; many of them at once, with what else the file system holds.
+
+    A file system commits for every file that is flushed, at milliseconds each.
+    """
+    if len(written) > _FLUSHED_ALONE:
+        out.sync_file_system()
+        return
     for e in tree.entries:
-        if e.kind is Kind.FILE:
+        if e.path in written:
             out.fsync(e.path)
     for e in reversed(tree.entries):
         if e.kind is Kind.DIRECTORY:

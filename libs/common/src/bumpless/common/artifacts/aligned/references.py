@@ -1,0 +1,385 @@
+"""Where a program's bytes name places in the program, and what those bytes become when the places move.
+
+A `Rule` says where in the old file such fields lie and how their value leads to an address. The rules come from the
+encoder (`elf` finds them) and travel in the blob, so a decoder knows nothing of file formats. A rule that is wrong
+costs bytes, never correctness: it changes a prediction, to which the difference is added.
+
+Addresses are the program's virtual ones. Parts that are never loaded have the address UNLOADED + offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import Corrupt
+from ..extent import Extent
+from ..leb128 import encode as encode_numbers
+from . import numbers
+from .numbers import Ints
+from .windows import Octets, Window, gather
+
+UNLOADED = 1 << 44
+ADDRESSES = 1 << 46
+"""Addresses of a program end here: what x86-64 gives a process, and what fits the numbers of a blob."""
+
+MAX_RULES = 256
+MAX_SPANS = 64
+MAX_POSITIONS = 1 << 21
+"""Fields whose positions are listed, over all rules: 8 bytes of memory each."""
+
+
+class Kind(IntEnum):
+    """How a value leads to an address. `width` and the signs are the field's, `at` its own address."""
+
+    RELATIVE = 0
+    """at + add + value"""
+    BACKWARD = 1
+    """at + add - value"""
+    ABSOLUTE = 2
+    """old_base + value"""
+    SIZE_AFTER_RELATIVE = 3
+    """The value is the size of what the RELATIVE field `add` bytes before leads to."""
+    SIZE_AFTER_ABSOLUTE = 4
+    """The value is the size of what the 8-byte ABSOLUTE field `add` bytes before leads to."""
+    CODE = 5
+    """x86-64 instructions between `start` and `start + count`: calls, jumps, and operands relative to what follows
+    them. `low` and `high` bound what operands lead to, `old_base` and `new_base` what calls and jumps do."""
+
+
+SIZES = (Kind.SIZE_AFTER_RELATIVE, Kind.SIZE_AFTER_ABSOLUTE)
+_BEFORE = {Kind.SIZE_AFTER_RELATIVE: 4, Kind.SIZE_AFTER_ABSOLUTE: 8}
+"""Width of the field before a size."""
+
+
+class Shape(IntEnum):
+    """Where the fields of a rule lie in the old file."""
+
+    REGULAR = 0
+    """start + i * stride, for i below count"""
+    LISTED = 1
+    """base + u32 at (start + i * stride) + delta"""
+    ARRAY = 2
+    """As LISTED, then 4 * j more for j below the u32 at `length_at` of the record (delta does not count)."""
+    BYTE_ARRAY = 3
+    """As ARRAY with a length of one byte, after 4 * the u32 at `skip_at`."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """All offsets are in the old file. Only values that lead to between `low` and `high` count."""
+
+    kind: Kind
+    shape: Shape = Shape.REGULAR
+    width: int = 4
+    start: int = 0
+    stride: int = 4
+    count: int = 0
+    add: int = 0
+    old_base: int = 0
+    new_base: int = 0
+    low: int = 0
+    high: int = ADDRESSES
+    base: int = 0
+    delta: int = 0
+    length_at: int = 0
+    skip_at: int = 0
+
+
+FIELDS = 15
+
+
+@dataclass(frozen=True)
+class Span:
+    """`size` bytes from `offset` of the file that are loaded at `address`."""
+
+    offset: int
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the encoder tells of an old and a new program. Spans correspond by their place in the list."""
+
+    old_spans: tuple[Span, ...]
+    new_spans: tuple[Span, ...]
+    rules: tuple[Rule, ...]
+
+    def to_bytes(self) -> bytes:
+        spans = [
+            n for pair in zip(self.old_spans, self.new_spans, strict=True) for s in pair for n in astuple(s)
+        ]
+        rules = [int(n) for rule in self.rules for n in astuple(rule)]
+        return encode_numbers([len(self.old_spans), len(self.rules), *spans, *rules])
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Image:
+        """Raises: Corrupt."""
+        count = sum(byte < 0x80 for byte in data)
+        values = numbers.decode(data, count, where).tolist()
+        if count < 2 or values[0] > MAX_SPANS or values[1] > MAX_RULES:
+            raise Corrupt(f"at most {MAX_SPANS} spans and {MAX_RULES} rules", f"{values[:2]}", where)
+        spans, rules = values[0], values[1]
+        if count != 2 + 6 * spans + FIELDS * rules:
+            raise Corrupt(f"{2 + 6 * spans + FIELDS * rules} numbers", f"{count}", where)
+        if max(values) > 2 * ADDRESSES:
+            raise Corrupt(f"numbers up to {2 * ADDRESSES}", f"{max(values)}", where)
+        places = [Span(*values[at : at + 3]) for at in range(2, 2 + 6 * spans, 3)]
+        found = []
+        for at in range(2 + 6 * spans, count, FIELDS):
+            kind, shape, width, *rest = values[at : at + FIELDS]
+            if kind > max(Kind) or shape > max(Shape) or width not in (4, 8):
+                raise Corrupt("a rule of a known kind", f"{kind}, {shape}, {width}", where)
+            rule = Rule(Kind(kind), Shape(shape), width, *rest)
+            if not rule.stride or rule.add < _BEFORE.get(rule.kind, 0):
+                raise Corrupt(
+                    "fields one after the other", f"a stride of {rule.stride}, {rule.add} before", where
+                )
+            found.append(rule)
+        return cls(tuple(places[::2]), tuple(places[1::2]), tuple(found))
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Fields of one kind in the copied bytes of a window: `at` is where they begin there, `old` and `new` where they
+    lie in the files. `kind`, `add` and `width` are as in a rule; for instructions they differ from `rule`'s."""
+
+    rule: Rule
+    kind: Kind
+    add: int
+    width: int
+    at: Ints
+    old: Ints
+    new: Ints
+
+    @property
+    def sign(self) -> int:
+        """Of the value, in the address."""
+        return -1 if self.kind is Kind.BACKWARD else 1
+
+    def base(self, places: Ints, base: int, addresses: Addresses) -> Ints:
+        """The address less the value, at `places` of a file whose absolute fields count from `base`."""
+        if self.kind is Kind.ABSOLUTE:
+            return np.full(len(places), base, np.int64)
+        return addresses(places) + self.add
+
+    def leading(self, data: Octets, addresses: Addresses) -> tuple[Fields, Ints]:
+        """Those that lead to where the rule allows, and the addresses they lead to."""
+        targets = self.base(self.old, self.rule.old_base, addresses) + self.sign * values(
+            data, self.at, self.width
+        )
+        if self.rule.kind is Kind.CODE:
+            return self, targets
+        good = np.flatnonzero((targets >= self.rule.low) & (targets < self.rule.high))
+        return self._only(good), targets[good]
+
+    def sized(self, data: Octets, addresses: Addresses) -> tuple[Fields, Ints, Ints]:
+        """Of sizes: those of something the rule allows, where that begins, and the sizes."""
+        sizes = values(data, self.at, self.width)
+        before = self.at - self.add
+        if self.kind is Kind.SIZE_AFTER_RELATIVE:
+            starts = addresses(self.old - self.add) + values(data, before, 4)
+        else:
+            starts = self.rule.old_base + values(data, before, 8)
+        good = np.flatnonzero((starts >= self.rule.low) & (starts < self.rule.high) & (sizes > 0))
+        return self._only(good), starts[good], sizes[good]
+
+    def _only(self, chosen: Ints) -> Fields:
+        return Fields(
+            self.rule, self.kind, self.add, self.width, self.at[chosen], self.old[chosen], self.new[chosen]
+        )
+
+
+class Addresses:
+    """Offset in a file to address; what no span loads has an address of its own."""
+
+    def __init__(self, parts: tuple[Span, ...]) -> None:
+        loaded = [s for s in parts if s.address < UNLOADED]
+        self._offsets, self._addresses, self._sizes = spans(sorted(loaded, key=lambda s: s.offset))
+
+    def __call__(self, offsets: Ints) -> Ints:
+        if not len(self._offsets):
+            return offsets + UNLOADED
+        span = np.maximum(np.searchsorted(self._offsets, offsets, "right") - 1, 0)
+        inside = offsets - self._offsets[span]
+        loaded = (inside >= 0) & (inside < self._sizes[span])
+        return np.where(loaded, self._addresses[span] + inside, offsets + UNLOADED)
+
+
+class Finder:
+    """Finds the fields of every window. Holds the positions of rules that list them."""
+
+    def __init__(self, image: Image, old: Extent, where: str) -> None:
+        self._rules, self._where = image.rules, where
+        self._listed: dict[Rule, Ints] = {}
+        left = MAX_POSITIONS
+        for rule in image.rules:
+            if rule.shape is not Shape.REGULAR:
+                positions = _positions(rule, old, left, where)
+                self._listed[rule] = positions
+                # What was read counts too: many positions may turn out to be one.
+                left -= max(rule.count, len(positions))
+
+    def fields(self, window: Window, copied: Octets) -> list[Fields]:
+        """Those that lie in one copy each; disjoint as far as the rules are."""
+        found: list[Fields] = []
+        ends = window.old + window.size
+        low, high = int(window.old.min(initial=1 << 60)), int(ends.max(initial=0))
+        for rule in self._rules:
+            if rule.kind is Kind.CODE:
+                if rule.start < high and rule.start + rule.count > low:
+                    found += _instructions(rule, window, copied)
+            else:
+                begin, end = self._extent(rule)
+                if begin < high and end > low:
+                    one = self._tabled(rule, window, ends)
+                    if len(one.at):
+                        found.append(one)
+            # The predictor holds all fields of a window. Those of a program hardly overlap.
+            if sum(len(fields.at) for fields in found) > len(copied):
+                raise Corrupt(f"at most {len(copied)} fields", "more", self._where)
+        return found
+
+    def _extent(self, rule: Rule) -> tuple[int, int]:
+        if rule.shape is Shape.REGULAR:
+            return rule.start, rule.start + rule.stride * rule.count
+        listed = self._listed[rule]
+        return (int(listed[0]), int(listed[-1]) + rule.width) if len(listed) else (0, 0)
+
+    def _tabled(self, rule: Rule, window: Window, ends: Ints) -> Fields:
+        listed = self._listed.get(rule)
+        # A size is predicted from the field before it, which must be in the same copy.
+        back = rule.add if rule.kind in SIZES else 0
+        if listed is None:
+            stride = max(1, rule.stride)
+            first = -(-(window.old + back - rule.start) // stride)
+            after = (ends - rule.width - rule.start) // stride + 1
+            first, after = np.clip(first, 0, rule.count), np.clip(after, 0, rule.count)
+        else:
+            first = np.searchsorted(listed, window.old + back)
+            after = np.searchsorted(listed, ends - rule.width, "right")
+        counts = np.maximum(after - first, 0)
+        piece = np.repeat(np.arange(len(counts)), counts)
+        index = np.arange(len(piece)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+        old = rule.start + index * rule.stride if listed is None else listed[index]
+        inside = old - window.old[piece]
+        return Fields(
+            rule, rule.kind, rule.add, rule.width, window.at[piece] + inside, old, window.new[piece] + inside
+        )
+
+
+def _positions(rule: Rule, old: Extent, left: int, where: str) -> Ints:
+    """Sorted, each once."""
+    refused = Corrupt(
+        f"at most {MAX_POSITIONS} listed fields inside {old.size} bytes", f"{rule.count} or outside", where
+    )
+    if rule.count > left or rule.start + rule.stride * rule.count > old.size:
+        raise refused
+    heads = rule.start + rule.stride * np.arange(rule.count)
+    records = rule.base + _u32(old, heads)
+    if rule.shape is Shape.LISTED:
+        found = records + rule.delta
+    else:
+        records = records[
+            (records >= 0)
+            & (records + rule.length_at + 4 <= old.size)
+            & (records + rule.skip_at + 4 <= old.size)
+        ]
+        counts = _u32(old, records + rule.length_at)
+        skip = np.zeros(len(records), np.int64)
+        if rule.shape is Shape.BYTE_ARRAY:
+            counts = counts & 0xFF
+            skip = 4 * _u32(old, records + rule.skip_at)
+        counts = np.where(counts > 64, 0, counts)
+        if int(counts.sum()) > left:
+            raise refused
+        each = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        found = np.repeat(records + rule.delta + skip, counts) + 4 * each
+    found = np.sort(found[(found >= 0) & (found + rule.width <= old.size)])
+    # Not np.unique, which imports modules when it is called: a process without access to files may be here.
+    once: Ints = found[np.append(True, np.diff(found) > 0)[: len(found)]]
+    return once
+
+
+def _u32(old: Extent, at: Ints) -> Ints:
+    out = np.empty(len(at), np.int64)
+    for begin in range(0, len(at), 1 << 14):
+        part = at[begin : begin + (1 << 14)]
+        if len(part) and (int(part.min()) < 0 or int(part.max()) + 4 > old.size):
+            raise Corrupt(
+                f"a table inside {old.size} bytes", f"{int(part.min())} to {int(part.max())}", old.name
+            )
+        out[begin : begin + len(part)] = gather(old, part, np.full(len(part), 4)).view("<u4")
+    return out
+
+
+def _instructions(rule: Rule, window: Window, copied: Octets) -> list[Fields]:
+    if len(copied) < 6:
+        return []
+    # The last byte before a field of four: a call or jump; the second byte of a conditional jump; a ModR/M byte with
+    # mod 0 and r/m 5, whose operand lies relative to the next instruction. No byte is two of them.
+    before = copied[:-4]
+    near = (before & 0xFE) == 0xE8
+    near[1:] |= (before[:-1] == 0x0F) & ((before[1:] & 0xF0) == 0x80)
+    starts = np.flatnonzero(near | ((before & 0xC7) == 0x05))
+    near = near[starts]
+    starts += 1
+    piece = np.searchsorted(window.at, starts, "right") - 1
+    inside = starts - window.at[piece]
+    old = window.old[piece] + inside
+    # The opcode must be in the same copy: what stands before another copy is no part of the instruction.
+    fits = (
+        (inside >= 1)
+        & (inside + 4 <= window.size[piece])
+        & (old >= rule.start)
+        & (old + 4 <= rule.start + rule.count)
+    )
+    starts, near, old = starts[fits], near[fits], old[fits]
+    new = window.new[piece[fits]] + inside[fits]
+    address = old + rule.delta + 4 + values(copied, starts, 4)
+    low, high = np.where(near, rule.old_base, rule.low), np.where(near, rule.new_base, rule.high)
+    good = np.flatnonzero((address >= low) & (address < high))
+    keep = good[_apart(starts[good], 4)]
+    return [Fields(rule, Kind.RELATIVE, 4, 4, starts[keep], old[keep], new[keep])]
+
+
+def _apart(starts: Ints, width: int) -> npt.NDArray[np.int64]:
+    """Indices of a choice in which no two overlap: each that its predecessor leaves free, in three rounds."""
+    chosen = np.zeros(len(starts), np.bool_)
+    open_ = np.arange(len(starts))
+    for _ in range(3):
+        if not len(open_):
+            break
+        free = np.ones(len(open_), np.bool_)
+        free[1:] = np.diff(starts[open_]) >= width
+        chosen[open_[free]] = True
+        last = np.maximum.accumulate(np.where(free, open_, -1))
+        open_ = open_[~free & (starts[open_] >= starts[last] + width)]
+    return np.flatnonzero(chosen)
+
+
+def values(data: Octets, at: Ints, width: int) -> Ints:
+    """The little-endian numbers at `at`; four bytes are signed."""
+    kind = "<i4" if width == 4 else "<i8"
+    view: npt.NDArray[np.int32] = np.ndarray((max(0, len(data) - width + 1),), kind, data, 0, (1,))
+    return view[at].astype(np.int64)
+
+
+def store(data: Octets, at: Ints, width: int, new: Ints) -> None:
+    """Write the low `width` bytes of each number at `at`."""
+    for place in range(width):
+        data[at + place] = (new >> (8 * place)) & 0xFF
+
+
+def spans(parts: Sequence[Span]) -> tuple[Ints, Ints, Ints]:
+    """Offsets, addresses and sizes as columns."""
+    return (
+        np.array([s.offset for s in parts], np.int64),
+        np.array([s.address for s in parts], np.int64),
+        np.array([s.size for s in parts], np.int64),
+    )

@@ -1,0 +1,129 @@
+"""The walk over an alignment: what of the old file goes where in the new one, in windows of bounded size.
+
+An alignment is a list of operations in the order of the new file: copy `add` bytes from `old` (something is added to
+them), then `extra` new bytes. Encoder and decoder walk the same windows, so whatever is predicted inside a window is
+the same on both ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..extent import Extent
+from .numbers import Ints
+
+Octets = npt.NDArray[np.uint8]
+
+WINDOW = 1 << 18
+"""Octets of the new file per window: large enough for numpy to be at full speed, small enough for learning to help."""
+
+_NEAR = 1 << 9
+"""Reads of the old file that are closer than this become one."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One entry per operation; `old` is where its copy begins."""
+
+    old: Ints
+    add: Ints
+    extra: Ints
+
+    @property
+    def new(self) -> Ints:
+        """Where each operation begins in the new file."""
+        sizes = self.add + self.extra
+        begins: Ints = np.cumsum(sizes) - sizes
+        return begins
+
+    @property
+    def size(self) -> int:
+        """Octets of the new file."""
+        return int(self.add.sum() + self.extra.sum())
+
+
+@dataclass(frozen=True)
+class Window:
+    """The copies in one window. Copy i takes `size[i]` bytes from `old[i]` of the old file to `new[i]` of the new one;
+    they lie one after the other in the window's copied bytes, from `at[i]`. `mask` says which bytes of the window are
+    copied; the others are extra."""
+
+    old: Ints
+    new: Ints
+    size: Ints
+    at: Ints
+    copied: int
+    extra: int
+    mask: npt.NDArray[np.bool_]
+
+    def spread(self, copied: Octets, extra: Octets) -> Octets:
+        """The window's bytes in order."""
+        if not self.extra:
+            return copied
+        if not self.copied:
+            return extra
+        out = np.empty(len(self.mask), np.uint8)
+        out[self.mask] = copied
+        out[~self.mask] = extra
+        return out
+
+
+def windows(alignment: Alignment) -> Iterator[Window]:
+    begins = alignment.new
+    total = alignment.size
+    for start in range(0, total, WINDOW):
+        end = min(total, start + WINDOW)
+        first = int(np.searchsorted(begins, start, "right")) - 1
+        last = int(np.searchsorted(begins, end, "left"))
+        new = begins[first:last]
+        # What the window's edges leave of the operations: only the first and the last one can be cut.
+        from_ = np.maximum(new, start)
+        size = np.clip(np.minimum(new + alignment.add[first:last], end) - from_, 0, None)
+        follows = np.append(
+            new[1:], min(end, int(new[-1] + alignment.add[last - 1] + alignment.extra[last - 1]))
+        )
+        extra = np.minimum(follows, end) - from_ - size
+        flags = np.tile(np.array([True, False]), len(new))
+        mask = np.repeat(flags, np.column_stack((size, extra)).ravel())
+        there = np.flatnonzero(size)
+        size = size[there]
+        yield Window(
+            old=(alignment.old[first:last] + from_ - new)[there],
+            new=from_[there],
+            size=size,
+            at=np.cumsum(size) - size,
+            copied=int(size.sum()),
+            extra=int(extra.sum()),
+            mask=mask,
+        )
+
+
+def gather(source: Extent, starts: Ints, sizes: Ints) -> Octets:
+    """The spans of `source` one after the other. Spans near each other are read at once."""
+    if len(starts) == 1:
+        return np.frombuffer(source.read(int(starts[0]), int(sizes[0])), np.uint8).copy()
+    total = int(sizes.sum())
+    out = np.empty(total, np.uint8)
+    if not total:
+        return out
+    order = np.argsort(starts, kind="stable")
+    sorted_starts, sorted_ends = starts[order], (starts + sizes)[order]
+    reach = np.maximum.accumulate(sorted_ends)
+    cuts = np.flatnonzero(sorted_starts[1:] > reach[:-1] + _NEAR) + 1
+    groups = np.zeros(len(order), np.int64)
+    groups[cuts] = 1
+    groups = np.cumsum(groups)
+    begins = sorted_starts[np.concatenate((np.zeros(1, np.int64), cuts))]
+    ends = reach[np.concatenate((cuts - 1, np.full(1, len(order) - 1)))]
+    held = b"".join(source.read(int(b), int(e - b)) for b, e in zip(begins, ends, strict=True))
+    bases = np.concatenate((np.zeros(1, np.int64), np.cumsum(ends - begins)[:-1])) - begins
+    shift = np.empty(len(order), np.int64)
+    shift[order] = bases[groups]
+    places = np.arange(total)
+    places += np.repeat(starts + shift - (np.cumsum(sizes) - sizes), sizes)
+    np.take(np.frombuffer(held, np.uint8), places, out=out)
+    return out
