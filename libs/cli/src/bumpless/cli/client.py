@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bumpless.common.artifacts.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.open_store import open_store
+from bumpless.common.artifacts.store import BlobReader
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message, RolloutId
@@ -104,11 +108,11 @@ class Watched:
 
 
 class Client:
-    """Commands and questions over one connection."""
+    """Commands and questions over one connection; `artifacts` is the store that packages go to."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, artifacts: BlobReader | None = None) -> None:
         self.connection = connection
-        self.artifacts = JetStreamBlobs(connection.js, subjects.ARTIFACT_BUCKET)
+        self.artifacts = artifacts or JetStreamBlobs(connection.js, subjects.ARTIFACT_BUCKET)
 
     async def fleet(self) -> Fleet:
         items = await self.connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
@@ -275,14 +279,26 @@ class Client:
 
 
 @asynccontextmanager
-async def client(url: str, timeout_s: float = 5) -> AsyncIterator[Client]:
-    """A client, closed afterwards.
+async def client(url: str, timeout_s: float = 5, store: str | None = None) -> AsyncIterator[Client]:
+    """A client, closed afterwards. `store` is the URL of the blob store; else BUMPLESS_STORE_URL, else the broker's.
+
+    BUMPLESS_STORE_CA names a file with the certificate authorities for it.
 
     Raises:
+        Refused: the store's URL is of no known form.
         Retryable: no broker there.
     """
     connection = await Connection.connect(url, name="bumpless-cli", connect_timeout_s=timeout_s)
     try:
-        yield Client(connection)
+        ca_file = os.environ.get("BUMPLESS_STORE_CA")
+        artifacts = open_store(
+            store or os.environ.get("BUMPLESS_STORE_URL") or f"jetstream:{subjects.ARTIFACT_BUCKET}",
+            js=connection.js,
+            ca_file=Path(ca_file) if ca_file else None,
+        )
+        try:
+            yield Client(connection, artifacts)
+        finally:
+            await artifacts.close()
     finally:
         await connection.close()

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bumpless.common.artifacts.blobs import hex_name
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
-from bumpless.common.artifacts.errors import ArtifactError
-from bumpless.common.artifacts.manifest import Artifact, open_artifact
+from bumpless.common.artifacts.errors import ArtifactError, Corrupt
+from bumpless.common.artifacts.manifest import Artifact, BlobRef, open_artifact
+from bumpless.common.artifacts.open_store import writable
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.artifacts.stage import rebuild_from_store
-from bumpless.common.artifacts.store import BlobStore, DirectoryBlobs
+from bumpless.common.artifacts.store import BlobReader
 from bumpless.common.contract.base import Digest, canonical_json, derive_id
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES, RELEASE_TYPE, Envelope
 from bumpless.common.contract.events import ReleaseAnnounced
@@ -90,7 +92,7 @@ async def build_release(
     trust: TrustStore,
     work: Path,
     fleet: Fleet,
-    store: BlobStore | None,
+    store: BlobReader | None,
     tell: Tell,
 ) -> BuiltRelease:
     """Build and sign the release in `path`. Trees are packed with deltas from what `fleet` runs, fetched from `store`.
@@ -136,16 +138,33 @@ async def build_release(
     return BuiltRelease(release, envelope, built)
 
 
-async def upload(built: BuiltRelease, store: BlobStore, tell: Tell) -> int:
-    """Store every blob that is not there yet; returns the bytes sent."""
+async def upload(built: BuiltRelease, store: BlobReader, tell: Tell) -> int:
+    """Store every blob that is not there yet; returns the bytes sent.
+
+    The dates of those that are there are renewed: `artifact gc` leaves alone what was put lately, and until the
+    release is announced nothing else says that they are needed.
+
+    Raises:
+        Refused: the store can only be read, or a package is neither there nor on this machine.
+        Corrupt: a package on this machine is not the one that was signed.
+    """
+    target = writable(store)
     sent = 0
     for name, component in built.components.items():
-        local = DirectoryBlobs(component.blobs)
         for ref in (component.artifact.full, *component.artifact.deltas):
-            if not await store.has(ref.digest):
-                await store.put(await local.get(ref.digest, max_size=ref.size))
-                sent += ref.size
-        await store.put(component.envelope)
+            if await target.renew(ref.digest):
+                continue
+            file = component.blobs / hex_name(ref.digest)
+            if not file.is_file():
+                raise Refused(
+                    f"{name}: a package at {file}",
+                    "nothing",
+                    "build the artifact again, or copy its blobs there",
+                )
+            if (stored := await target.put(file)) != BlobRef(digest=ref.digest, size=ref.size):
+                raise Corrupt(ref.digest, stored.digest, str(file))
+            sent += ref.size
+        await target.put(component.envelope)
         tell(f"{name}: stored")
     return sent
 
@@ -158,7 +177,7 @@ async def _component(
     trust: TrustStore,
     work: Path,
     fleet: Fleet,
-    store: BlobStore | None,
+    store: BlobReader | None,
     tell: Tell,
 ) -> BuiltComponent:
     if item.artifact is None:
@@ -190,7 +209,7 @@ async def _component(
 
 
 async def _running(
-    name: str, fleet: Fleet, store: BlobStore, trust: TrustStore, work: Path, tell: Tell
+    name: str, fleet: Fleet, store: BlobReader, trust: TrustStore, work: Path, tell: Tell
 ) -> list[PreviousTree]:
     """The trees that nodes run now, rebuilt here; the most common first."""
     count: dict[str, int] = {}

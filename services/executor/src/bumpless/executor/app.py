@@ -9,12 +9,13 @@ import signal
 import sys
 from typing import Any
 
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.open_store import open_store
 from bumpless.common.artifacts.signing import TrustStore
+from bumpless.common.artifacts.store import BlobReader
+from bumpless.common.artifacts.throttle import ThrottledBlobs, TokenBucket
 from bumpless.common.contract import wire
 from bumpless.common.contract.commands import InjectFault, RequestReport
 from bumpless.common.contract.subjects import (
-    ARTIFACT_BUCKET,
     Stream,
     commands_last,
     commands_live,
@@ -37,7 +38,7 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
     """Run one node until SIGTERM, SIGINT or `stop`. The services it runs go on, unless the settings say otherwise.
 
     Raises:
-        Refused: the data directory, a journal or the trust store cannot be used.
+        Refused: the data directory, a journal, the trust store or the blob store's URL cannot be used.
         Retryable: no broker could be reached at the start.
     """
     stop = stop or _on_signals()
@@ -61,7 +62,14 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         heartbeat_s=settings.heartbeat_s,
     )
     switch = NativeSwitch(settings.node, config.run_dir, config.components_dir)
-    source = StoredArtifacts(JetStreamBlobs(connection.js, ARTIFACT_BUCKET), trust)
+    store = _store(connection, settings)
+    source = StoredArtifacts(
+        store,
+        trust,
+        downloads=settings.data_dir / "downloads",
+        start_delay=lambda: random.uniform(0, settings.fetch_jitter_s),
+        require=settings.patcher_require,
+    )
     executor = Executor(config, trust, switch, source, BrokerReports(connection, settings.node))
     ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)
     loops: list[asyncio.Task[None]] = []
@@ -80,9 +88,17 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
             task.cancel()
         await executor.close(stop_services=settings.stop_services_on_exit)
         switch.close()
+        await store.close()
         await connection.close()
         if ops is not None:
             await ops.cleanup()
+
+
+def _store(connection: Connection, settings: ExecutorSettings) -> BlobReader:
+    store = open_store(settings.store_url, js=connection.js, ca_file=settings.store_ca)
+    if not settings.fetch_bytes_per_s:
+        return store
+    return ThrottledBlobs(store, TokenBucket(settings.fetch_bytes_per_s, asyncio.get_running_loop().time))
 
 
 async def _subscribe(connection: Connection, executor: Executor, settings: ExecutorSettings) -> None:

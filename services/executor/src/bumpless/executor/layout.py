@@ -2,21 +2,26 @@
 
     components/NAME/versions/HEX   one tree, never changed after it was moved here
                     staging/ID     a tree in the making; whatever is here after a crash is rubbish
-                    descriptions/  signed descriptions by digest, so that a kept tree can be used without the store
+                    descriptions/  signed descriptions by digest, so that a kept tree can be used without the store;
+                                   they go with their trees
                     current -> versions/HEX, previous -> versions/HEX
                     journal.json, state/, log/
+
+    downloads/HEX.part             what has arrived of a package, for all components; see `drivers.artifacts`
 
 Invariant: `current`, where it exists, names a whole, flushed tree at every instant.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from bumpless.common.contract.base import Digest
+from bumpless.common.contract.envelope import Envelope
 from bumpless.common.errors import Refused
 from bumpless.executor.durable import exchange, place_link, sync_directory
 
@@ -99,11 +104,17 @@ class Layout:
                 place_link(link, f"versions/{_hex(root)}")
 
     def collect(self, keep: Iterable[Digest]) -> tuple[Digest, ...]:
-        """Remove every tree but those in `keep` and those the links name; returns what was removed."""
-        kept = {*keep, self.current(), self.previous()}
+        """Remove every tree but those in `keep` and those the links name; returns what was removed.
+
+        A description of another tree goes too: whoever wants that tree again has to ask the store anyway.
+        """
+        kept = {*keep, self.current(), self.previous()} - {None}
         gone = tuple(root for root in self.present() if root not in kept)
         for root in gone:
             self.discard(self.version(root))
+        for description in self.descriptions.iterdir():
+            if len(description.name) == HEX_DIGITS and _described(description) not in kept:
+                description.unlink(missing_ok=True)
         return gone
 
     def clear_staging(self) -> None:
@@ -123,6 +134,14 @@ def _hex(root: Digest) -> str:
     if len(name) != HEX_DIGITS or not set(name) <= set("0123456789abcdef"):
         raise Refused("a tree named sha256: and 64 hex digits", repr(root))
     return name
+
+
+def _described(description: Path) -> Digest | None:
+    """The tree a description is of; None where it cannot be read, which makes it worth nothing."""
+    try:
+        return Digest(json.loads(Envelope.from_bytes(description.read_bytes()).payload)["root"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _named(link: Path) -> Digest | None:

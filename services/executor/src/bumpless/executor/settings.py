@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from bumpless.common.artifacts.confine import Measure
 from bumpless.common.contract.base import Token
 from bumpless.common.settings import Settings
 
@@ -14,7 +15,8 @@ from bumpless.common.settings import Settings
 class ExecutorSettings(Settings):
     """`address` is what other nodes reach this one by; it fills in `{node.address}`. `data_dir` is this node's alone.
 
-    `trust` is the file with the keys that may release and deploy. `drills` lets `InjectFault` be obeyed.
+    `trust` is the file with the keys that may release and deploy. `drills` lets `InjectFault` be obeyed. `store_url` is
+    where packages come from (docs/stores.md), `store_ca` a file with certificate authorities for it.
     """
 
     model_config = SettingsConfigDict(env_prefix="BUMPLESS_EXECUTOR_")
@@ -25,6 +27,19 @@ class ExecutorSettings(Settings):
     labels: dict[str, str] = {}
     data_dir: Path
     trust: Path
+    store_url: str = "jetstream:artifacts"
+    store_ca: Path | None = None
+    fetch_bytes_per_s: float = Field(
+        default=0, ge=0, description="Bandwidth of all fetches of this node together; 0 is without a limit"
+    )
+    fetch_jitter_s: float = Field(
+        default=1.0,
+        ge=0,
+        description="Longest wait before a fetch, drawn at random: a fleet is told all at once",
+    )
+    patcher_require: frozenset[Measure] = Field(
+        default=frozenset(), description="What must confine the process that decodes packages (docs/patcher.md)"
+    )
     drills: bool = False
     ops_port: int = Field(default=0, ge=0, le=65535)
     log_level: str = "info"

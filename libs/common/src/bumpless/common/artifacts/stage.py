@@ -1,7 +1,8 @@
 """The node's end: brings a signed artifact's tree to this node's disk over the cheapest way that works.
 
 The description is trusted (its signature was checked); the store and the bases are not. The tree appears at its place
-complete, verified and flushed, or not at all. What runs from it is decided elsewhere.
+complete, verified and flushed, or not at all. What a broken fetch has got is kept for the next one. What runs from the
+tree is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from .beneath import fsync_directory
+from .blobs import hex_name
+from .codecs import CODECS
+from .decoder import DecoderFactory
 from .errors import ArtifactError, StoreUnavailable
 from .limits import Limits
 from .manifest import Artifact, BlobRef, DeltaRef
 from .rebuild import rebuild
-from .store import BlobStore
+from .sandbox import SandboxUnavailable, sandboxed
+from .store import BlobReader
 from .tree import verify_root
 
 
 @dataclass(frozen=True)
 class StagedReport:
-    """`bytes_fetched` counts also what was fetched for nothing; `fell_back` says why no delta was used."""
+    """`bytes_fetched` is what this call took from the store, also for nothing; `fell_back` says why no delta was used."""
 
     used: Literal["delta", "full", "present"]
     bytes_fetched: int
@@ -35,23 +39,29 @@ class StagedReport:
 
 async def rebuild_from_store(
     artifact: Artifact,
-    store: BlobStore,
+    store: BlobReader,
     *,
     bases: Mapping[str, Path],
     out_dir: Path,
     work_dir: Path,
+    downloads: Path | None = None,
     limits: Limits | None = None,
+    decoding: DecoderFactory = sandboxed,
 ) -> StagedReport:
     """Make the artifact's tree in `out_dir`.
 
     `bases` maps roots to directories on this node. `work_dir` is for this call alone and on the file system of
-    `out_dir`; leftovers of a killed call in it are removed. Idempotent: a tree that is already there is verified.
+    `out_dir`; leftovers of a killed call in it are removed. `downloads`, on the same file system, is shared by all calls:
+    what has arrived of a package stays there when the store goes away or the call is killed (default: `work_dir`).
+    Idempotent: a tree that is already there is verified. `decoding` makes what decodes packages; unchanged files are
+    shared with their base.
     A cancelled call's thread ends on its own, so the next call takes another `work_dir`.
 
     Raises:
         Corrupt: `out_dir` exists with another content (it is left alone: something may run from it), or the full
             package is damaged.
         BlobMissing, StoreUnavailable: the store cannot deliver the full package, or does not answer.
+        SandboxUnavailable: there is no safe way to decode on this machine.
         TooLarge, OSError: this node cannot hold the tree.
     """
     if await asyncio.to_thread(_is_present, artifact, out_dir, work_dir):
@@ -60,14 +70,20 @@ async def rebuild_from_store(
     tree, blob = work_dir / "tree", work_dir / "package"
     fetched = 0
 
+    def unpack(package: Path, into: Path, base: Path | None) -> None:
+        names = [name for name, codec in CODECS.items() if base is not None or not codec.needs_base]
+        with decoding(names, artifact.tree_size) as decoder:
+            rebuild(
+                package, into, expected_root=artifact.root, base_dir=base, limits=allowed, decoder=decoder, share=True
+            )
+
     async def attempt(ref: BlobRef, base: Path | None) -> None:
         nonlocal fetched
+        part = (downloads or work_dir) / f"{hex_name(ref.digest)}.part"
         try:
             await asyncio.to_thread(_remove_tree, tree)
-            await store.fetch(ref.digest, blob, size=ref.size)
-            fetched += ref.size
-            unpack = partial(rebuild, expected_root=artifact.root, base_dir=base, limits=allowed)
-            await asyncio.to_thread(unpack, blob, tree)
+            fetched += await store.fetch(ref.digest, blob, size=ref.size, part=part)
+            await asyncio.to_thread(unpack, blob, tree, base)
             await asyncio.to_thread(_move, tree, out_dir)
         finally:
             blob.unlink(missing_ok=True)
@@ -79,8 +95,8 @@ async def rebuild_from_store(
     else:
         try:
             await attempt(delta, bases[delta.from_root])
-        except StoreUnavailable:
-            raise  # the full package lies in the same store
+        except (StoreUnavailable, SandboxUnavailable):
+            raise  # the full package lies in the same store, and is decoded in the same way
         except ArtifactError as error:
             fell_back = f"{type(error).__name__}: {error}"
         else:

@@ -1,7 +1,8 @@
 """Trees from a blob store. A description counts only with a release signature, whoever sent the command.
 
 A description that was verified once is kept on the node, so that a tree that is still here can run again while the
-store is away; its digest and signature are checked every time.
+store is away; its digest and signature are checked every time. What has arrived of a package is kept in `downloads`,
+for all components and through crashes, until it is complete or nobody has gone on with it for a day.
 """
 
 from __future__ import annotations
@@ -9,38 +10,67 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+from bumpless.common.artifacts.confine import Measure
+from bumpless.common.artifacts.download import remove_old
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.manifest import Artifact, open_artifact
+from bumpless.common.artifacts.sandbox import SandboxedDecoder, SandboxLimits
 from bumpless.common.artifacts.signing import TrustStore
 from bumpless.common.artifacts.stage import StagedReport, rebuild_from_store
-from bumpless.common.artifacts.store import BlobStore
+from bumpless.common.artifacts.store import BlobReader
 from bumpless.common.contract.base import Digest
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES
 from bumpless.common.errors import Refused
 from bumpless.common.model.plan import Target
 from bumpless.common.shell import clock
+from bumpless.common.shell.log import get_logger
 from bumpless.executor.durable import write_file
 from bumpless.executor.layout import Layout
 from bumpless.executor.ports import StagedTree
 
+log = get_logger(__name__)
+
+KEPT = timedelta(days=1)
+"""How long part of a package may lie there without growing."""
+
 
 class StoredArtifacts:
-    """Implements `ports.ArtifactSource`."""
+    """Implements `ports.ArtifactSource`.
 
-    def __init__(self, store: BlobStore, trust: TrustStore) -> None:
+    `start_delay` says how many seconds to hold back before the store is asked for a tree. `require` names what must
+    confine the process that decodes packages; without it, it is confined as far as the machine allows.
+    """
+
+    def __init__(
+        self,
+        store: BlobReader,
+        trust: TrustStore,
+        *,
+        downloads: Path,
+        start_delay: Callable[[], float] = lambda: 0.0,
+        require: frozenset[Measure] = frozenset(),
+    ) -> None:
         self._store, self._trust = store, trust
+        self._downloads, self._start_delay, self._require = downloads, start_delay, require
         self._verified: set[Path] = set()
 
     async def stage(self, target: Target, layout: Layout, in_use: frozenset[Digest]) -> StagedTree:
-        artifact = await self._describe(target, layout)
         out = layout.version(target.root)
+        if not await asyncio.to_thread(out.is_dir):
+            await asyncio.sleep(self._start_delay())
+        artifact = await self._describe(target, layout)
         # Read back once in the life of this process: version directories are not written to after that.
         if out in self._verified and await asyncio.to_thread(out.is_dir):
             return StagedTree("present", 0, artifact.full.size)
         if not await asyncio.to_thread(out.is_dir):
-            layout.require_space(artifact.tree_size)
+            layout.require_space(artifact.tree_size + artifact.full.size)
+            await asyncio.to_thread(self._make_downloads)
         report = await self._rebuild(artifact, layout, out, target.root in in_use)
         self._verified.add(out)
         return StagedTree(report.used, report.bytes_fetched, artifact.full.size, report.fell_back)
@@ -66,21 +96,37 @@ class StoredArtifacts:
     async def _rebuild(self, artifact: Artifact, layout: Layout, out: Path, in_use: bool) -> StagedReport:
         bases: dict[str, Path] = {root: path for root, path in layout.present().items() if path != out}
         work = layout.staging / clock.fresh_id()
+        rebuild = partial(
+            rebuild_from_store,
+            artifact,
+            self._store,
+            bases=bases,
+            out_dir=out,
+            work_dir=work,
+            downloads=self._downloads,
+            decoding=self._decoder,
+        )
         try:
             try:
-                return await rebuild_from_store(
-                    artifact, self._store, bases=bases, out_dir=out, work_dir=work
-                )
+                return await rebuild()
             except Corrupt:
                 # A damaged tree that nothing runs from is replaced; one that serves is left for a person.
                 if in_use or out in self._verified or not await asyncio.to_thread(out.exists):
                     raise
                 await asyncio.to_thread(layout.discard, out)
-                return await rebuild_from_store(
-                    artifact, self._store, bases=bases, out_dir=out, work_dir=work
-                )
+                return await rebuild()
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+    @contextmanager
+    def _decoder(self, codecs: Iterable[str], size: int) -> Iterator[SandboxedDecoder]:
+        with SandboxedDecoder(codecs, SandboxLimits(output=size), require=self._require) as decoder:
+            yield decoder
+            log.info("unpacked", patcher=str(decoder.confinement))
+
+    def _make_downloads(self) -> None:
+        self._downloads.mkdir(parents=True, exist_ok=True, mode=0o700)
+        remove_old(self._downloads, clock.now() - KEPT)
 
 
 def _read(path: Path, digest: Digest) -> bytes | None:
