@@ -3,9 +3,10 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 DISTS  := libs/common libs/service services/planner services/executor services/health-gate services/rollback libs/cli
 STAMP  := $(VENV)/.installed
+BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench lock install snapshots clean
+.PHONY: demo test check bench bench-delta-quick lock install snapshots clean
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -36,9 +37,20 @@ bench: $(addprefix bench-,$(BENCHES))
 bench-%: $(STAMP)
 	$(PY) benchmarks/bench_$*.py
 
+# The peers that are Python packages have an environment of their own.
+bench-delta bench-delta-quick: $(BENCH_STAMP)
+bench-delta-quick: $(STAMP)
+	$(PY) benchmarks/bench_delta.py --quick
+
+$(BENCH_STAMP): requirements/bench.txt $(STAMP)
+	$(PY) -m venv build/bench/venv
+	build/bench/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
 lock: $(STAMP)
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q requirements/runtime.in -o requirements/runtime.txt
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q requirements/dev.in -o requirements/dev.txt
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q requirements/bench.in -o requirements/bench.txt
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

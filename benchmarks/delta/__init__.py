@@ -1,0 +1,1 @@
+"""What `bench_delta.py` is made of: version pairs, tools, measurements and goals."""
