@@ -30,7 +30,8 @@ SHORT = 24
 """A copy shorter than this costs more in operations than it saves."""
 
 _SHORT_GAP = 16
-_ROUNDS = 2
+_TWICE_MAX = 32 * MIB
+"""Programs up to this size are aligned by their references twice: the second time gains a little, mostly for small ones."""
 _STEP = 4 * MIB
 
 
@@ -64,7 +65,7 @@ def align_programs(old: elf.Program, new: elf.Program, image: Image, workers: Wo
     source = _with_places(old.data, image, None, hashed=False)
     found = coarse(align(source, target, workers))
     target = _with_places(new.data, back, None, hashed=True)
-    for _ in range(_ROUNDS):
+    for _ in range(2 if len(old.data) <= _TWICE_MAX else 1):
         mapping = Mapping(found, image)
         source = _with_places(old.data, image, mapping, hashed=True)
         found = coarse(align(source, target, workers))

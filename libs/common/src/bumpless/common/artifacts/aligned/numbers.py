@@ -17,6 +17,8 @@ def decode(data: bytes, count: int, where: str) -> Ints:
     ends = np.flatnonzero(raw < 0x80)
     if len(ends) != count or (count and ends[-1] != len(raw) - 1) or (not count and data):
         raise Corrupt(f"{count} numbers", f"{len(ends)} in {len(raw)} bytes", where)
+    if len(raw) == count:
+        return raw.astype(np.int64)
     starts = np.concatenate((np.zeros(min(count, 1), np.int64), ends[:-1] + 1))
     sizes = ends - starts + 1
     longest = int(sizes.max(initial=0))

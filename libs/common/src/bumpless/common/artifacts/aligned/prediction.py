@@ -16,6 +16,7 @@ from .references import SIZES, Addresses, Fields, Finder, Image, spans, store, v
 from .windows import Alignment, Octets, Window
 
 _SLOTS = 1 << 17
+_STEPS = 8
 _SHORTEST = 8
 """Copies below this say little about where their surroundings went."""
 
@@ -32,7 +33,7 @@ class Mapping:
         outer = np.ones(len(order), np.bool_)
         outer[1:] = ends[1:] > reach[:-1]
         order = order[outer]
-        self._starts = np.append(np.int64(-1), alignment.old[order])
+        self._copies = _Sorted(np.append(np.int64(-1), alignment.old[order]))
         shifts = (alignment.new - alignment.old)[order]
         self._shifts = np.append(shifts[:1] if len(shifts) else np.int64(0), shifts)
         old_offsets, old_addresses, _ = spans(image.old_spans)
@@ -50,8 +51,7 @@ class Mapping:
         span = np.searchsorted(self._addresses, addresses, "right") - 1
         span = np.maximum(span, 0)
         offsets = addresses + self._to_offset[span]
-        copy = np.searchsorted(self._starts, offsets, "right") - 1
-        became: Ints = addresses + self._shifts[np.maximum(copy, 0)] + self._moved[span]
+        became: Ints = addresses + self._shifts[self._copies.last(offsets)] + self._moved[span]
         return became
 
     def __call__(self, addresses: Ints) -> Ints:
@@ -62,6 +62,29 @@ class Mapping:
         slots = _slots(addresses)
         self._known[slots] = addresses
         self._became[slots] = became
+
+
+class _Sorted:
+    """A sorted column that begins with -1, with an index of its pages: several times faster than a search."""
+
+    def __init__(self, column: Ints) -> None:
+        self._column = np.append(column, np.int64(1) << 62)
+        last = int(column[-1])
+        self._bits = max(0, last.bit_length() - len(column).bit_length() - 2)
+        pages = np.arange((last >> self._bits) + 1) << self._bits
+        self._pages = np.searchsorted(column, pages, "right") - 1
+
+    def last(self, values: Ints) -> Ints:
+        """The index of the last entry that is not above each value; 0 for negative ones."""
+        page = np.clip(values >> self._bits, 0, len(self._pages) - 1)
+        index: Ints = self._pages[page]
+        for _ in range(_STEPS):
+            ahead = self._column[index + 1] <= values
+            if not ahead.any():
+                return index
+            index = index + ahead
+        found: Ints = np.maximum(np.searchsorted(self._column, values, "right") - 1, 0)
+        return found
 
 
 @dataclass(frozen=True)

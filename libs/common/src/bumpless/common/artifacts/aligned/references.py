@@ -32,6 +32,12 @@ MAX_SPANS = 64
 MAX_POSITIONS = 1 << 21
 """Fields whose positions are listed, over all rules: 8 bytes of memory each."""
 
+_LONGEST_ARRAY = 64
+"""An array that claims more fields than this is none."""
+
+_AT_ONCE = 1 << 14
+_SPAN = 1 << 21
+
 
 class Kind(IntEnum):
     """How a value leads to an address. `width` and the signs are the field's, `at` its own address."""
@@ -217,13 +223,10 @@ class Finder:
     def __init__(self, image: Image, old: Extent, where: str) -> None:
         self._rules, self._where = image.rules, where
         self._listed: dict[Rule, Ints] = {}
-        left = MAX_POSITIONS
+        tables = _Tables(old, where)
         for rule in image.rules:
             if rule.shape is not Shape.REGULAR:
-                positions = _positions(rule, old, left, where)
-                self._listed[rule] = positions
-                # What was read counts too: many positions may turn out to be one.
-                left -= max(rule.count, len(positions))
+                self._listed[rule] = tables.positions(rule)
 
     def fields(self, window: Window, copied: Octets) -> list[Fields]:
         """Those that lie in one copy each; disjoint as far as the rules are."""
@@ -273,49 +276,69 @@ class Finder:
         )
 
 
-def _positions(rule: Rule, old: Extent, left: int, where: str) -> Ints:
-    """Sorted, each once."""
-    refused = Corrupt(
-        f"at most {MAX_POSITIONS} listed fields inside {old.size} bytes", f"{rule.count} or outside", where
-    )
-    if rule.count > left or rule.start + rule.stride * rule.count > old.size:
-        raise refused
-    heads = rule.start + rule.stride * np.arange(rule.count)
-    records = rule.base + _u32(old, heads)
-    if rule.shape is Shape.LISTED:
-        found = records + rule.delta
-    else:
-        records = records[
-            (records >= 0)
-            & (records + rule.length_at + 4 <= old.size)
-            & (records + rule.skip_at + 4 <= old.size)
-        ]
-        counts = _u32(old, records + rule.length_at)
-        skip = np.zeros(len(records), np.int64)
-        if rule.shape is Shape.BYTE_ARRAY:
-            counts = counts & 0xFF
-            skip = 4 * _u32(old, records + rule.skip_at)
-        counts = np.where(counts > 64, 0, counts)
-        if int(counts.sum()) > left:
-            raise refused
-        each = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-        found = np.repeat(records + rule.delta + skip, counts) + 4 * each
-    found = np.sort(found[(found >= 0) & (found + rule.width <= old.size)])
-    # Not np.unique, which imports modules when it is called: a process without access to files may be here.
-    once: Ints = found[np.append(True, np.diff(found) > 0)[: len(found)]]
-    return once
+class _Tables:
+    """Positions that rules list, with each table read once. Positions of all rules together are bounded."""
 
+    def __init__(self, old: Extent, where: str) -> None:
+        self._old, self._where = old, where
+        self._left = MAX_POSITIONS
+        self._records: dict[tuple[int, int, int, int], Ints] = {}
 
-def _u32(old: Extent, at: Ints) -> Ints:
-    out = np.empty(len(at), np.int64)
-    for begin in range(0, len(at), 1 << 14):
-        part = at[begin : begin + (1 << 14)]
-        if len(part) and (int(part.min()) < 0 or int(part.max()) + 4 > old.size):
-            raise Corrupt(
-                f"a table inside {old.size} bytes", f"{int(part.min())} to {int(part.max())}", old.name
-            )
-        out[begin : begin + len(part)] = gather(old, part, np.full(len(part), 4)).view("<u4")
-    return out
+    def positions(self, rule: Rule) -> Ints:
+        """Sorted, each once. Raises: Corrupt."""
+        old = self._old
+        records = self._heads(rule)
+        if rule.shape is Shape.LISTED:
+            found = records + rule.delta
+        else:
+            ends = records + max(rule.length_at, rule.skip_at) + 4
+            records = records[(records >= 0) & (ends <= old.size)]
+            counts = self._u32(records + rule.length_at)
+            skip = np.zeros(len(records), np.int64)
+            if rule.shape is Shape.BYTE_ARRAY:
+                counts = counts & 0xFF
+                skip = 4 * self._u32(records + rule.skip_at)
+            counts = np.where(counts > _LONGEST_ARRAY, 0, counts)
+            self._check(int(counts.sum()), rule)
+            each = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+            found = np.repeat(records + rule.delta + skip, counts) + 4 * each
+        self._check(len(found), rule)
+        # What was read counts too: many positions may turn out to be one.
+        self._left -= max(rule.count, len(found))
+        found = np.sort(found[(found >= 0) & (found + rule.width <= old.size)])
+        # Not np.unique, which imports modules when it is called: a process without access to files may be here.
+        once: Ints = found[np.append(True, np.diff(found) > 0)[: len(found)]]
+        return once
+
+    def _heads(self, rule: Rule) -> Ints:
+        """Where the records begin that the table of the rule names."""
+        key = (rule.start, rule.stride, rule.count, rule.base)
+        if key not in self._records:
+            self._check(rule.count, rule)
+            if rule.start + rule.stride * rule.count > self._old.size or (rule.count and rule.stride < 4):
+                raise Corrupt(
+                    f"a table inside {self._old.size} bytes", f"{rule.count} entries at {rule.start}", self._where
+                )
+            self._records[key] = rule.base + self._u32(rule.start + rule.stride * np.arange(rule.count))
+        return self._records[key]
+
+    def _check(self, count: int, rule: Rule) -> None:
+        if count > self._left:
+            raise Corrupt(f"at most {MAX_POSITIONS} listed fields", f"{rule.count} records", self._where)
+
+    def _u32(self, at: Ints) -> Ints:
+        """The numbers at these places, which lie inside the file."""
+        out = np.empty(len(at), np.int64)
+        for begin in range(0, len(at), _AT_ONCE):
+            part = at[begin : begin + _AT_ONCE]
+            low, high = int(part.min()), int(part.max()) + 4
+            if high - low <= _SPAN:
+                held = np.frombuffer(self._old.read(low, high - low), np.uint8)
+                found = values(held, part - low, 4)
+            else:
+                found = values(gather(self._old, part, np.full(len(part), 4)), 4 * np.arange(len(part)), 4)
+            out[begin : begin + len(part)] = found & 0xFFFFFFFF
+        return out
 
 
 def _instructions(rule: Rule, window: Window, copied: Octets) -> list[Fields]:
@@ -329,6 +352,11 @@ def _instructions(rule: Rule, window: Window, copied: Octets) -> list[Fields]:
     starts = np.flatnonzero(near | ((before & 0xC7) == 0x05))
     near = near[starts]
     starts += 1
+    found = values(copied, starts, 4)
+    # Most bytes that look like an instruction are none, and lead further than the program is long.
+    reach = max(rule.high, rule.new_base)
+    likely = np.flatnonzero((found < reach) & (found > -reach))
+    starts, near, found = starts[likely], near[likely], found[likely]
     piece = np.searchsorted(window.at, starts, "right") - 1
     inside = starts - window.at[piece]
     old = window.old[piece] + inside
@@ -341,7 +369,7 @@ def _instructions(rule: Rule, window: Window, copied: Octets) -> list[Fields]:
     )
     starts, near, old = starts[fits], near[fits], old[fits]
     new = window.new[piece[fits]] + inside[fits]
-    address = old + rule.delta + 4 + values(copied, starts, 4)
+    address = old + rule.delta + 4 + found[fits]
     low, high = np.where(near, rule.old_base, rule.low), np.where(near, rule.new_base, rule.high)
     good = np.flatnonzero((address >= low) & (address < high))
     keep = good[_apart(starts[good], 4)]
@@ -365,15 +393,18 @@ def _apart(starts: Ints, width: int) -> npt.NDArray[np.int64]:
 
 def values(data: Octets, at: Ints, width: int) -> Ints:
     """The little-endian numbers at `at`; four bytes are signed."""
-    kind = "<i4" if width == 4 else "<i8"
-    view: npt.NDArray[np.int32] = np.ndarray((max(0, len(data) - width + 1),), kind, data, 0, (1,))
-    return view[at].astype(np.int64)
+    found: Ints = _numbers(data, width)[at].astype(np.int64)
+    return found
 
 
 def store(data: Octets, at: Ints, width: int, new: Ints) -> None:
-    """Write the low `width` bytes of each number at `at`."""
-    for place in range(width):
-        data[at + place] = (new >> (8 * place)) & 0xFF
+    """Write the low `width` bytes of each number at `at`, in this order."""
+    _numbers(data, width)[at] = new
+
+
+def _numbers(data: Octets, width: int) -> Ints:
+    """The number that begins at each byte; shares memory with `data`."""
+    return np.ndarray((max(0, len(data) - width + 1),), "<i4" if width == 4 else "<i8", data, 0, (1,))
 
 
 def spans(parts: Sequence[Span]) -> tuple[Ints, Ints, Ints]:

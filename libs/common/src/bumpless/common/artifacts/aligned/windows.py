@@ -21,7 +21,7 @@ Octets = npt.NDArray[np.uint8]
 WINDOW = 1 << 18
 """Octets of the new file per window: large enough for numpy to be at full speed, small enough for learning to help."""
 
-_NEAR = 1 << 9
+_NEAR = 1 << 11
 """Reads of the old file that are closer than this become one."""
 
 
@@ -104,26 +104,23 @@ def windows(alignment: Alignment) -> Iterator[Window]:
 
 def gather(source: Extent, starts: Ints, sizes: Ints) -> Octets:
     """The spans of `source` one after the other. Spans near each other are read at once."""
-    if len(starts) == 1:
-        return np.frombuffer(source.read(int(starts[0]), int(sizes[0])), np.uint8).copy()
-    total = int(sizes.sum())
-    out = np.empty(total, np.uint8)
-    if not total:
-        return out
+    if not len(starts):
+        return np.empty(0, np.uint8)
     order = np.argsort(starts, kind="stable")
-    sorted_starts, sorted_ends = starts[order], (starts + sizes)[order]
-    reach = np.maximum.accumulate(sorted_ends)
-    cuts = np.flatnonzero(sorted_starts[1:] > reach[:-1] + _NEAR) + 1
-    groups = np.zeros(len(order), np.int64)
-    groups[cuts] = 1
-    groups = np.cumsum(groups)
-    begins = sorted_starts[np.concatenate((np.zeros(1, np.int64), cuts))]
-    ends = reach[np.concatenate((cuts - 1, np.full(1, len(order) - 1)))]
-    held = b"".join(source.read(int(b), int(e - b)) for b, e in zip(begins, ends, strict=True))
-    bases = np.concatenate((np.zeros(1, np.int64), np.cumsum(ends - begins)[:-1])) - begins
-    shift = np.empty(len(order), np.int64)
-    shift[order] = bases[groups]
-    places = np.arange(total)
-    places += np.repeat(starts + shift - (np.cumsum(sizes) - sizes), sizes)
-    np.take(np.frombuffer(held, np.uint8), places, out=out)
-    return out
+    begins, ends = starts[order], (starts + sizes)[order]
+    reach = np.maximum.accumulate(ends)
+    cuts = np.flatnonzero(begins[1:] > reach[:-1] + _NEAR) + 1
+    firsts, lasts = np.append(0, cuts), np.append(cuts, len(order)) - 1
+    froms, sizes_read = begins[firsts], reach[lasts] - begins[firsts]
+    held = memoryview(
+        b"".join(map(source.read, froms.tolist(), sizes_read.tolist()))
+        if len(firsts) > 1
+        else source.read(int(froms[0]), int(sizes_read[0]))
+    )
+    # Where each span lies in what was read.
+    places = np.empty(len(order), np.int64)
+    bases = np.cumsum(sizes_read) - sizes_read - froms
+    places[order] = begins + np.repeat(bases, lasts - firsts + 1)
+    parts = [held[at:end] for at, end in zip(places.tolist(), (places + sizes).tolist(), strict=True)]
+    # Spans are long enough that joining slices beats an index for every byte.
+    return np.frombuffer(bytearray().join(parts), np.uint8)
