@@ -1,19 +1,23 @@
-"""What every command is given: the home directory, the broker, the way to print."""
+"""What every command is given: the home directory, the broker, the way to print.
+
+Every command imports this, so it imports the broker's client, keys and logs only for those that ask for them.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from bumpless.cli.client import Client, client
 from bumpless.cli.home import Home
 from bumpless.cli.output import Output
-from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.errors import Refused
+
+if TYPE_CHECKING:
+    from bumpless.cli.client import Client
+    from bumpless.common.artifacts.signing import SigningKey, TrustStore
 
 T = TypeVar("T")
 
@@ -25,11 +29,20 @@ class Context:
     output: Output
     debug: bool = False
 
+    def configure_logging(self) -> None:
+        from bumpless.common.shell.log import configure_logging
+
+        configure_logging("cli", "debug" if self.debug else "critical")
+
     def client(self) -> AbstractAsyncContextManager[Client]:
+        from bumpless.cli.client import client
+
+        self.configure_logging()
         return client(self.home.nats_url(self.nats))
 
     def with_client(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Run `work` with a client."""
+        import asyncio
 
         async def run() -> T:
             async with self.client() as found:
@@ -38,12 +51,16 @@ class Context:
         return asyncio.run(run())
 
     def release_key(self, given: Path | None) -> SigningKey:
+        from bumpless.common.artifacts.signing import SigningKey
+
         path = given or self.home.release_key
         if not path.exists():
             raise Refused("a release key", f"nothing at {path}", "make one with `bumpless keys generate`")
         return SigningKey.load(path)
 
     def trust(self) -> TrustStore:
+        from bumpless.common.artifacts.signing import TrustStore
+
         if not self.home.trust.exists():
             raise Refused(
                 "trusted keys", f"nothing at {self.home.trust}", "make keys with `bumpless keys generate`"

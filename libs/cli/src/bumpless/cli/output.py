@@ -1,4 +1,7 @@
-"""What commands print: tables for people, JSON or YAML for programs; colour only on a terminal."""
+"""What commands print: tables for people, JSON or YAML for programs; colour only on a terminal.
+
+Every command imports this, so it imports tables and YAML only for those that print some.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from ruamel.yaml import YAML
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
 
 PIPE_WIDTH = 240
 
@@ -34,11 +37,15 @@ class Output:
     @property
     def out(self) -> Console:
         """Wide where nobody's terminal is the limit, so that a pipe gets whole lines."""
+        from rich.console import Console
+
         width = None if sys.stdout.isatty() else PIPE_WIDTH
         return Console(no_color=not self.color, highlight=False, soft_wrap=True, width=width)
 
     @property
     def err(self) -> Console:
+        from rich.console import Console
+
         return Console(stderr=True, no_color=not self.color, highlight=False, soft_wrap=True)
 
     @property
@@ -48,28 +55,32 @@ class Output:
 
     def say(self, text: str) -> None:
         """A line for the person, not part of the result."""
-        self.err.print(text, markup=False)
+        print(text, file=sys.stderr)
 
     def line(self, text: str) -> None:
-        self.out.print(text, markup=False)
+        print(text)
 
-    def data(self, value: Any, table: Table | str | None = None) -> None:
+    def data(self, value: Any, table: RenderableType | None = None) -> None:
         """The result: `value` in JSON types, and how it looks to a person."""
         if self.format is Format.JSON:
             print(json.dumps(value, indent=2, sort_keys=True))
         elif self.format is Format.YAML:
+            from ruamel.yaml import YAML
+
             text = StringIO()
             yaml = YAML(typ="safe")
             yaml.default_flow_style = False
             yaml.dump(value, text)
             print(text.getvalue(), end="")
         elif isinstance(table, str):
-            self.out.print(table, markup=False, end="")
+            print(table, end="")
         else:
             self.out.print(table if table is not None else json.dumps(value))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    from rich.table import Table
+
     found = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         found.add_column(column, overflow="fold", no_wrap=column != "Reason")

@@ -89,7 +89,7 @@ def _start(
     context: Context, file: Path, key: Path | None, wait: bool, timeout: float | None, plan_hash: str | None
 ) -> int:
     async def work(client: Client) -> int:
-        built = await _build(context, client, file, key)
+        built = await build(context, client, file, key)
         sent = await upload(built, client.artifacts, lambda text: None)
         attempt = await client.attempt(built.release.product, built.digest)
         rollout = rollout_id(built.release.product, built.digest, attempt)
@@ -125,7 +125,7 @@ def plan(
     context: Context = ctx.obj
 
     async def work(client: Client) -> int:
-        built = await _build(context, client, file, key)
+        built = await build(context, client, file, key)
         attempt = await client.attempt(built.release.product, built.digest)
         answer = json.loads(await client.plan(built.announcement(by=whoami(), attempt=attempt)))
         if answer["plan"] is None:
@@ -161,7 +161,8 @@ def _eta_s(plan: Plan) -> float:
     return max(done.values(), default=0.0)
 
 
-async def _build(context: Context, client: Client, file: Path, key: Path | None) -> BuiltRelease:
+async def build(context: Context, client: Client, file: Path, key: Path | None) -> BuiltRelease:
+    """The release in `file`, with deltas from what the fleet runs now. Raises: as `build_release`."""
     work = context.home.work
     try:
         return await build_release(
