@@ -80,13 +80,13 @@ class _Batch:
         self._old, self._diff, self._extra, self._control = bytearray(), bytearray(), bytearray(), bytearray()
 
     def append(self, old: bytes, diff: bytes, extra: bytes) -> Iterator[bytes]:
+        if len(self._diff) + len(self._extra) + len(diff) + len(extra) > PIECE:
+            yield from self.flush()
         self._old += old
         self._diff += diff
         self._extra += extra
         for number in (len(diff), len(extra), 0):
             self._control += number.to_bytes(8, "little")
-        if len(self._diff) + len(self._extra) >= PIECE:
-            yield from self.flush()
 
     def flush(self) -> Iterator[bytes]:
         held = (self._old, self._control, self._diff, self._extra)

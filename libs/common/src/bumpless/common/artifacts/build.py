@@ -34,7 +34,7 @@ class PreviousTree:
 @dataclass(frozen=True)
 class BuiltArtifact:
     """`reports` has what is in each package, by what it is called in `Progress`; `dropped` names the versions whose
-    delta did not pay."""
+    delta did not pay. Of versions with one tree, the first counts."""
 
     artifact: Artifact
     envelope: bytes
@@ -91,7 +91,13 @@ def build_artifact(
     full = store.write(pack("full", lambda tell: build_full(tree_dir, workers=workers, progress=tell)))
     deltas: list[DeltaRef] = []
     dropped: list[str] = []
+    roots = {tree.root}
     for earlier in previous:
+        from_root = scan(earlier.path, bytecode=False).root
+        # Two versions may have one tree, and a node that has this one needs nothing.
+        if from_root in roots:
+            continue
+        roots.add(from_root)
 
         def delta(tell: Callable[[int, int], None], base: Path = earlier.path) -> Packed:
             return build_delta(base, tree_dir, predict=predict, workers=workers, progress=tell)
@@ -102,8 +108,7 @@ def build_artifact(
             dropped.append(earlier.version)
             del reports[what]
             continue
-        ref, from_root = store.write(package), reports[what].old_root
-        assert from_root is not None
+        ref = store.write(package)
         deltas.append(
             DeltaRef(digest=ref.digest, size=ref.size, from_root=from_root, from_version=earlier.version)
         )

@@ -25,6 +25,8 @@ MAX_STREAMS = 1 << 16
 _SHORTEST = 64
 """Streams below this many packed bytes are left as they are."""
 
+_STEP = 1 << 12
+
 _HEAD = struct.Struct("<I")
 _SETTINGS = tuple((level, memory) for memory in (8, 9) for level in (6, 9, 1, 8, 7, 5, 4, 3, 2))
 _SIGNATURES = (b"\x1f\x8b\x08", b"PK\x03\x04")
@@ -146,14 +148,11 @@ def _gzip_head(data: bytes, start: int) -> int | None:
 
 def _packed_again(data: bytes, at: int, limit: int) -> tuple[bytes, int, int] | None:
     """Content, setting and packed length of the stream at `at`, if packing it again gives the same bytes."""
-    unpack = zlib.decompressobj(-15)
     try:
-        content = unpack.decompress(data[at:], limit + 1)
+        content, end = _stream(lambda at, count: data[at : at + count], at, limit)
     except zlib.error:
         return None
-    if not unpack.eof or len(content) > limit:
-        return None
-    packed = data[at : len(data) - len(unpack.unused_data)]
+    packed = data[at:end]
     if len(packed) < _SHORTEST:
         return None
     for setting in range(len(_SETTINGS)):
@@ -168,7 +167,26 @@ def _packer(setting: int) -> zlib._Compress:
     return zlib.compressobj(level, zlib.DEFLATED, -15, memory)
 
 
+def _stream(read: Callable[[int, int], bytes], at: int, limit: int) -> tuple[bytes, int]:
+    """What the stream at `at` holds, and where it ends. Read in small steps: there may be thousands of short streams.
+
+    Raises: zlib.error, if there is no whole stream, or it holds more than `limit` bytes.
+    """
+    unpack = zlib.decompressobj(-15)
+    content = bytearray()
+    while not unpack.eof:
+        piece = read(at, _STEP)
+        content += unpack.decompress(piece)
+        if not piece or len(content) > limit:
+            raise zlib.error(f"ends early, or holds more than {limit} bytes")
+        at += len(piece)
+    return bytes(content), at - len(unpack.unused_data)
+
+
 def _opened(base: Extent, parts: Sequence[Part]) -> bytes:
+    def read(at: int, count: int) -> bytes:
+        return base.read(at, min(count, base.size - at))
+
     out = bytearray()
     at = 0
     for part in parts:
@@ -176,25 +194,13 @@ def _opened(base: Extent, parts: Sequence[Part]) -> bytes:
             raise Corrupt(f"streams inside {base.size} bytes", f"{at + part.literal}", base.name)
         out += base.read(at, part.literal)
         at += part.literal
-        unpack = zlib.decompressobj(-15)
-        left = part.size
-        while not unpack.eof:
-            piece = unpack.unconsumed_tail or base.read(at, min(PIECE, base.size - at))
-            if not unpack.unconsumed_tail:
-                at += len(piece)
-            if not piece:
-                raise Corrupt("a whole deflate stream", "its end", base.name)
-            try:
-                content = unpack.decompress(piece, left + 1)
-            except zlib.error as error:
-                raise Corrupt("a deflate stream", str(error), base.name) from error
-            left -= len(content)
-            if left < 0:
-                raise Corrupt(f"a stream of {part.size} bytes", "more", base.name)
-            out += content
-        at -= len(unpack.unused_data)
-        if left:
-            raise Corrupt(f"a stream of {part.size} bytes", f"{part.size - left}", base.name)
+        try:
+            content, at = _stream(read, at, part.size)
+        except zlib.error as error:
+            raise Corrupt(f"a deflate stream of {part.size} bytes", str(error), base.name) from error
+        if len(content) < part.size:
+            raise Corrupt(f"a deflate stream of {part.size} bytes", f"{len(content)}", base.name)
+        out += content
     if len(out) + base.size - at > OPENED_MAX:
         raise Corrupt(f"at most {OPENED_MAX} bytes", "more", base.name)
     return bytes(out) + base.read(at, base.size - at)
@@ -208,7 +214,8 @@ def _pack(stream: Stream, parts: Sequence[Part], size: int, where: str) -> Itera
             raise Corrupt(f"parts of {size} bytes", "longer ones, or an unknown setting", where)
         yield from stream.pieces(part.literal)
         pack = _packer(part.setting)
-        for piece in stream.pieces(part.size):
-            yield pack.compress(piece)
+        # What is packed may be longer, and what was held back comes with it.
+        for at in range(0, part.size, PIECE // 2):
+            yield pack.compress(stream.take(min(PIECE // 2, part.size - at)))
         yield pack.flush()
     yield from stream.pieces(left)

@@ -16,7 +16,7 @@ class WrongBase(ArtifactError):
     def __init__(self, expected: str, found: str) -> None:
         self.expected, self.found = expected, found
         super().__init__(
-            f"expected the base tree {expected}, found {found}; use the full package, or a delta from {found}"
+            f"expected the base tree {expected}, found {found}; use the full package, or a delta from what is there"
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import codecs
 from .errors import Corrupt, TooLarge, UnsupportedFormat, WrongBase
@@ -22,7 +22,7 @@ MAGIC = b"BPK1"
 OLDEST, FORMAT = 2, 2
 """The formats this reader knows. A package carries the lowest format that can express it."""
 
-_HEADER = struct.Struct("<4sHIQ32s32s")
+_HEADER = struct.Struct("<4sHHIQ32s32s")
 CHECK = 2
 """The first bytes of a file's SHA-256: they name the file that came out wrong. What counts is the root."""
 
@@ -80,9 +80,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Package:
-    """A parsed package, still without its manifest, which only makes sense with the base."""
+    """A parsed package, still without its manifest, which only makes sense with the base. `codecs` are those it says
+    it uses, so that a decoder can be made before the base was read."""
 
     format: int
+    codecs: frozenset[str]
     old_root: str
     new_root: str
     packed: bytes
@@ -100,12 +102,14 @@ def pack(
     old: Tree | None, new_root: str, manifest: Manifest, digests: Sequence[str], blobs: Sequence[bytes]
 ) -> bytes:
     """The bytes of a package. `digests` (SHA-256 in hex) are those of the members, `blobs` those of the blocks."""
-    version = max([OLDEST, *(codecs.CODECS[block.codec].since for block in manifest.blocks)])
+    used = {block.codec for block in manifest.blocks}
+    version = max([OLDEST, *(codecs.CODECS[name].since for name in used)])
+    mask = sum(1 << number for number, name in enumerate(codecs.NAMES) if name in used)
     packed = xz_compress(_columns(manifest, old or Tree(())))
     checks = b"".join(bytes.fromhex(digest)[:CHECK] for digest in digests)
     old_root = NO_ROOT if old is None else old.root
     rest = len(checks) + sum(map(len, blobs))
-    header = _HEADER.pack(MAGIC, version, len(packed), rest, _raw(old_root), _raw(new_root))
+    header = _HEADER.pack(MAGIC, version, mask, len(packed), rest, _raw(old_root), _raw(new_root))
     return b"".join((header, packed, checks, *blobs))
 
 
@@ -120,16 +124,19 @@ def parse(read: Callable[[int, int], bytes], size: int, limits: Limits, where: s
     Limits.check(limits.package, size, where)
     if size < _HEADER.size:
         raise Corrupt(f"a header of {_HEADER.size} bytes", f"{size} bytes", where)
-    magic, version, packed, rest, old, new = _HEADER.unpack(read(0, _HEADER.size))
+    magic, version, mask, packed, rest, old, new = _HEADER.unpack(read(0, _HEADER.size))
     if magic != MAGIC:
         raise Corrupt(f"a package starting with {MAGIC!r}", repr(magic), where)
     if not OLDEST <= version <= FORMAT:
         raise UnsupportedFormat(f"format {OLDEST} to {FORMAT}", f"format {version}")
+    if mask >> len(codecs.NAMES):
+        raise UnsupportedFormat(f"codecs up to number {len(codecs.NAMES) - 1}", f"codecs {mask:#b}")
+    used = frozenset(name for number, name in enumerate(codecs.NAMES) if mask >> number & 1)
     Limits.check(limits.manifest, packed, f"{where} (manifest)")
     body_at = _HEADER.size + packed
     if body_at + rest != size:
         raise Corrupt(f"{body_at + rest} bytes", f"{size}", where)
-    return Package(version, _named(old), _named(new), read(_HEADER.size, packed), b"", body_at, size, where)
+    return Package(version, used, _named(old), _named(new), read(_HEADER.size, packed), b"", body_at, size, where)
 
 
 def open_manifest(
@@ -156,20 +163,11 @@ def open_manifest(
     promised = blobs_at + sum(block.blob for block in manifest.blocks)
     if promised != package.size:
         raise Corrupt(f"{promised} bytes", f"{package.size}", package.name)
+    used = {block.codec for block in manifest.blocks}
+    if used != package.codecs:
+        raise Corrupt(f"blocks of the codecs {sorted(package.codecs)}", f"{sorted(used)}", where)
     found = read(package.blobs_at, checks)
-    return (
-        Package(
-            package.format,
-            package.old_root,
-            package.new_root,
-            b"",
-            found,
-            blobs_at,
-            package.size,
-            package.name,
-        ),
-        manifest,
-    )
+    return replace(package, packed=b"", checks=found, blobs_at=blobs_at), manifest
 
 
 def kept_entries(manifest: Manifest, base: Tree) -> Iterator[Entry]:

@@ -27,12 +27,13 @@ from .errors import Corrupt, TooLarge, WrongBase
 from .extent import Extent, Stream, write_all
 from .limits import MIB, Limits
 from .package import CHECK, Block, Manifest, Member, Package, kept_entries, open_manifest, parse, result_tree
-from .tree import Entry, Kind, Tree, scan
+from .tree import Entry, Kind, Tree, scan, stamp_of
 
 _FICLONE = 0x40049409
 """linux/fs.h: let a file have the blocks of another one."""
 
 _CANNOT = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EPERM, errno.EMLINK)
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _NO_DIGEST = "0" * 64
 _FLUSHED_ALONE = 128
 _SPOOL_MAX = 64 * MIB
@@ -91,6 +92,13 @@ def rebuild(
         fsync_directory(out_dir.parent)
         undo.pop_all()
     return package.new_root
+
+
+def codecs_of(package_path: Path, limits: Limits | None = None) -> frozenset[str]:
+    """The codecs a package uses, from its first bytes. Raises: Corrupt, TooLarge, UnsupportedFormat."""
+    with open(package_path, "rb", buffering=0) as file:
+        whole = Extent(file.fileno(), 0, os.fstat(file.fileno()).st_size, str(package_path))
+        return parse(whole.read, whole.size, limits or Limits(), whole.name).codecs
 
 
 def _base_tree(package: Package, base_dir: Path | None) -> Tree:
@@ -203,7 +211,17 @@ class _Writer:
     def _open_base(self, base: Entry) -> int:
         if self._source is None:
             raise WrongBase(self._package.old_root, "no base")
-        return self._source.open(base.path, os.O_RDONLY)
+        try:
+            # O_NONBLOCK: a pipe put in the file's place must not hang the call.
+            fd = self._source.open(base.path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            raise WrongBase(f"sha256:{base.content} ({base.path})", str(error)) from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise WrongBase(f"sha256:{base.content} ({base.path})", "no file")
+        return fd
 
     def _put(self, member: Member, e: Entry, stream: Stream, number: int) -> str:
         hasher = hashlib.sha256()
@@ -221,10 +239,12 @@ class _Writer:
     def _copy(self, e: Entry, base: Entry) -> None:
         fd = self._open_base(base)
         with open(fd, "rb", buffering=0) as source:
-            if self._clones and self._clone(e, fd):
-                return
-            if self._share and self._link(e, base, fd):
-                return
+            # What is still the file that was hashed needs no reading.
+            if stamp_of(os.fstat(fd)) == base.stamp:
+                if self._clones and self._clone(e, fd):
+                    return
+                if self._share and self._link(e, base, fd):
+                    return
             hasher = hashlib.sha256()
             with open(self._out.create(e.path), "wb", buffering=0) as target:
                 for piece in Extent(source.fileno(), 0, base.size, base.path).pieces():

@@ -17,12 +17,11 @@ from typing import Literal
 
 from .beneath import fsync_directory
 from .blobs import hex_name
-from .codecs import CODECS
 from .decoder import DecoderFactory
 from .errors import ArtifactError, StoreUnavailable
 from .limits import Limits
 from .manifest import Artifact, BlobRef, DeltaRef
-from .rebuild import rebuild
+from .rebuild import codecs_of, rebuild
 from .sandbox import SandboxUnavailable, sandboxed
 from .store import BlobReader
 from .tree import verify_root
@@ -71,8 +70,7 @@ async def rebuild_from_store(
     fetched = 0
 
     def unpack(package: Path, into: Path, base: Path | None) -> None:
-        names = [name for name, codec in CODECS.items() if base is not None or not codec.needs_base]
-        with decoding(names, artifact.tree_size) as decoder:
+        with decoding(codecs_of(package, allowed), artifact.tree_size) as decoder:
             rebuild(
                 package, into, expected_root=artifact.root, base_dir=base, limits=allowed, decoder=decoder, share=True
             )

@@ -13,7 +13,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,8 @@ class Entry:
     mode: int
     content: str = ""
     size: int = 0
+    stamp: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    """See `stamp_of`: which file was read, and in which state."""
 
 
 def file_entry(path: str, executable: bool, digest: str, size: int) -> Entry:
@@ -102,6 +104,11 @@ def tree_of(entries: Iterable[Entry]) -> Tree:
             raise UnsafePath(e.path, f"expected a directory above it, found {kinds.get(parent, 'nothing')}")
         kinds[e.path] = e.kind
     return Tree(tuple(ordered))
+
+
+def stamp_of(info: os.stat_result) -> tuple[int, ...]:
+    """Changes when a file is replaced or written to, and not when it is linked or its mode is changed."""
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def check_path(path: str) -> None:
@@ -211,7 +218,8 @@ def _read_file(fd: int, name: str, path: str) -> Entry:
                 path, f"expected no setuid or setgid bit, found mode {stat.S_IMODE(info.st_mode):04o}"
             )
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return file_entry(path, bool(info.st_mode & stat.S_IXUSR), digest, info.st_size)
+    entry = file_entry(path, bool(info.st_mode & stat.S_IXUSR), digest, info.st_size)
+    return replace(entry, stamp=stamp_of(info))
 
 
 def _check_text(path: str, text: str) -> None:

@@ -17,6 +17,7 @@ from .windows import Alignment, Octets, Window
 
 _SLOTS = 1 << 17
 _STEPS = 8
+_BEYOND = np.int64(1 << 62)
 _SHORTEST = 8
 """Copies below this say little about where their surroundings went."""
 
@@ -68,14 +69,15 @@ class _Sorted:
     """A sorted column that begins with -1, with an index of its pages: several times faster than a search."""
 
     def __init__(self, column: Ints) -> None:
-        self._column = np.append(column, np.int64(1) << 62)
-        last = int(column[-1])
+        self._column = np.append(column, _BEYOND)
+        last = max(0, int(column[-1]))
         self._bits = max(0, last.bit_length() - len(column).bit_length() - 2)
         pages = np.arange((last >> self._bits) + 1) << self._bits
         self._pages = np.searchsorted(column, pages, "right") - 1
 
     def last(self, values: Ints) -> Ints:
         """The index of the last entry that is not above each value; 0 for negative ones."""
+        values = np.minimum(values, _BEYOND - 1)
         page = np.clip(values >> self._bits, 0, len(self._pages) - 1)
         index: Ints = self._pages[page]
         for _ in range(_STEPS):

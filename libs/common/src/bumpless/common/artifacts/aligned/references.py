@@ -315,7 +315,7 @@ class _Tables:
         key = (rule.start, rule.stride, rule.count, rule.base)
         if key not in self._records:
             self._check(rule.count, rule)
-            if rule.start + rule.stride * rule.count > self._old.size or (rule.count and rule.stride < 4):
+            if rule.count and rule.start + rule.stride * (rule.count - 1) + 4 > self._old.size:
                 raise Corrupt(
                     f"a table inside {self._old.size} bytes", f"{rule.count} entries at {rule.start}", self._where
                 )
