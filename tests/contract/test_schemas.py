@@ -9,9 +9,11 @@ from typing import Any
 import jsonschema
 import pytest
 from faststream.specification import AsyncAPI
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bumpless.common.contract import wire
+from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.model.release import Release, ReleaseFile
 from support.samples import SAMPLES
 from support.snapshots import Snapshots
@@ -57,8 +59,16 @@ def test_messages(snapshots: Snapshots) -> None:
     snapshots.check_json("docs/schemas/messages.json", messages_schema())
 
 
-@pytest.mark.parametrize(("model", "name"), [(ReleaseFile, "release-file"), (Release, "release")])
-def test_releases(snapshots: Snapshots, model: type[ReleaseFile] | type[Release], name: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (ReleaseFile, "release-file"),
+        (Release, "release"),
+        (StageCheck, "stage-check"),
+        (StageChecked, "stage-checked"),
+    ],
+)
+def test_models(snapshots: Snapshots, model: type[BaseModel], name: str) -> None:
     snapshots.check_json(f"docs/schemas/{name}.json", {"$schema": DRAFT, **model.model_json_schema()})
 
 

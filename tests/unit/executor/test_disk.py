@@ -11,7 +11,7 @@ from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.executor import durable
 from bumpless.executor.journal import Journal
-from bumpless.executor.layout import Layout
+from bumpless.executor.layout import Layout, require_space
 from bumpless.executor.record import ComponentRecord
 from unit.executor.making import apply, digest, target
 
@@ -113,9 +113,9 @@ def test_only_what_nothing_names_is_collected(layout: Layout) -> None:
 
 
 def test_staging_needs_room_for_the_tree_and_to_spare(layout: Layout) -> None:
-    layout.require_space(1)
+    require_space(layout.staging, 1)
     with pytest.raises(Refused, match=r"bytes free on the file system of .*, found [0-9]+; make room"):
-        layout.require_space(1 << 60)
+        require_space(layout.staging, 1 << 60)
 
 
 @pytest.mark.parametrize("root", ["sha256:abc", "sha256:" + "../" * 21 + "x", "sha256:" + "G" * 64])

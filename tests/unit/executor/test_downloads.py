@@ -31,6 +31,7 @@ class Site:
             self.store,
             TrustStore.of(release=self.key.public, deploy=SigningKey.generate().public),
             downloads=self.downloads,
+            checks=home / "checks",
             start_delay=self._delay,
         )
 

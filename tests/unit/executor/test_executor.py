@@ -12,6 +12,7 @@ from typing import TypeVar
 import pytest
 import pytest_asyncio
 
+from bumpless.common.artifacts.errors import BlobMissing
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import Digest, Message
@@ -24,6 +25,7 @@ from bumpless.common.contract.events import (
     StepOutcome,
     StepStaged,
 )
+from bumpless.common.contract.stage_check import StageCheck
 from bumpless.common.contract.subjects import subject_of
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.fleet import ComponentState
@@ -72,6 +74,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
+        self.checked: list[tuple[str, Layout | None, frozenset[Digest]]] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -81,6 +84,12 @@ class FakeSource:
             raise self.errors.pop(0)
         layout.version(target.root).mkdir(exist_ok=True)
         return StagedTree("full", 10, 10)
+
+    async def check(self, wanted: StageCheck, layout: Layout | None, in_use: frozenset[Digest]) -> StagedTree:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.checked.append((wanted.component, layout, in_use))
+        return StagedTree("delta", 3, 10, "a note")
 
 
 class Rig:
@@ -147,6 +156,60 @@ async def test_too_little_room_is_a_staged_answer_of_no(rig: Rig) -> None:
     await rig.send(command)
     staged = await rig.reports.wait(StepStaged)
     assert (staged.ok, staged.reason) == (False, "expected 5 bytes free, found 3; make room")
+
+
+def check_of(target: Target) -> StageCheck:
+    return StageCheck(
+        component=target.component,
+        root=target.root,
+        artifact=target.artifact,
+        artifact_size=target.artifact_size,
+        timeout_s=60,
+    )
+
+
+async def test_a_check_answers_and_leaves_the_record_as_it_was(rig: Rig) -> None:
+    await rig.apply(apply((1, 1), V1))
+    record, journal = rig.executor.record("api"), (rig.home / "components/api/journal.json").read_bytes()
+    answer = await rig.executor.check(check_of(V2))
+    assert (answer.ready, answer.used, answer.bytes_fetched, answer.full_bytes) == (True, "delta", 3, 10)
+    assert (answer.reason, answer.free_bytes > 0) == ("a note", True)
+    [(component, layout, in_use)] = rig.source.checked
+    assert (component, in_use) == ("api", {V1.root})
+    assert layout is not None
+    assert layout.home == rig.home / "components/api"
+    assert rig.executor.record("api") is record
+    assert (rig.home / "components/api/journal.json").read_bytes() == journal
+
+
+async def test_a_check_of_a_component_that_was_never_here_does_not_make_it_known(rig: Rig) -> None:
+    assert (await rig.executor.check(check_of(V1))).ready
+    assert rig.source.checked == [("api", None, frozenset())]
+    assert rig.executor.observe().components == {}
+    assert list((rig.home / "components").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Refused("5 bytes free", "3", "make room"), "expected 5 bytes free, found 3; make room"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "[Errno 28] No space left on device"),
+        (BlobMissing("sha256:0", "the store"), "expected blob sha256:0 in the store, found nothing"),
+    ],
+)
+async def test_a_check_that_fails_says_why(rig: Rig, error: Exception, reason: str) -> None:
+    rig.source.errors = [error]
+    answer = await rig.executor.check(check_of(V1))
+    assert (answer.ready, answer.used) == (False, None)
+    assert (answer.reason or "").startswith(reason)
+
+
+async def test_what_a_killed_check_left_is_gone_after_the_start(rig: Rig) -> None:
+    left = rig.home / "checks" / "1" / "tree"
+    left.mkdir(parents=True)
+    (left / "file").write_text("half a tree")
+    await rig.restart()
+    assert not (rig.home / "checks").exists()
 
 
 @pytest.mark.parametrize("mode", ["never-ready", "dies-early", "dies-after-ready"])

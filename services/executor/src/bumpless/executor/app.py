@@ -26,7 +26,7 @@ from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
 from bumpless.executor.drivers.artifacts import StoredArtifacts
-from bumpless.executor.drivers.broker import BrokerReports
+from bumpless.executor.drivers.broker import BrokerChecks, BrokerReports
 from bumpless.executor.drivers.native import NativeSwitch
 from bumpless.executor.executor import Executor, NodeConfig
 from bumpless.executor.settings import ExecutorSettings
@@ -67,15 +67,18 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         store,
         trust,
         downloads=settings.data_dir / "downloads",
+        checks=config.checks_dir,
         start_delay=lambda: random.uniform(0, settings.fetch_jitter_s),
         require=settings.patcher_require,
     )
     executor = Executor(config, trust, switch, source, BrokerReports(connection, settings.node))
+    checks = BrokerChecks(connection, settings.node, executor.check)
     ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)
     loops: list[asyncio.Task[None]] = []
     try:
         await executor.start()
         await _subscribe(connection, executor, settings)
+        await checks.start()
         loops.append(asyncio.create_task(_catch_up(connection, executor, settings, caught_up)))
         log.info("executor runs", node=settings.node, data=str(settings.data_dir))
         stopping = asyncio.create_task(stop.wait())
@@ -86,6 +89,7 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
     finally:
         for task in loops:
             task.cancel()
+        await checks.close()
         await executor.close(stop_services=settings.stop_services_on_exit)
         switch.close()
         await store.close()

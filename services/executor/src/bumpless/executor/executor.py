@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.signing import TrustStore
 from bumpless.common.contract import subjects
 from bumpless.common.contract.commands import InjectFault
 from bumpless.common.contract.events import StepProgressed
-from bumpless.common.errors import Refused
+from bumpless.common.contract.stage_check import StageCheck, StageChecked
+from bumpless.common.errors import Refused, ReleaseError
 from bumpless.common.model.fleet import Node
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Received
@@ -57,6 +60,10 @@ class NodeConfig:
     def run_dir(self) -> Path:
         return self.data_dir / "run"
 
+    @property
+    def checks_dir(self) -> Path:
+        return self.data_dir / "checks"
+
 
 class Executor:
     """Owns what runs on the node. `start`, then `take` what arrives, then `close`.
@@ -92,6 +99,7 @@ class Executor:
             Refused: another executor works in the data directory, or a journal cannot be read.
         """
         self._lock = _lock(self._config.data_dir)
+        shutil.rmtree(self._config.checks_dir, ignore_errors=True)
         self._config.components_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         for home in sorted(self._config.components_dir.iterdir()):
             self._add(home.name)
@@ -120,6 +128,24 @@ class Executor:
             self._keep(actor.run())
             self._sample(actor)
         actor.tell(heard.Commanded(command, live=received.sequence == 0))
+
+    async def check(self, wanted: StageCheck) -> StageChecked:
+        """Whether this node could stage a tree, found out by doing it aside. No record and nothing that runs changes."""
+        actor = self._actors.get(wanted.component)
+        in_use = frozenset(i.target.root for i in actor.record.instances) if actor else frozenset()
+        try:
+            tree = await self._source.check(wanted, actor.layout if actor else None, in_use)
+        except (ReleaseError, ArtifactError, OSError) as error:
+            why = str(error) or repr(error)
+            return StageChecked(ready=False, free_bytes=free_bytes(self._config.data_dir), reason=why)
+        return StageChecked(
+            ready=True,
+            used=tree.used,
+            bytes_fetched=tree.bytes_fetched,
+            full_bytes=tree.full_bytes,
+            free_bytes=free_bytes(self._config.data_dir),
+            reason=tree.note,
+        )
 
     def report(self, *, results: bool = False) -> None:
         """Say again what is observed; with `results`, also every component's last result."""

@@ -8,6 +8,7 @@
                     journal.json, state/, log/
 
     downloads/HEX.part             what has arrived of a package, for all components; see `drivers.artifacts`
+    checks/ID                      a tree that is made to see whether it can be; rubbish after a crash, as in staging
 
 Invariant: `current`, where it exists, names a whole, flushed tree at every instant.
 """
@@ -61,16 +62,6 @@ class Layout:
     def previous(self) -> Digest | None:
         return _named(self._previous)
 
-    def require_space(self, tree_bytes: int) -> None:
-        """Raises: Refused, unless a tree of that size fits and leaves the spare."""
-        free, needed = free_bytes(self.staging), tree_bytes + SPARE_BYTES
-        if free < needed:
-            raise Refused(
-                f"{needed} bytes free on the file system of {self.staging}",
-                f"{free}",
-                "make room or choose a larger disk; the running version is not touched",
-            )
-
     def discard(self, path: Path) -> None:
         """Remove a tree: first its name, in one step, so that no half of it can be taken for a version."""
         aside = self.staging / f"removed-{path.name}"
@@ -121,6 +112,17 @@ class Layout:
         """After a crash: remove what was in the making. No staging may be under way."""
         for path in self.staging.iterdir():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def require_space(directory: Path, tree_bytes: int) -> None:
+    """Raises: Refused, unless a tree of that size fits on the file system of `directory` and leaves the spare."""
+    free, needed = free_bytes(directory), tree_bytes + SPARE_BYTES
+    if free < needed:
+        raise Refused(
+            f"{needed} bytes free on the file system of {directory}",
+            f"{free}",
+            "make room or choose a larger disk; the running version is not touched",
+        )
 
 
 def free_bytes(path: Path) -> int:

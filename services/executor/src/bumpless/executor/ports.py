@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from bumpless.common.contract.base import Digest, Message
+from bumpless.common.contract.stage_check import StageCheck
 from bumpless.common.errors import ReleaseError
 from bumpless.common.model.plan import Target
 from bumpless.executor.layout import Layout
@@ -136,6 +137,15 @@ class ArtifactSource(Protocol):
             Refused: the artifact is not what the target says, or does not fit.
             ArtifactError: it is damaged, missing, untrusted, or its store does not answer.
             OSError: the disk failed; nothing is left behind.
+        """
+        ...
+
+    async def check(self, wanted: StageCheck, layout: Layout | None, in_use: frozenset[Digest]) -> StagedTree:
+        """Do all that `stage` would, within `wanted.timeout_s` and in a place of its own, and remove the result.
+
+        `layout` None: the component was never on this node. One at a time, and never in the way of a `stage`.
+
+        Raises: as `stage`; and Refused, where it is not over in time or a `stage` came first.
         """
         ...
 

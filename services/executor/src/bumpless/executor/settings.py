@@ -38,7 +38,8 @@ class ExecutorSettings(Settings):
         description="Longest wait before a fetch, drawn at random: a fleet is told all at once",
     )
     patcher_require: frozenset[Measure] = Field(
-        default=frozenset(), description="What must confine the process that decodes packages (docs/patcher.md)"
+        default=frozenset(),
+        description="What must confine the process that decodes packages (docs/patcher.md)",
     )
     drills: bool = False
     ops_port: int = Field(default=0, ge=0, le=65535)

@@ -136,6 +136,11 @@ def commands_last(node: str) -> str:
     return f"cmd.{node}.*"
 
 
+def api_stage_check(node: str) -> str:
+    """Where a node is asked whether it could stage a tree (`StageCheck`, answered with `StageChecked`)."""
+    return f"api.executor.{node}.stage-check"
+
+
 def _fields(template: str) -> list[str]:
     return [part.split("}")[0] for part in template.split("{")[1:]]
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from bumpless.common.artifacts.blobs import hex_name
 from bumpless.common.artifacts.confine import Measure
 from bumpless.common.artifacts.download import remove_old
 from bumpless.common.artifacts.errors import Corrupt
@@ -24,14 +25,17 @@ from bumpless.common.artifacts.sandbox import SandboxedDecoder, SandboxLimits
 from bumpless.common.artifacts.signing import TrustStore
 from bumpless.common.artifacts.stage import StagedReport, rebuild_from_store
 from bumpless.common.artifacts.store import BlobReader
+from bumpless.common.artifacts.tree import verify_root
 from bumpless.common.contract.base import Digest
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES
+from bumpless.common.contract.stage_check import StageCheck
 from bumpless.common.errors import Refused
 from bumpless.common.model.plan import Target
 from bumpless.common.shell import clock
 from bumpless.common.shell.log import get_logger
+from bumpless.executor.drivers.turns import Turns
 from bumpless.executor.durable import write_file
-from bumpless.executor.layout import Layout
+from bumpless.executor.layout import Layout, require_space
 from bumpless.executor.ports import StagedTree
 
 log = get_logger(__name__)
@@ -43,6 +47,7 @@ KEPT = timedelta(days=1)
 class StoredArtifacts:
     """Implements `ports.ArtifactSource`.
 
+    `downloads` and `checks` are on one file system with the components; whoever starts first empties `checks`.
     `start_delay` says how many seconds to hold back before the store is asked for a tree. `require` names what must
     confine the process that decodes packages; without it, it is confined as far as the machine allows.
     """
@@ -53,35 +58,73 @@ class StoredArtifacts:
         trust: TrustStore,
         *,
         downloads: Path,
+        checks: Path,
         start_delay: Callable[[], float] = lambda: 0.0,
         require: frozenset[Measure] = frozenset(),
     ) -> None:
         self._store, self._trust = store, trust
-        self._downloads, self._start_delay, self._require = downloads, start_delay, require
+        self._downloads, self._checks = downloads, checks
+        self._start_delay, self._require = start_delay, require
+        self._turns = Turns()
         self._verified: set[Path] = set()
 
     async def stage(self, target: Target, layout: Layout, in_use: frozenset[Digest]) -> StagedTree:
+        async with self._turns.staging():
+            return await self._stage(target, layout, in_use)
+
+    async def check(self, wanted: StageCheck, layout: Layout | None, in_use: frozenset[Digest]) -> StagedTree:
+        async with self._turns.check(self._store, wanted.timeout_s) as store:
+            artifact, _ = await self._describe(wanted, layout, store)
+            bases: dict[str, Path] = {}
+            if layout is not None:
+                out = layout.version(wanted.root)
+                if await self._is_sound(out, artifact, wanted.root in in_use):
+                    return StagedTree("present", 0, artifact.full.size)
+                bases = {root: path for root, path in layout.present().items() if path != out}
+            await asyncio.to_thread(self._checks.mkdir, parents=True, exist_ok=True, mode=0o700)
+            require_space(self._checks, artifact.tree_size + artifact.full.size)
+            await asyncio.to_thread(self._make_downloads)
+            work = self._checks / clock.fresh_id()
+            try:
+                report = await rebuild_from_store(
+                    artifact,
+                    store,
+                    bases=bases,
+                    out_dir=work / "checked",
+                    work_dir=work,
+                    downloads=self._downloads,
+                    decoding=self._decoder,
+                )
+            finally:
+                await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+        return StagedTree(report.used, report.bytes_fetched, artifact.full.size, report.fell_back)
+
+    async def _stage(self, target: Target, layout: Layout, in_use: frozenset[Digest]) -> StagedTree:
         out = layout.version(target.root)
         if not await asyncio.to_thread(out.is_dir):
             await asyncio.sleep(self._start_delay())
-        artifact = await self._describe(target, layout)
+        artifact, envelope = await self._describe(target, layout, self._store)
+        await asyncio.to_thread(write_file, layout.descriptions / hex_name(target.artifact), envelope)
         # Read back once in the life of this process: version directories are not written to after that.
         if out in self._verified and await asyncio.to_thread(out.is_dir):
             return StagedTree("present", 0, artifact.full.size)
         if not await asyncio.to_thread(out.is_dir):
-            layout.require_space(artifact.tree_size + artifact.full.size)
+            require_space(layout.staging, artifact.tree_size + artifact.full.size)
             await asyncio.to_thread(self._make_downloads)
         report = await self._rebuild(artifact, layout, out, target.root in in_use)
         self._verified.add(out)
         return StagedTree(report.used, report.bytes_fetched, artifact.full.size, report.fell_back)
 
-    async def _describe(self, target: Target, layout: Layout) -> Artifact:
-        kept = layout.descriptions / target.artifact.removeprefix("sha256:")
-        envelope = await asyncio.to_thread(_read, kept, target.artifact)
+    async def _describe(
+        self, target: Target | StageCheck, layout: Layout | None, store: BlobReader
+    ) -> tuple[Artifact, bytes]:
+        envelope: bytes | None = None
+        if layout is not None:
+            kept = layout.descriptions / hex_name(target.artifact)
+            envelope = await asyncio.to_thread(_read, kept, target.artifact)
         if envelope is None:
-            envelope = await self._store.get(
-                target.artifact, max_size=min(target.artifact_size, MAX_ENVELOPE_BYTES)
-            )
+            max_size = min(target.artifact_size, MAX_ENVELOPE_BYTES)
+            envelope = await store.get(target.artifact, max_size=max_size)
         artifact = open_artifact(envelope, self._trust)
         found, wanted = (artifact.name, artifact.root), (target.component, target.root)
         if found != wanted:
@@ -90,8 +133,24 @@ class StoredArtifacts:
                 f"{found[0]} with tree {found[1]}",
                 "publish the release again; somebody mixed up two artifacts",
             )
-        await asyncio.to_thread(write_file, kept, envelope)
-        return artifact
+        return artifact, envelope
+
+    async def _is_sound(self, tree: Path, artifact: Artifact, in_use: bool) -> bool:
+        """Whether the tree is here and what it should be; a damaged one is made again, unless it serves.
+
+        Raises: Corrupt, where `_rebuild` would.
+        """
+        if not await asyncio.to_thread(tree.is_dir):
+            return False
+        if tree in self._verified:
+            return True
+        try:
+            await asyncio.to_thread(verify_root, tree, artifact.root)
+        except Corrupt:
+            if in_use:
+                raise
+            return False
+        return True
 
     async def _rebuild(self, artifact: Artifact, layout: Layout, out: Path, in_use: bool) -> StagedReport:
         bases: dict[str, Path] = {root: path for root, path in layout.present().items() if path != out}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from bumpless.common.contract.base import Digest
+from bumpless.common.contract.stage_check import StageCheck
 from bumpless.common.errors import Refused
 from bumpless.common.model.plan import Target
 from bumpless.executor.layout import Layout
@@ -53,6 +54,9 @@ class DrilledSource:
         if self._drills.strikes(target.component, "slow-stage"):
             await asyncio.sleep(SLOW_S)
         return await self._source.stage(target, layout, in_use)
+
+    async def check(self, wanted: StageCheck, layout: Layout | None, in_use: frozenset[Digest]) -> StagedTree:
+        return await self._source.check(wanted, layout, in_use)
 
 
 class DrilledSwitch:
