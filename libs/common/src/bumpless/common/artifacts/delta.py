@@ -234,7 +234,9 @@ def _units(pairs: Iterable[tuple[Entry, Entry | None]], new_dir: Path) -> Iterat
     # Files of one kind next to each other: what they share lies within the coder's reach.
     shared.sort(key=lambda pair: _order(pair[0]))
     solid.sort(key=_order)
-    for together in _batches(shared, lambda pair: max(pair[0].size, pair[1].size if pair[1] else 0), _SHARED_MAX):
+    for together in _batches(
+        shared, lambda pair: max(pair[0].size, pair[1].size if pair[1] else 0), _SHARED_MAX
+    ):
         based = [(e, base) for e, base in together if base is not None]
         new = [e for e, base in together if base is None]
         yield _Unit((*(e for e, _ in based), *new), tuple(base for _, base in based))

@@ -136,7 +136,9 @@ def parse(read: Callable[[int, int], bytes], size: int, limits: Limits, where: s
     body_at = _HEADER.size + packed
     if body_at + rest != size:
         raise Corrupt(f"{body_at + rest} bytes", f"{size}", where)
-    return Package(version, used, _named(old), _named(new), read(_HEADER.size, packed), b"", body_at, size, where)
+    return Package(
+        version, used, _named(old), _named(new), read(_HEADER.size, packed), b"", body_at, size, where
+    )
 
 
 def open_manifest(

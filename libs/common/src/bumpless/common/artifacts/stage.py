@@ -72,7 +72,13 @@ async def rebuild_from_store(
     def unpack(package: Path, into: Path, base: Path | None) -> None:
         with decoding(codecs_of(package, allowed), artifact.tree_size) as decoder:
             rebuild(
-                package, into, expected_root=artifact.root, base_dir=base, limits=allowed, decoder=decoder, share=True
+                package,
+                into,
+                expected_root=artifact.root,
+                base_dir=base,
+                limits=allowed,
+                decoder=decoder,
+                share=True,
             )
 
     async def attempt(ref: BlobRef, base: Path | None) -> None:

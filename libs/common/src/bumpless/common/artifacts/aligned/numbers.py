@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import Corrupt
 from ..leb128 import MAX_BYTES
 
-Ints = npt.NDArray[np.int64]
+Ints: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 def decode(data: bytes, count: int, where: str) -> Ints:

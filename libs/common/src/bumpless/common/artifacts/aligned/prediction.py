@@ -76,8 +76,8 @@ class _Sorted:
         self._pages = np.searchsorted(column, pages, "right") - 1
 
     def last(self, values: Ints) -> Ints:
-        """The index of the last entry that is not above each value; 0 for negative ones."""
-        values = np.minimum(values, _BEYOND - 1)
+        """The index of the last entry that is not above each value; negative ones count as 0."""
+        values = np.clip(values, 0, _BEYOND - 1)
         page = np.clip(values >> self._bits, 0, len(self._pages) - 1)
         index: Ints = self._pages[page]
         for _ in range(_STEPS):

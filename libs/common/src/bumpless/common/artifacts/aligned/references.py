@@ -14,7 +14,6 @@ from dataclasses import astuple, dataclass
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import Corrupt
 from ..extent import Extent
@@ -288,6 +287,7 @@ class _Tables:
         """Sorted, each once. Raises: Corrupt."""
         old = self._old
         records = self._heads(rule)
+        found: Ints
         if rule.shape is Shape.LISTED:
             found = records + rule.delta
         else:
@@ -298,7 +298,7 @@ class _Tables:
             if rule.shape is Shape.BYTE_ARRAY:
                 counts = counts & 0xFF
                 skip = 4 * self._u32(records + rule.skip_at)
-            counts = np.where(counts > _LONGEST_ARRAY, 0, counts)
+            counts[counts > _LONGEST_ARRAY] = 0
             self._check(int(counts.sum()), rule)
             each = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
             found = np.repeat(records + rule.delta + skip, counts) + 4 * each
@@ -317,7 +317,9 @@ class _Tables:
             self._check(rule.count, rule)
             if rule.count and rule.start + rule.stride * (rule.count - 1) + 4 > self._old.size:
                 raise Corrupt(
-                    f"a table inside {self._old.size} bytes", f"{rule.count} entries at {rule.start}", self._where
+                    f"a table inside {self._old.size} bytes",
+                    f"{rule.count} entries at {rule.start}",
+                    self._where,
                 )
             self._records[key] = rule.base + self._u32(rule.start + rule.stride * np.arange(rule.count))
         return self._records[key]
@@ -376,7 +378,7 @@ def _instructions(rule: Rule, window: Window, copied: Octets) -> list[Fields]:
     return [Fields(rule, Kind.RELATIVE, 4, 4, starts[keep], old[keep], new[keep])]
 
 
-def _apart(starts: Ints, width: int) -> npt.NDArray[np.int64]:
+def _apart(starts: Ints, width: int) -> Ints:
     """Indices of a choice in which no two overlap: each that its predecessor leaves free, in three rounds."""
     chosen = np.zeros(len(starts), np.bool_)
     open_ = np.arange(len(starts))

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from ..extent import Extent
 from .numbers import Ints
 
-Octets = npt.NDArray[np.uint8]
+Octets: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Flags: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 WINDOW = 1 << 18
 """Octets of the new file per window: large enough for numpy to be at full speed, small enough for learning to help."""
 
 _NEAR = 1 << 11
 """Reads of the old file that are closer than this become one."""
+
+_BETWEEN = 1 << 24
+"""Octets of the old file that are read for nothing, at most: a window may hold as many copies as octets."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Window:
     at: Ints
     copied: int
     extra: int
-    mask: npt.NDArray[np.bool_]
+    mask: Flags
 
     def spread(self, copied: Octets, extra: Octets) -> Octets:
         """The window's bytes in order."""
@@ -109,7 +113,8 @@ def gather(source: Extent, starts: Ints, sizes: Ints) -> Octets:
     order = np.argsort(starts, kind="stable")
     begins, ends = starts[order], (starts + sizes)[order]
     reach = np.maximum.accumulate(ends)
-    cuts = np.flatnonzero(begins[1:] > reach[:-1] + _NEAR) + 1
+    near = min(_NEAR, _BETWEEN // len(order))
+    cuts = np.flatnonzero(begins[1:] > reach[:-1] + near) + 1
     firsts, lasts = np.append(0, cuts), np.append(cuts, len(order)) - 1
     froms, sizes_read = begins[firsts], reach[lasts] - begins[firsts]
     held = memoryview(
