@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bumpless.common.artifacts.decoder import Decoder, InProcessDecoder
-from bumpless.common.artifacts.inputs.source import open_tree
-from bumpless.common.artifacts.rebuild import codecs_of, rebuild
+from bumpless.common.artifacts.package import codecs_of
+from bumpless.common.artifacts.sandbox import SandboxedDecoder, SandboxUnavailable
 from bumpless.common.errors import Refused
+
+if TYPE_CHECKING:
+    from bumpless.common.artifacts.decoder import Decoder
 
 NO_BASE = "-"
 ROOT = re.compile(r"sha256:[0-9a-f]{64}")
@@ -64,9 +67,13 @@ def apply(wanted: Wanted) -> str:
     if not package.is_file():
         raise Refused("a package", f"nothing at {package}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    base = nullcontext(None) if wanted.old == NO_BASE else open_tree(wanted.old, out.parent)
-    with _decoder(package, wanted.sandbox) as decoder, base as base_dir:
-        return rebuild(package, out, expected_root=wanted.root, base_dir=base_dir, decoder=decoder)
+    with _decoder(package, wanted.sandbox) as decoder:
+        # The child starts while these are imported.
+        from bumpless.common.artifacts.inputs.source import open_tree
+        from bumpless.common.artifacts.rebuild import rebuild
+
+        with nullcontext(None) if wanted.old == NO_BASE else open_tree(wanted.old, out.parent) as base_dir:
+            return rebuild(package, out, expected_root=wanted.root, base_dir=base_dir, decoder=decoder)
 
 
 def told(wanted: Wanted, root: str) -> str:
@@ -79,12 +86,11 @@ def check_root(root: str | None) -> None:
 
 
 @contextmanager
-def _decoder(package: Path, sandbox: bool) -> Iterator[Decoder]:
+def _decoder(package: Path, sandbox: bool) -> Iterator[Decoder | None]:
+    """None: this process."""
     if not sandbox:
-        yield InProcessDecoder()
+        yield None
         return
-    from bumpless.common.artifacts.sandbox import SandboxedDecoder, SandboxUnavailable
-
     try:
         with SandboxedDecoder(codecs_of(package)) as decoder:
             yield decoder

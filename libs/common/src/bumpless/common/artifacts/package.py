@@ -7,12 +7,15 @@ is settled by the root of the result. It neither encodes nor writes files.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from . import codecs
 from .errors import Corrupt, TooLarge, UnsupportedFormat, WrongBase
+from .extent import Extent
 from .leb128 import Reader, encode, unzigzag, zigzag
 from .limits import Limits
 from .streams import inflate, xz_compress, xz_decompressor
@@ -139,6 +142,13 @@ def parse(read: Callable[[int, int], bytes], size: int, limits: Limits, where: s
     return Package(
         version, used, _named(old), _named(new), read(_HEADER.size, packed), b"", body_at, size, where
     )
+
+
+def codecs_of(package_path: Path, limits: Limits | None = None) -> frozenset[str]:
+    """The codecs a package uses, from its first bytes. Raises: Corrupt, TooLarge, UnsupportedFormat."""
+    with open(package_path, "rb", buffering=0) as file:
+        whole = Extent(file.fileno(), 0, os.fstat(file.fileno()).st_size, str(package_path))
+        return parse(whole.read, whole.size, limits or Limits(), whole.name).codecs
 
 
 def open_manifest(

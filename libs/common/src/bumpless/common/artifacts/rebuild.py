@@ -94,13 +94,6 @@ def rebuild(
     return package.new_root
 
 
-def codecs_of(package_path: Path, limits: Limits | None = None) -> frozenset[str]:
-    """The codecs a package uses, from its first bytes. Raises: Corrupt, TooLarge, UnsupportedFormat."""
-    with open(package_path, "rb", buffering=0) as file:
-        whole = Extent(file.fileno(), 0, os.fstat(file.fileno()).st_size, str(package_path))
-        return parse(whole.read, whole.size, limits or Limits(), whole.name).codecs
-
-
 def _base_tree(package: Package, base_dir: Path | None) -> Tree:
     if package.is_full:
         return Tree(())

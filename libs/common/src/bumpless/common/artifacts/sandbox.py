@@ -22,13 +22,13 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from . import frames, patcher
+from . import frames
 from .confine import Confinement, Measure
 from .errors import ArtifactError, Corrupt
 from .extent import Extent
 from .limits import MIB, PIECE, Limits
 
-COMMAND = (sys.executable, "-I", "-m", patcher.__name__)
+COMMAND = (sys.executable, "-I", "-m", f"{__package__}.patcher")
 
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 """Without it, numpy starts a thread for each processor; a process with threads cannot lock itself down."""

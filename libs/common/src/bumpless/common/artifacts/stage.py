@@ -21,7 +21,8 @@ from .decoder import DecoderFactory
 from .errors import ArtifactError, StoreUnavailable
 from .limits import Limits
 from .manifest import Artifact, BlobRef, DeltaRef
-from .rebuild import codecs_of, rebuild
+from .package import codecs_of
+from .rebuild import rebuild
 from .sandbox import SandboxUnavailable, sandboxed
 from .store import BlobReader
 from .tree import verify_root

@@ -294,7 +294,7 @@ class _Tables:
             ends = records + max(rule.length_at, rule.skip_at) + 4
             records = records[(records >= 0) & (ends <= old.size)]
             counts = self._u32(records + rule.length_at)
-            skip = np.zeros(len(records), np.int64)
+            skip: Ints = np.zeros(len(records), np.int64)
             if rule.shape is Shape.BYTE_ARRAY:
                 counts = counts & 0xFF
                 skip = 4 * self._u32(records + rule.skip_at)
