@@ -36,11 +36,18 @@ def options(
         str | None,
         typer.Option(help="The broker, where it is not the embedded one.", envvar="BUMPLESS_NATS_URL"),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Where packages lie, where it is not the broker: file:///…, s3://… (docs/stores.md).",
+            envvar="BUMPLESS_STORE_URL",
+        ),
+    ] = None,
     output: Annotated[Format, typer.Option("--output", "-o", help="How results are printed.")] = Format.TABLE,
     color: Annotated[bool, typer.Option("--color/--no-color", help="Colour on terminals.")] = True,
     debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False,
 ) -> None:
-    context = ctx.obj = Context(Home.find(home), nats, Output(output, color), debug)
+    context = ctx.obj = Context(Home.find(home), nats, Output(output, color), debug, store)
     if ctx.invoked_subcommand != artifact_commands.NAME:  # they log nothing, unless they ask for a client
         context.configure_logging()
 

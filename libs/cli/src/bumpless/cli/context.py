@@ -28,6 +28,7 @@ class Context:
     nats: str | None
     output: Output
     debug: bool = False
+    store: str | None = None
 
     def configure_logging(self) -> None:
         from bumpless.common.shell.log import configure_logging
@@ -38,7 +39,7 @@ class Context:
         from bumpless.cli.client import client
 
         self.configure_logging()
-        return client(self.home.nats_url(self.nats))
+        return client(self.home.nats_url(self.nats), store=self.store)
 
     def with_client(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Run `work` with a client."""

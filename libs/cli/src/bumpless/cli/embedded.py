@@ -172,6 +172,9 @@ def executor_part(home: Home, where: Layout, node: NodeSpec, number: int, *, dri
         prefix + "STOP_SERVICES_ON_EXIT": "true",
         prefix + "DRILLS": "true" if drills else "false",
     }
+    for name in ("STORE_URL", "STORE_CA"):
+        if value := os.environ.get("BUMPLESS_" + name):
+            env[prefix + name] = value
     return Part(node.name, (sys.executable, "-m", "bumpless.executor.app"), env, SIGKILL)
 
 
