@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick lock install snapshots clean
+.PHONY: demo test check bench bench-delta-quick lock install snapshots fuzz clean
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -32,6 +32,10 @@ check: $(STAMP)
 # Writes the exported schemas and documents again, after a change that was meant.
 snapshots: $(STAMP)
 	$(PY) -m pytest -q tests/contract tests/golden --bless
+
+# Every decoder for FUZZ_SECONDS; what is found is kept in build/fuzz.
+fuzz: $(STAMP)
+	for target in tests/fuzz/fuzz_*.py; do $(PY) $$target -max_total_time=$${FUZZ_SECONDS:-600} || exit; done
 
 bench: $(addprefix bench-,$(BENCHES))
 bench-%: $(STAMP)

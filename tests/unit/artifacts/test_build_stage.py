@@ -76,7 +76,12 @@ def test_a_build_is_a_signed_description_and_its_blobs(node):
     assert {p.stat().st_size for p in node.built.blobs.iterdir()} == {
         r.size for r in (node.artifact.full, *node.artifact.deltas)
     }
-    assert list(dict.fromkeys(what for what, _, _ in node.progress)) == ["full", "from 0.9", "from 1.0", "from 0.1"]
+    assert list(dict.fromkeys(what for what, _, _ in node.progress)) == [
+        "full",
+        "from 0.9",
+        "from 1.0",
+        "from 0.1",
+    ]
     assert all(0 < done <= total for _, done, total in node.progress)
 
 
