@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,13 @@ from pathlib import Path
 
 from .errors import Corrupt, UnsafePath
 from .limits import MAX_NAME_BYTES, MAX_PATH_BYTES
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PLAIN = re.compile(
+    r"(?!\.{1,2}(?:/|$))[\w.@+-][\w.@+ -]{0,99}(?:/(?!\.{1,2}(?:/|$))[\w.@+-][\w.@+ -]{0,99}){0,9}",
+    re.ASCII,
+)
+"""Most paths, which need no closer look."""
 
 NO_ROOT = "sha256:" + "0" * 64
 """Stands where a full package has no base."""
@@ -113,6 +121,8 @@ def stamp_of(info: os.stat_result) -> tuple[int, ...]:
 
 def check_path(path: str) -> None:
     """Raises: UnsafePath, unless `path` is relative, plain (no empty part, `.` or `..`), printable and short."""
+    if _PLAIN.fullmatch(path):
+        return
     _check_text(path, path)
     if path.startswith("/"):
         raise UnsafePath(path, "expected a path relative to the tree, found an absolute one")
@@ -229,7 +239,7 @@ def _check_text(path: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise UnsafePath(path, "expected UTF-8, found other bytes") from None
-    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+    if _CONTROL.search(text):
         raise UnsafePath(path, f"expected no control characters, found {text!r}")
 
 
