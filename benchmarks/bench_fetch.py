@@ -24,10 +24,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bumpless.common.artifacts.blobs import hex_name
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
 from bumpless.common.artifacts.signing import SigningKey
-from bumpless.common.artifacts.throttle import BURST_S, ThrottledBlobs, TokenBucket
+from bumpless.common.artifacts.stores.blobs import hex_name
+from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.stores.throttle import BURST_S, ThrottledBlobs, TokenBucket
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import BatchId, Digest, PlanHash, RolloutId, derive_id
 from bumpless.common.contract.commands import ApplyComponent

@@ -14,12 +14,12 @@ import nats
 import pytest
 from nats.js.object_store import ObjectStore
 
-from bumpless.common.artifacts.blobs import hex_name
 from bumpless.common.artifacts.errors import BlobMissing, Corrupt, StoreUnavailable, TooLarge
-from bumpless.common.artifacts.http import HttpBlobs
-from bumpless.common.artifacts.jetstream import CHUNK, JetStreamBlobs
-from bumpless.common.artifacts.open_store import open_store
-from bumpless.common.artifacts.store import BlobReader, BlobStore, DirectoryBlobs
+from bumpless.common.artifacts.stores.blobs import hex_name
+from bumpless.common.artifacts.stores.http import HttpBlobs
+from bumpless.common.artifacts.stores.jetstream import CHUNK, JetStreamBlobs
+from bumpless.common.artifacts.stores.open_store import open_store
+from bumpless.common.artifacts.stores.store import BlobReader, BlobStore, DirectoryBlobs
 from bumpless.common.shell.clock import now
 from support.servers import NatsServer
 from support.stores import REGION, S3Server, WebServer

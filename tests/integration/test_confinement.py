@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from bumpless.common.artifacts import linux, seccomp
-from bumpless.common.artifacts.confine import NOBODY, Measure
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.extent import Extent
-from bumpless.common.artifacts.sandbox import PatcherFailed, SandboxedDecoder
+from bumpless.common.artifacts.sandbox.confine import NOBODY, Measure
+from bumpless.common.artifacts.sandbox.decoder import PatcherFailed, SandboxedDecoder
 from support import hostile_patcher
 from support.hostile_patcher import ESCAPED, ESCAPES, EXIT_AFTER_EXEC
 
@@ -228,7 +228,7 @@ def test_all_of_this_as_an_ordinary_user() -> None:
                 cwd="/",
             )
 
-        reachable = run("-I", "-c", "import bumpless.common.artifacts.patcher")
+        reachable = run("-I", "-c", "import bumpless.common.artifacts.sandbox.patcher")
         if reachable.returncode:
             pytest.skip(f"user {NOBODY} cannot run this interpreter: {reachable.stderr.strip()}")
         rootdir = f"--rootdir={Path(__file__).parents[2]}"

@@ -19,8 +19,8 @@ import pytest
 import pytest_asyncio
 
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import BatchId, Message, PlanHash, RolloutId, derive_id
 from bumpless.common.contract.commands import ApplyComponent, InjectFault, RequestReport, StageComponent

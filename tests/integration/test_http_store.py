@@ -9,8 +9,8 @@ import socket
 import pytest
 
 from bumpless.common.artifacts.errors import StoreUnavailable
-from bumpless.common.artifacts.http import HttpBlobs
-from bumpless.common.artifacts.store import DirectoryBlobs
+from bumpless.common.artifacts.stores.http import HttpBlobs
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
 from support.stores import WebServer, certificate
 
 SIZE = 5_000_000

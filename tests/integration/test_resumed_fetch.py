@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bumpless.common.artifacts.build import BuiltArtifact, build_artifact
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
-from bumpless.common.artifacts.store import DirectoryBlobs
+from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
 from bumpless.common.contract.commands import StageComponent
 from bumpless.common.contract.events import StepStaged
 from bumpless.common.contract.subjects import ARTIFACT_BUCKET

@@ -9,9 +9,9 @@ from datetime import timedelta
 import obstore
 import pytest
 
-from bumpless.common.artifacts.blobs import hex_name
 from bumpless.common.artifacts.errors import StoreUnavailable
-from bumpless.common.artifacts.open_store import open_store
+from bumpless.common.artifacts.stores.blobs import hex_name
+from bumpless.common.artifacts.stores.open_store import open_store
 from bumpless.common.shell.clock import now
 from support.stores import REGION, S3Server
 
@@ -90,7 +90,7 @@ async def test_a_copy_that_a_killed_publisher_left_is_swept(server, url, tmp_pat
 
 def test_the_client_is_not_loaded_by_what_does_not_use_it():
     code = (
-        "import sys, bumpless.common.artifacts.open_store as o; o.open_store('file:///x', js=None); "
+        "import sys, bumpless.common.artifacts.stores.open_store as o; o.open_store('file:///x', js=None); "
         "sys.exit('obstore' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

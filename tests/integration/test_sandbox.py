@@ -17,12 +17,12 @@ import pytest
 from backports import zstd
 
 from bumpless.common.artifacts.codecs import CODECS
-from bumpless.common.artifacts.confine import Measure
 from bumpless.common.artifacts.decoder import InProcessDecoder
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt
 from bumpless.common.artifacts.extent import Extent
 from bumpless.common.artifacts.limits import MIB, PIECE
-from bumpless.common.artifacts.sandbox import (
+from bumpless.common.artifacts.sandbox.confine import Measure
+from bumpless.common.artifacts.sandbox.decoder import (
     PatcherFailed,
     SandboxedDecoder,
     SandboxLimits,
@@ -265,7 +265,7 @@ def test_the_child_dies_with_its_parent() -> None:
 import sys
 sys.path.insert(0, {str(Path(hostile_patcher.__file__).parents[1])!r})
 from bumpless.common.artifacts.extent import Extent
-from bumpless.common.artifacts.sandbox import SandboxedDecoder
+from bumpless.common.artifacts.sandbox.decoder import SandboxedDecoder
 decoder = SandboxedDecoder(["hang"], command={(sys.executable, "-I", hostile_patcher.__file__, ",".join(Measure))!r})
 pieces = decoder.decode("hang", Extent(0, 0, 0, "x"), None, 10)
 next(pieces)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bumpless.cli.stage_commands import Answer, ask_fleet
 from bumpless.common.artifacts.build import build_artifact
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
 from bumpless.common.artifacts.manifest import Artifact, open_artifact, sign_artifact
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
-from bumpless.common.artifacts.store import DirectoryBlobs
+from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
 from bumpless.common.contract.commands import StageComponent
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES
 from bumpless.common.contract.events import NodeObserved, StepOutcome, StepStaged

@@ -17,10 +17,10 @@ from bumpless.cli.output import Format, Output
 from bumpless.cli.publishing import BuiltComponent, BuiltRelease, upload
 from bumpless.cli.store_commands import gc
 from bumpless.common.artifacts.build import build_artifact
-from bumpless.common.artifacts.http import HttpBlobs
 from bumpless.common.artifacts.manifest import BlobRef
 from bumpless.common.artifacts.signing import SigningKey
-from bumpless.common.artifacts.store import DirectoryBlobs
+from bumpless.common.artifacts.stores.http import HttpBlobs
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
 from bumpless.common.contract.base import canonical_json, derive_id
 from bumpless.common.contract.envelope import RELEASE_TYPE
 from bumpless.common.contract.events import NodeObserved

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from bumpless.cli.client import Client, Watched
 from bumpless.cli.publishing import BuiltRelease, build_release, upload
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire

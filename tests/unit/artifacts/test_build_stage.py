@@ -6,14 +6,14 @@ import shutil
 
 import pytest
 
-from bumpless.common.artifacts.blobs import hex_name
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
 from bumpless.common.artifacts.errors import BlobMissing, Corrupt, StoreUnavailable, TooLarge
 from bumpless.common.artifacts.limits import Limits
 from bumpless.common.artifacts.manifest import open_artifact
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.artifacts.stage import rebuild_from_store
-from bumpless.common.artifacts.store import DirectoryBlobs
+from bumpless.common.artifacts.stores.blobs import hex_name
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
 from bumpless.common.artifacts.tree import scan
 
 from .trees import NEW, OLD, listing, noise, write_tree

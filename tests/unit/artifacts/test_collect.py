@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
-from bumpless.common.artifacts.collect import PlannedRollout, garbage, live_artifacts, live_blobs
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.signing import SigningKey
-from bumpless.common.artifacts.store import DirectoryBlobs, StoredBlob
+from bumpless.common.artifacts.stores.collect import PlannedRollout, garbage, live_artifacts, live_blobs
+from bumpless.common.artifacts.stores.store import DirectoryBlobs, StoredBlob
 from bumpless.common.model.fleet import Fleet
 from support import plans
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bumpless.common.artifacts.open_store import open_store, writable
-from bumpless.common.artifacts.store import DirectoryBlobs
+from bumpless.common.artifacts.stores.open_store import open_store, writable
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
 from bumpless.common.errors import Refused
 
 

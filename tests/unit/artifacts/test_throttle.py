@@ -7,8 +7,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bumpless.common.artifacts.store import DirectoryBlobs
-from bumpless.common.artifacts.throttle import BURST_S, ThrottledBlobs, TokenBucket
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
+from bumpless.common.artifacts.stores.throttle import BURST_S, ThrottledBlobs, TokenBucket
 
 
 class Time:

@@ -11,7 +11,7 @@ import pytest
 from bumpless.common.artifacts.build import BuiltArtifact, build_artifact
 from bumpless.common.artifacts.errors import StoreUnavailable
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
-from bumpless.common.artifacts.store import DirectoryBlobs
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
 from bumpless.common.contract.base import Digest
 from bumpless.common.model.plan import Target
 from bumpless.common.shell import clock

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bumpless.common.artifacts.blobs import describe
-from bumpless.common.artifacts.store import DirectoryBlobs
+from bumpless.common.artifacts.stores.blobs import describe
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
 from bumpless.common.errors import Refused
 from bumpless.executor.drivers.turns import Turns
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bumpless.common.artifacts.package import codecs_of
-from bumpless.common.artifacts.sandbox import SandboxedDecoder, SandboxUnavailable
+from bumpless.common.artifacts.sandbox.decoder import SandboxedDecoder, SandboxUnavailable
 from bumpless.common.errors import Refused
 
 if TYPE_CHECKING:

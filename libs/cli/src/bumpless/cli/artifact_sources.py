@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bumpless.common.artifacts.blobs import describe, hex_name
 from bumpless.common.artifacts.errors import BlobMissing, Corrupt
 from bumpless.common.artifacts.inputs.source import open_tree
 from bumpless.common.artifacts.limits import Limits
 from bumpless.common.artifacts.manifest import Artifact, BlobRef, open_artifact
 from bumpless.common.artifacts.rebuild import rebuild
 from bumpless.common.artifacts.signing import TrustStore
+from bumpless.common.artifacts.stores.blobs import describe, hex_name
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES
 from bumpless.common.errors import Refused
 

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
-from bumpless.common.artifacts.open_store import open_store
-from bumpless.common.artifacts.store import BlobReader
+from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.stores.open_store import open_store
+from bumpless.common.artifacts.stores.store import BlobReader
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message, RolloutId

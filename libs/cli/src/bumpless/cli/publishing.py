@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bumpless.common.artifacts.blobs import hex_name
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt
 from bumpless.common.artifacts.manifest import Artifact, BlobRef, open_artifact
-from bumpless.common.artifacts.open_store import writable
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.artifacts.stage import rebuild_from_store
-from bumpless.common.artifacts.store import BlobReader
+from bumpless.common.artifacts.stores.blobs import hex_name
+from bumpless.common.artifacts.stores.open_store import writable
+from bumpless.common.artifacts.stores.store import BlobReader
 from bumpless.common.contract.base import Digest, canonical_json, derive_id
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES, RELEASE_TYPE, Envelope
 from bumpless.common.contract.events import ReleaseAnnounced

@@ -12,7 +12,7 @@ from bumpless.cli.context import Context
 from bumpless.cli.output import records, table
 from bumpless.cli.watching import TIMED_OUT, follow
 from bumpless.common import render
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire

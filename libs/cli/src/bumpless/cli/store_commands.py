@@ -10,9 +10,9 @@ import typer
 from bumpless.cli.client import Client
 from bumpless.cli.context import Context
 from bumpless.cli.output import records, table
-from bumpless.common.artifacts.collect import PlannedRollout, garbage, live_artifacts, live_blobs
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
-from bumpless.common.artifacts.open_store import writable
+from bumpless.common.artifacts.stores.collect import PlannedRollout, garbage, live_artifacts, live_blobs
+from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
+from bumpless.common.artifacts.stores.open_store import writable
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.base import RolloutId

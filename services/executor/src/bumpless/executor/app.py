@@ -9,10 +9,10 @@ import signal
 import sys
 from typing import Any
 
-from bumpless.common.artifacts.open_store import open_store
 from bumpless.common.artifacts.signing import TrustStore
-from bumpless.common.artifacts.store import BlobReader
-from bumpless.common.artifacts.throttle import ThrottledBlobs, TokenBucket
+from bumpless.common.artifacts.stores.open_store import open_store
+from bumpless.common.artifacts.stores.store import BlobReader
+from bumpless.common.artifacts.stores.throttle import ThrottledBlobs, TokenBucket
 from bumpless.common.contract import wire
 from bumpless.common.contract.commands import InjectFault, RequestReport
 from bumpless.common.contract.subjects import (

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from bumpless.common.artifacts.confine import Measure
+from bumpless.common.artifacts.sandbox.confine import Measure
 from bumpless.common.contract.base import Token
 from bumpless.common.settings import Settings
 

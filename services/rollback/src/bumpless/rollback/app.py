@@ -10,8 +10,8 @@ from faststream.nats import NatsBroker
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from bumpless.common.artifacts.jetstream import JetStreamBlobs
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects

@@ -14,7 +14,7 @@ from pathlib import Path
 from .delta import PackageInfo, Packed, build_delta, build_full
 from .manifest import Artifact, BlobRef, DeltaRef, sign_artifact
 from .signing import SigningKey
-from .store import DirectoryBlobs
+from .stores.store import DirectoryBlobs
 from .tree import scan
 from .workers import Workers
 

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Literal
 
 from .beneath import fsync_directory
-from .blobs import hex_name
 from .decoder import DecoderFactory
 from .errors import ArtifactError, StoreUnavailable
 from .limits import Limits
 from .manifest import Artifact, BlobRef, DeltaRef
 from .package import codecs_of
 from .rebuild import rebuild
-from .sandbox import SandboxUnavailable, sandboxed
-from .store import BlobReader
+from .sandbox.decoder import SandboxUnavailable, sandboxed
+from .stores.blobs import hex_name
+from .stores.store import BlobReader
 from .tree import verify_root
 
 

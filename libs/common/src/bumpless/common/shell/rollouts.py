@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from bumpless.common.artifacts.errors import ArtifactError
-from bumpless.common.artifacts.store import BlobStore
+from bumpless.common.artifacts.stores.store import BlobStore
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message, MessageId, PlanHash, RolloutId, derive_id

@@ -16,15 +16,15 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from bumpless.common.artifacts.blobs import hex_name
-from bumpless.common.artifacts.confine import Measure
-from bumpless.common.artifacts.download import remove_old
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.manifest import Artifact, open_artifact
-from bumpless.common.artifacts.sandbox import SandboxedDecoder, SandboxLimits
+from bumpless.common.artifacts.sandbox.confine import Measure
+from bumpless.common.artifacts.sandbox.decoder import SandboxedDecoder, SandboxLimits
 from bumpless.common.artifacts.signing import TrustStore
 from bumpless.common.artifacts.stage import StagedReport, rebuild_from_store
-from bumpless.common.artifacts.store import BlobReader
+from bumpless.common.artifacts.stores.blobs import hex_name
+from bumpless.common.artifacts.stores.download import remove_old
+from bumpless.common.artifacts.stores.store import BlobReader
 from bumpless.common.artifacts.tree import verify_root
 from bumpless.common.contract.base import Digest
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES

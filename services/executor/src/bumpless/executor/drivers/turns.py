@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bumpless.common.artifacts.store import BlobReader
+from bumpless.common.artifacts.stores.store import BlobReader
 from bumpless.common.errors import Refused
 
 

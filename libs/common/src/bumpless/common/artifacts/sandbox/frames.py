@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from ..errors import ArtifactError, Corrupt, TooLarge, WrongBase
 from .confine import Confinement, Measure
-from .errors import ArtifactError, Corrupt, TooLarge, WrongBase
 
 REQUEST = struct.Struct("<HxxxxxxQQQQQ")
 """Number of the codec, start and size of the blob, start and size of the base, size of the result.

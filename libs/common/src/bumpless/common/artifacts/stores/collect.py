@@ -17,8 +17,8 @@ from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.release import Release
 
-from .errors import BlobMissing
-from .manifest import Artifact
+from ..errors import BlobMissing
+from ..manifest import Artifact
 from .store import BlobReader, StoredBlob
 
 

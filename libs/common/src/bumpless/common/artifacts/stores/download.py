@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from ..errors import Corrupt, StoreUnavailable
+from ..extent import write_all
+from ..limits import PIECE
 from .blobs import check, hex_name
-from .errors import Corrupt, StoreUnavailable
-from .extent import write_all
-from .limits import PIECE
 
 P = ParamSpec("P")
 T = TypeVar("T")

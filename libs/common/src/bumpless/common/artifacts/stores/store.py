@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from ..errors import BlobMissing, Corrupt
+from ..extent import write_all
+from ..limits import PIECE
+from ..manifest import BlobRef
 from .blobs import collect, describe, hex_name, is_hex_name
 from .download import download
-from .errors import BlobMissing, Corrupt
-from .extent import write_all
-from .limits import PIECE
-from .manifest import BlobRef
 
 
 @dataclass(frozen=True)

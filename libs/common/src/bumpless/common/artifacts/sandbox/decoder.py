@@ -22,11 +22,11 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from ..errors import ArtifactError, Corrupt
+from ..extent import Extent
+from ..limits import MIB, PIECE, Limits
 from . import frames
 from .confine import Confinement, Measure
-from .errors import ArtifactError, Corrupt
-from .extent import Extent
-from .limits import MIB, PIECE, Limits
 
 COMMAND = (sys.executable, "-I", "-m", f"{__package__}.patcher")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import aiohttp
 
+from ..errors import BlobMissing, StoreUnavailable
+from ..limits import PIECE
 from .blobs import hex_name
-from .errors import BlobMissing, StoreUnavailable
-from .limits import PIECE
 from .store import BlobReader
 
 CONNECT_S = 10.0

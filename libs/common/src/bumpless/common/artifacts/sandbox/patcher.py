@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NoReturn, Protocol
 
-from .codecs import CODECS
+from ..codecs import CODECS
+from ..errors import ArtifactError, Corrupt
+from ..extent import Extent
 from .confine import Budget, Measure, confine
-from .errors import ArtifactError, Corrupt
-from .extent import Extent
 from .frames import BASE, BLOB, DATA, ERROR, HEADER, HELLO, LAST, REQUEST, pack_confinement, pack_error
 
 Decode = Callable[[Extent, Extent | None, int], Iterator[bytes]]

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
-from .errors import Corrupt, TooLarge
-from .manifest import BlobRef
+from ..errors import Corrupt, TooLarge
+from ..manifest import BlobRef
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 

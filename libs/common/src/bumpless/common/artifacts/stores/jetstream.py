@@ -27,9 +27,9 @@ from nats.js import JetStreamContext, api
 from nats.js.api import ObjectInfo, ObjectMeta, ObjectMetaOptions
 from nats.js.object_store import ObjectStore
 
+from ..errors import BlobMissing, Corrupt, StoreUnavailable
+from ..manifest import BlobRef
 from .blobs import describe, hex_name, is_hex_name
-from .errors import BlobMissing, Corrupt, StoreUnavailable
-from .manifest import BlobRef
 from .store import BlobStore, StoredBlob
 
 T = TypeVar("T")

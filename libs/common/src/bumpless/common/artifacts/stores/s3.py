@@ -20,10 +20,10 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
+from ..errors import BlobMissing, Corrupt, StoreUnavailable
+from ..limits import PIECE
+from ..manifest import BlobRef
 from .blobs import describe, hex_name, is_hex_name
-from .errors import BlobMissing, Corrupt, StoreUnavailable
-from .limits import PIECE
-from .manifest import BlobRef
 from .store import BlobStore, StoredBlob
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Decoding in a confined child process: `decoder` is the parent's side, `patcher` the child's."""

@@ -1,0 +1,1 @@
+"""Where blobs lie, behind one port (`store`), and how they are fetched."""
