@@ -43,16 +43,6 @@ def main(operation: str, *names: str) -> None:
 
         with zstd.open(sources[0], "rb") as packed, open(target, "wb") as file:
             shutil.copyfileobj(packed, file, 1 << 20)
-    elif operation == "artifact-diff":
-        from bumpless.common.artifacts.delta import build_delta
-
-        old, new, _, patch, *options = names
-        packed = build_delta(Path(old), Path(new), predict="--no-reference-prediction" not in options)
-        Path(patch).write_bytes(packed.package)
-    elif operation == "artifact-apply":
-        from bumpless.common.artifacts.rebuild import rebuild
-
-        rebuild(sources[1], target, base_dir=sources[0])
     else:
         raise SystemExit(f"expected an operation, found {operation!r}")
 

@@ -14,12 +14,12 @@ from .measure import Figures, run
 from .tool import Level, answer, fresh, same_tree
 
 BUMPLESS = Path(sys.executable).with_name("bumpless")
-CODER = Path(__file__).with_name("coder.py")
 
 
 @dataclass(frozen=True)
 class Bumpless:
-    """Makes and applies one delta package through the command line, start of the interpreter included."""
+    """Makes and applies one delta package through the command line, start of the interpreter included. Unchanged files
+    are shared with the old tree, as on nodes, and as OSTree does."""
 
     name: str
     options: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Bumpless:
         return (work / "patch").stat().st_size
 
     def apply(self, old: Side, new: Side, work: Path) -> Figures:
-        figures = run(_artifact("apply", old.tree, work / "patch", work / "out"))
+        figures = run(_artifact("apply", "--share", old.tree, work / "patch", work / "out"))
         same_tree(self.name, work / "out", new)
         return figures
 
@@ -125,4 +125,4 @@ class Casync:
 
 
 def _artifact(operation: str, *arguments: str | Path) -> tuple[str | Path, ...]:
-    return (sys.executable, CODER, f"artifact-{operation}", *arguments)
+    return (BUMPLESS, "artifact", operation, *arguments)

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from bumpless.common.artifacts import linux, seccomp
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.extent import Extent
+from bumpless.common.artifacts.sandbox import linux, seccomp
 from bumpless.common.artifacts.sandbox.confine import NOBODY, Measure
 from bumpless.common.artifacts.sandbox.decoder import PatcherFailed, SandboxedDecoder
 from support import hostile_patcher

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bumpless.common.artifacts import frames, patcher
 from bumpless.common.artifacts.extent import Extent
 from bumpless.common.artifacts.limits import PIECE
+from bumpless.common.artifacts.sandbox import frames, patcher
 from bumpless.common.artifacts.sandbox.confine import Measure
 
 ESCAPED = b"escaped"

@@ -219,6 +219,7 @@ def test_a_damaged_patch_leaves_nothing(desk: Desk) -> None:
     [
         ("a b c", Wanted("a", Path("b"), Path("c"))),
         ("- b --no-sandbox c --root r", Wanted("-", Path("b"), Path("c"), "r", False)),
+        ("a --share b c", Wanted("a", Path("b"), Path("c"), None, True, True)),
         ("a b", None),
         ("a b c d", None),
         ("a b c --root", None),

@@ -29,12 +29,13 @@ class Wanted:
     out: Path
     root: str | None = None
     sandbox: bool = True
+    share: bool = False
 
 
 def parse_plain(words: Sequence[str]) -> Wanted | None:
-    """OLD PACKAGE OUT with `--root` and `--no-sandbox` anywhere; nothing for all else, which the full parser takes."""
+    """OLD PACKAGE OUT with `--root`, `--no-sandbox` and `--share` anywhere; nothing for all else, which the full parser takes."""
     places: list[str] = []
-    root, sandbox = None, True
+    root, sandbox, share = None, True, False
     left = iter(words)
     for word in left:
         if word == "--root":
@@ -43,6 +44,8 @@ def parse_plain(words: Sequence[str]) -> Wanted | None:
                 return None
         elif word == "--no-sandbox":
             sandbox = False
+        elif word == "--share":
+            share = True
         elif word.startswith("-") and word != NO_BASE:
             return None
         else:
@@ -50,11 +53,11 @@ def parse_plain(words: Sequence[str]) -> Wanted | None:
     if len(places) != 3 or "" in places:
         return None
     old, package, out = places
-    return Wanted(old, Path(package), Path(out), root, sandbox)
+    return Wanted(old, Path(package), Path(out), root, sandbox, share)
 
 
 def apply(wanted: Wanted) -> str:
-    """Make the tree, and return its root. The old tree is only read, and shares no file with the new one.
+    """Make the tree, and return its root. The old tree is only read, and shares no file with the new one unless that is wanted.
 
     Raises:
         Refused: an argument is wrong, or the sandbox does not start.
@@ -73,7 +76,14 @@ def apply(wanted: Wanted) -> str:
         from bumpless.common.artifacts.rebuild import rebuild
 
         with nullcontext(None) if wanted.old == NO_BASE else open_tree(wanted.old, out.parent) as base_dir:
-            return rebuild(package, out, expected_root=wanted.root, base_dir=base_dir, decoder=decoder)
+            return rebuild(
+                package,
+                out,
+                expected_root=wanted.root,
+                base_dir=base_dir,
+                decoder=decoder,
+                share=wanted.share,
+            )
 
 
 def told(wanted: Wanted, root: str) -> str:

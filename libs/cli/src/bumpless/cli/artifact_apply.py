@@ -26,14 +26,22 @@ def apply(
     sandbox: Annotated[
         bool, typer.Option("--sandbox/--no-sandbox", help="Decode in a process that is locked down.")
     ] = True,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share",
+            help="Unchanged files may be the same files as OLD's (hard links), and all of them become read-only.",
+        ),
+    ] = False,
 ) -> None:
     """Make a tree from a package by hand: from a delta and the old tree, or from a full package.
 
-    The old tree is only read, and shares no file with the new one. Everything is hashed and flushed.
+    The old tree is only read, and shares no file with the new one unless --share is given. Everything is hashed and
+    flushed.
 
     Example: bumpless artifact apply build/api-v1 api.patch restored --root sha256:...
     """
     context: Context = ctx.obj
-    wanted = applying.Wanted(old, package, out, root, sandbox)
+    wanted = applying.Wanted(old, package, out, root, sandbox, share)
     found = applying.apply(wanted)
     context.output.data({"root": found, "path": str(out)}, applying.told(wanted, found))
