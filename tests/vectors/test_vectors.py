@@ -17,9 +17,11 @@ import pytest
 from backports import zstd
 
 from bumpless.common.artifacts.codecs import NAMES
+from bumpless.common.artifacts.decoder import in_process
 from bumpless.common.artifacts.delta import build_delta, build_full, inspect
-from bumpless.common.artifacts.package import Block, Manifest, Member, pack
+from bumpless.common.artifacts.package import Block, Manifest, Member, codecs_of, pack
 from bumpless.common.artifacts.rebuild import rebuild
+from bumpless.common.artifacts.sandbox.decoder import sandboxed
 from bumpless.common.artifacts.tree import Tree, scan
 
 HERE = Path(__file__).parent
@@ -89,11 +91,14 @@ def index(request):
     return json.loads(INDEX.read_text())
 
 
+@pytest.mark.parametrize("decoding", [in_process, sandboxed])
 @pytest.mark.parametrize("name", VECTORS)
-def test_a_reader_unpacks_it(index, name, tmp_path):
+def test_a_reader_unpacks_it(index, name, decoding, tmp_path):
     vector = index["vectors"][name]
+    package, new_root = HERE / name / "package", vector["new_root"]
     base = HERE / name / "old" if vector["old_root"] else None
-    root = rebuild(HERE / name / "package", tmp_path / "out", expected_root=vector["new_root"], base_dir=base)
+    with decoding(codecs_of(package), 1 << 20) as decoder:
+        root = rebuild(package, tmp_path / "out", expected_root=new_root, base_dir=base, decoder=decoder)
     assert root == vector["new_root"] == scan(tmp_path / "out").root == scan(HERE / name / "new").root
     assert described(name) == vector
 

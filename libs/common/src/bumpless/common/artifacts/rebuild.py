@@ -143,6 +143,9 @@ class _Writer:
         for e in tree.entries:
             if e.kind is Kind.DIRECTORY:
                 self._out.mkdir(e.path, e.mode)
+        # Space first: a disk that fills up in the middle would have cost the work before.
+        for member in manifest.members:
+            self._reserve(tree.files[member.path])
         digests = list(self._blocks(manifest.blocks, tree))
         for copy in manifest.copies:
             self._copy(tree.files[copy.path], self._base.entries[copy.base])
@@ -216,9 +219,14 @@ class _Writer:
             raise WrongBase(f"sha256:{base.content} ({base.path})", "no file")
         return fd
 
+    def _reserve(self, e: Entry) -> None:
+        with open(self._out.create(e.path), "wb", buffering=0) as file:
+            if e.size:
+                os.posix_fallocate(file.fileno(), 0, e.size)
+
     def _put(self, member: Member, e: Entry, stream: Stream, number: int) -> str:
         hasher = hashlib.sha256()
-        with open(self._out.create(e.path), "wb", buffering=0) as file:
+        with open(self._out.open(e.path, os.O_WRONLY), "wb", buffering=0) as file:
             for piece in stream.pieces(member.size):
                 hasher.update(piece)
                 write_all(file.fileno(), piece)
