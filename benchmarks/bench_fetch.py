@@ -13,17 +13,14 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from broker import nats_server
 from bumpless.common.artifacts.signing import SigningKey
 from bumpless.common.artifacts.stores.blobs import hex_name
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
@@ -53,33 +50,6 @@ MEMORY = "/dev/shm"
 """Where nodes write: real ones do not share the broker's disk, which it syncs for every command."""
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench" / "fetch.json"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@contextmanager
-def nats_server() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "nats.conf"
-        config.write_text(
-            f'listen: "127.0.0.1:-1"\nports_file_dir: "{folder}"\nmax_payload: 8MB\n'
-            f'jetstream {{ store_dir: "{folder}/js", sync_interval: always }}\n'
-        )
-        binary = Path(sysconfig.get_path("scripts")) / "nats-server"
-        process = subprocess.Popen(
-            [binary, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            deadline = time.monotonic() + 10
-            while True:
-                found = next(Path(folder).glob("*.ports"), None)
-                text = found.read_text() if found is not None else ""
-                if text.endswith(("}\n", "}")):
-                    break
-                if time.monotonic() > deadline:
-                    raise SystemExit("expected nats-server to start within 10 s, found no ports file")
-            yield json.loads(text)["nats"][0]
-        finally:
-            process.kill()
-            process.wait()
 
 
 async def fetch(connection: Connection, how: str, digest: str, into: Path) -> None:

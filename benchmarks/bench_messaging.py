@@ -10,16 +10,12 @@ Every figure is set against a peer in the same run, on a real nats-server that s
 import asyncio
 import json
 import os
-import subprocess
-import sysconfig
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from broker import nats_server
 from bumpless.common.artifacts.signing import SigningKey
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
@@ -39,33 +35,6 @@ SINGLES = min(NODES, 2000)
 """Single publishes measured; their rate does not depend on the count, and they are slow."""
 OUT = Path(__file__).resolve().parent.parent / "build" / "bench" / "messaging.json"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@contextmanager
-def nats_server() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "nats.conf"
-        config.write_text(
-            f'listen: "127.0.0.1:-1"\nports_file_dir: "{folder}"\nmax_payload: 8MB\n'
-            f'jetstream {{ store_dir: "{folder}/js", sync_interval: always }}\n'
-        )
-        binary = Path(sysconfig.get_path("scripts")) / "nats-server"
-        process = subprocess.Popen(
-            [binary, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            deadline = time.monotonic() + 10
-            while True:
-                found = next(Path(folder).glob("*.ports"), None)
-                text = found.read_text() if found is not None else ""
-                if text.endswith(("}\n", "}")):
-                    break
-                if time.monotonic() > deadline:
-                    raise SystemExit("expected nats-server to start within 10 s, found no ports file")
-            yield json.loads(text)["nats"][0]
-        finally:
-            process.kill()
-            process.wait()
 
 
 def a_plan() -> Plan:

@@ -5,8 +5,8 @@ from harness import ArtifactError, File, main
 from samples import OLD_PROGRAM
 
 from bumpless.common.artifacts.aligned import numbers
+from bumpless.common.artifacts.aligned.image import Image
 from bumpless.common.artifacts.aligned.prediction import Predictor
-from bumpless.common.artifacts.aligned.references import Image
 from bumpless.common.artifacts.aligned.windows import Alignment, gather, windows
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.leb128 import Reader

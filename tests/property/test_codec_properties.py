@@ -12,8 +12,9 @@ from bumpless.common.artifacts import encode
 from bumpless.common.artifacts.aligned import numbers, patch
 from bumpless.common.artifacts.aligned.alignment import coarse
 from bumpless.common.artifacts.aligned.differences import runs
+from bumpless.common.artifacts.aligned.image import UNLOADED, Image, Span
 from bumpless.common.artifacts.aligned.prediction import Mapping
-from bumpless.common.artifacts.aligned.references import UNLOADED, Addresses, Image, Span
+from bumpless.common.artifacts.aligned.references import Addresses
 from bumpless.common.artifacts.aligned.windows import WINDOW, Alignment, gather, windows
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.extent import Bytes

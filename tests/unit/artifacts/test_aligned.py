@@ -11,20 +11,19 @@ import pytest
 from bumpless.common.artifacts import encode
 from bumpless.common.artifacts.aligned import elf, numbers, patch
 from bumpless.common.artifacts.aligned.alignment import coarse
-from bumpless.common.artifacts.aligned.prediction import Mapping
-from bumpless.common.artifacts.aligned.references import (
+from bumpless.common.artifacts.aligned.image import (
     ADDRESSES,
-    MAX_POSITIONS,
     MAX_RULES,
     MAX_SPANS,
     UNLOADED,
-    Finder,
     Image,
     Kind,
     Rule,
     Shape,
     Span,
 )
+from bumpless.common.artifacts.aligned.prediction import Mapping
+from bumpless.common.artifacts.aligned.references import MAX_POSITIONS, Finder
 from bumpless.common.artifacts.aligned.windows import WINDOW, Alignment, gather, windows
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.extent import Bytes

@@ -9,7 +9,7 @@ import pytest
 
 from bumpless.common.artifacts import encode
 from bumpless.common.artifacts.aligned import elf
-from bumpless.common.artifacts.aligned.references import UNLOADED, Kind, Shape, Span
+from bumpless.common.artifacts.aligned.image import UNLOADED, Kind, Shape, Span
 from bumpless.common.artifacts.workers import Workers
 from support.programs import functions, grown, program
 

@@ -15,9 +15,10 @@ from ..extent import Bytes
 from ..limits import MIB
 from ..workers import Workers
 from . import elf
+from .image import SIZES, Image
 from .numbers import Ints
 from .prediction import Mapping
-from .references import SIZES, Addresses, Fields, Finder, Image, store
+from .references import Addresses, Fields, Finder, store
 from .windows import Alignment, Octets, Window
 
 PART = 40 * MIB

@@ -1,4 +1,4 @@
-"""Where an x86-64 ELF program names its own places: rules for `references`, from section and program headers.
+"""Where an x86-64 ELF program names its own places: rules for an `Image`, from section and program headers.
 
 For the encoder only. A file that is no such program, or a damaged one, has no image; nothing here is a check.
 Sources: System V ABI with its x86-64 supplement, LSB 5 (.eh_frame_hdr), Go's runtime/symtab.go (pclntab since 1.20).
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..errors import Corrupt
-from .references import MAX_RULES, MAX_SPANS, UNLOADED, Image, Kind, Rule, Shape, Span
+from .image import MAX_RULES, MAX_SPANS, UNLOADED, Image, Kind, Rule, Shape, Span
 
 _HEADER = struct.Struct("<4sBBBB8xHHIQQQIHHHHHH")
 _PROGRAM = struct.Struct("<IIQQQQQQ")

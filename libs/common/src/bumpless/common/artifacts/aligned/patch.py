@@ -1,7 +1,7 @@
 """The blob of an aligned patch, and its decoder: bounded memory at any file size.
 
     head      coders of the three streams, form of the differences, numbers of operations and runs, lengths (see _HEAD)
-    control   the image (see `references`), then columns of LEB128 numbers: add, extra, seek; gap and size of each run
+    control   the image (see `image`), then columns of LEB128 numbers: add, extra, seek; gap and size of each run
     diff      what is added to copied bytes, or to their prediction, modulo 256: to each, or to those in runs
     extra     the bytes that are not copied
 
@@ -25,9 +25,9 @@ from ..streams import CODERS
 from . import differences as differ
 from . import numbers
 from .differences import Dense, Differences, Sparse
+from .image import Image
 from .numbers import Ints
 from .prediction import Predictor
-from .references import Image
 from .windows import Alignment, Octets, gather, windows
 
 MAX_OPERATIONS = 1 << 19

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..extent import Extent
+from .image import SIZES, Image
 from .numbers import Ints
-from .references import SIZES, Addresses, Fields, Finder, Image, spans, store, values
+from .references import Addresses, Fields, Finder, spans, store, values
 from .windows import Alignment, Octets, Window
 
 _SLOTS = 1 << 17
