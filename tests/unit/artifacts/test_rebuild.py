@@ -103,12 +103,18 @@ def test_shared_files_are_the_same_inode_and_read_only(old, new, node):
     assert scan(old).root == build_delta(old, new).info.old_root
 
 
-def test_files_are_copied_where_links_are_not_allowed(old, node, monkeypatch):
+@pytest.mark.parametrize("call", ["link", "fchmod"])
+def test_files_are_copied_where_they_cannot_be_shared(old, node, monkeypatch, call):
+    """Another user's files may neither be linked nor made read-only."""
+    real, theirs = getattr(os, call), {*inodes(old).values()}
+
     def refused(*arguments, **options):
-        raise OSError(errno.EPERM, "links are not allowed")
+        if call == "link" or os.fstat(arguments[0]).st_ino in theirs:
+            raise OSError(errno.EPERM, "not allowed")
+        return real(*arguments, **options)
 
     package = build_delta(old, old).package
-    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, call, refused)
     out = node.unpack(package, scan(old).root, old, share=True)
     assert scan(out) == scan(old)
     assert not {*inodes(out).values()} & {*inodes(old).values()}

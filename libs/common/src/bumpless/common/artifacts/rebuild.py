@@ -274,9 +274,9 @@ class _Writer:
         """One inode has one mode, so a file that changes its mode is copied."""
         if e.mode != base.mode or self._source is None:
             return False
-        if stat.S_IMODE(os.fstat(fd).st_mode) != _read_only(e):
-            os.fchmod(fd, _read_only(e))
         try:
+            if stat.S_IMODE(os.fstat(fd).st_mode) != _read_only(e):
+                os.fchmod(fd, _read_only(e))
             self._out.link(e.path, self._source, base.path)
         except OSError as error:
             if error.errno not in _CANNOT:
