@@ -10,6 +10,7 @@ have in common then costs its bytes once; a block's members and their bases are 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,13 +185,15 @@ def _build(
     units = list(_units(pairs, new_dir))
     total = sum(e.size for unit in units for e in unit.members)
     done = 0
+    counting = threading.Lock()
 
     def code(unit: _Unit) -> Coded:
         nonlocal done
         coded = _code(unit, old_dir, new_dir, predict, workers)
-        done += sum(e.size for e in unit.members)
-        if progress is not None:
-            progress(done, total)
+        with counting:
+            done += sum(e.size for e in unit.members)
+            if progress is not None:
+                progress(done, total)
         return coded
 
     # The largest first, so that no thread is left alone with it at the end.

@@ -86,7 +86,7 @@ class Runs:
     data: bytes
 
 
-def dense_pays(parts: Iterable[Octets], total: int) -> tuple[bool, bool]:
+def worth_trying(parts: Iterable[Octets], total: int) -> tuple[bool, bool]:
     """Whether the form with all bytes, and that with runs, are worth trying for differences of `total` bytes."""
     share = sum(int(np.count_nonzero(part)) for part in parts) / max(1, total)
     return share >= _SPARSE, share <= _DENSE

@@ -76,7 +76,7 @@ def encode(
     operations = [encode_numbers(c.tolist()) for c in (alignment.add, alignment.extra, numbers.zigzag(seeks))]
     differences, extra = _walk(alignment, old, new, image)
     total = int(alignment.add.sum())
-    dense, sparse = differ.dense_pays(differences, total)
+    dense, sparse = differ.worth_trying(differences, total)
     found = []
     if sparse and (runs := differ.runs(differences)) is not None:
         columns = [encode_numbers(c.tolist()) for c in (runs.gaps, runs.sizes)]

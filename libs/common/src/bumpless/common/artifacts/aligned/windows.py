@@ -20,13 +20,13 @@ Octets: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Flags: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 WINDOW = 1 << 18
-"""Octets of the new file per window: large enough for numpy to be at full speed, small enough for learning to help."""
+"""Bytes of the new file per window: large enough for numpy to be at full speed, small enough for learning to help."""
 
 _NEAR = 1 << 11
 """Reads of the old file that are closer than this become one."""
 
 _BETWEEN = 1 << 24
-"""Octets of the old file that are read for nothing, at most: a window may hold as many copies as octets."""
+"""Bytes of the old file that are read for nothing, at most: a window may hold as many copies as bytes."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Alignment:
 
     @property
     def size(self) -> int:
-        """Octets of the new file."""
+        """Bytes of the new file."""
         return int(self.add.sum() + self.extra.sum())
 
 
