@@ -7,9 +7,10 @@ PROBE_MODE in their run spec says, like the probe that the real driver runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from bumpless.common.model.release import Run
 from bumpless.executor.ports import Exit, Launch, NotReady, Unanswered
 from bumpless.executor.record import Instance, Listener
 
@@ -45,11 +46,11 @@ class FakeSwitch:
         self.world = world
         self._known: set[str] = set()
 
-    async def listen(self, component: str, addresses: Mapping[str, str]) -> tuple[Listener, ...]:
+    async def listen(self, component: str, run: Run) -> tuple[Listener, ...]:
         inodes = self.world.inodes
-        for address in addresses.values():
+        for address in run.listen.values():
             inodes.setdefault(address, 1000 + len(inodes))
-        return tuple(Listener(name=n, address=a, inode=inodes[a]) for n, a in addresses.items())
+        return tuple(Listener(name=n, address=a, inode=inodes[a]) for n, a in run.listen.items())
 
     async def start(self, launch: Launch) -> Instance:
         pid = 100 + len(self.world.processes)
@@ -122,7 +123,7 @@ class FakeSwitch:
             raise Unanswered("expected 200 from GET /metrics, found 500")
         return f'release_info{{version="{instance.target.version}"}} 1\n'
 
-    async def keep_only(self, component: str, addresses: Iterable[str]) -> None:
+    async def keep_only(self, component: str, runs: Iterable[Run]) -> None:
         return
 
     async def reap(self, known: Iterable[str]) -> tuple[str, ...]:

@@ -44,7 +44,6 @@ class Bench:
 
     def die(self) -> None:
         """The owner is gone; the next one knows nothing but what was written down."""
-        assert isinstance(self.switch, NativeSwitch | FakeSwitch)
         self.switch.close()
         self.switch = self._new()
 
@@ -62,7 +61,7 @@ class Bench:
 
     async def start(self, version: str, mode: str = "", *, http: bool = True) -> Instance:
         target = self.target(version, mode, http=http)
-        listeners = await self.switch.listen("probe", target.run.listen)
+        listeners = await self.switch.listen("probe", target.run)
         home = self.home / "components" / "probe"
         instance = Instance(id=f"{version}-{len(self.started)}", target=target, listeners=listeners)
         launch = Launch("probe", instance, home / "versions", home / "state", home / "log")
@@ -180,7 +179,7 @@ async def test_the_next_owner_takes_over_what_lives_and_its_sockets(bench: Bench
     adopted = await bench.switch.adopt(instance)
     assert adopted is not None
     assert adopted.pid == instance.pid
-    assert await bench.switch.listen("probe", {"http": listener.address}) == (listener,)
+    assert await bench.switch.listen("probe", instance.target.run) == (listener,)
     await bench.ready("v2")
     await bench.switch.pause(adopted)
     assert await bench.answers() == {"v2"}
@@ -229,6 +228,10 @@ def _native(home: Path) -> NativeSwitch:
     return NativeSwitch("node-a", home / "run", home / "components")
 
 
+def _at(address: str) -> Run:
+    return Run(command=("true",), listen={"http": address})
+
+
 async def test_an_address_somebody_else_holds_is_refused_with_what_to_do(tmp_path: Path) -> None:
     switch = _native(tmp_path)
     with socket.socket() as taken:
@@ -236,7 +239,7 @@ async def test_an_address_somebody_else_holds_is_refused_with_what_to_do(tmp_pat
         taken.listen()
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(Refused, match="to be free on this node"):
-            await switch.listen("probe", {"http": address})
+            await switch.listen("probe", _at(address))
     switch.close()
 
 
@@ -246,7 +249,7 @@ async def test_shared_sockets_are_as_measured(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    await switch.listen("probe", {"http": f"tcp://127.0.0.1:{port}"})
+    await switch.listen("probe", _at(f"tcp://127.0.0.1:{port}"))
     (held,) = switch._listeners.values()
     assert held.fileno() >= 64
     assert not held.get_inheritable()
@@ -259,7 +262,7 @@ async def test_a_socket_nobody_needs_any_more_refuses_and_does_not_queue(tmp_pat
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    await switch.listen("probe", {"http": f"tcp://127.0.0.1:{port}"})
+    await switch.listen("probe", _at(f"tcp://127.0.0.1:{port}"))
     (await asyncio.open_connection("127.0.0.1", port))[1].close()
     await switch.keep_only("probe", ())
     with pytest.raises(ConnectionRefusedError):
@@ -271,6 +274,6 @@ async def test_a_unix_listener_of_any_length_replaces_a_dead_one(tmp_path: Path)
     path = tmp_path / ("s" * 100) / "service.sock"
     for _ in range(2):
         switch = _native(tmp_path)
-        await switch.listen("probe", {"http": f"unix://{path}"})
+        await switch.listen("probe", _at(f"unix://{path}"))
         assert path.is_socket()
         switch.close()

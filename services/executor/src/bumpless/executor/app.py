@@ -27,7 +27,7 @@ from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
 from bumpless.executor.drivers.artifacts import StoredArtifacts
 from bumpless.executor.drivers.broker import BrokerChecks, BrokerReports
-from bumpless.executor.drivers.native import NativeSwitch
+from bumpless.executor.drivers.choose import switch_of_node
 from bumpless.executor.executor import Executor, NodeConfig
 from bumpless.executor.settings import ExecutorSettings
 
@@ -61,7 +61,7 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         drills=settings.drills,
         heartbeat_s=settings.heartbeat_s,
     )
-    switch = NativeSwitch(settings.node, config.run_dir, config.components_dir)
+    switch = switch_of_node(settings.node, config.run_dir, config.components_dir)
     store = _store(connection, settings)
     source = StoredArtifacts(
         store,

@@ -5,7 +5,7 @@ Drivers implement these over the real machine, fakes in the tests over memory; o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -14,6 +14,7 @@ from bumpless.common.contract.base import Digest, Message
 from bumpless.common.contract.stage_check import StageCheck
 from bumpless.common.errors import ReleaseError
 from bumpless.common.model.plan import Target
+from bumpless.common.model.release import Run
 from bumpless.executor.layout import Layout
 from bumpless.executor.record import Instance, Listener
 
@@ -51,8 +52,8 @@ class ProcessSwitch(Protocol):
     An instance is known by its id; every operation on an instance that is gone is harmless.
     """
 
-    async def listen(self, component: str, addresses: Mapping[str, str]) -> tuple[Listener, ...]:
-        """The shared listening sockets, bound now unless they are held already. Raises: Refused."""
+    async def listen(self, component: str, run: Run) -> tuple[Listener, ...]:
+        """The shared listening sockets of `run.listen`, bound now unless they are held already. Raises: Refused."""
         ...
 
     async def start(self, launch: Launch) -> Instance:
@@ -104,8 +105,8 @@ class ProcessSwitch(Protocol):
         """Its metrics, in the Prometheus text format. Raises: Unanswered."""
         ...
 
-    async def keep_only(self, component: str, addresses: Iterable[str]) -> None:
-        """Let go of the component's listening sockets on other addresses."""
+    async def keep_only(self, component: str, runs: Iterable[Run]) -> None:
+        """Let go of the component's listening sockets that none of `runs` listens on."""
         ...
 
     async def reap(self, known: Iterable[str]) -> tuple[str, ...]:
@@ -114,6 +115,10 @@ class ProcessSwitch(Protocol):
 
     async def tidy(self) -> None:
         """Keep logs within their bounds."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything without touching a process: the executor ends, the services stay."""
         ...
 
 

@@ -6,9 +6,8 @@ What never became ready is killed on the spot. What was ready once is never kill
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Run
 from bumpless.executor.layout import Layout
 from bumpless.executor.ports import Launch, NotReady, ProcessSwitch, Unanswered
@@ -31,7 +30,7 @@ class Starter:
             NotReady, Refused: it could not be started, or did not become ready in time. It is gone.
         """
         run = self.filled(instance.target.run)
-        listeners = await self._switch.listen(self._component, run.listen)
+        listeners = await self._switch.listen(self._component, run)
         ready = instance.model_copy(
             update={"listeners": listeners, "target": instance.target.model_copy(update={"run": run})}
         )
@@ -79,10 +78,6 @@ class Starter:
             await self._switch.check(instance)
         except Unanswered as error:
             raise NotReady(f"it was ready and is not healthy any more: {error}") from error
-
-    def addresses(self, targets: Iterable[Target]) -> set[str]:
-        """Every address these targets listen on, here."""
-        return {address for target in targets for address in self.filled(target.run).listen.values()}
 
     def filled(self, run: Run) -> Run:
         """The run spec with the node's own words in place of the placeholders."""

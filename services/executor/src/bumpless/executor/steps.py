@@ -203,7 +203,8 @@ class Steps:
     async def _collect(self) -> None:
         record = self._record()
         targets = _named(record)
-        await self._switch.keep_only(record.component, self._starter.addresses(_listening(record)))
+        runs = [self._starter.filled(target.run) for target in _listening(record)]
+        await self._switch.keep_only(record.component, runs)
         try:
             gone = await asyncio.to_thread(self._layout.collect, [t.root for t in targets])
         except OSError as error:

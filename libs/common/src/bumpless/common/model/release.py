@@ -105,6 +105,12 @@ class Limits(StrictModel):
 ListenAddress = Annotated[str, StringConstraints(pattern=r"^(tcp://[^/\s]+:[0-9]{1,5}|unix:///\S+)$")]
 
 
+class Driver(StrEnum):
+    """What runs the instances of a component on a node."""
+
+    NATIVE = "native"
+
+
 class Run(StrictModel):
     """How an instance is started. Commands are argument lists; no shell takes part.
 
@@ -112,6 +118,7 @@ class Run(StrictModel):
     as a comma-separated list of that component's first listeners.
     """
 
+    driver: Driver = Driver.NATIVE
     command: tuple[str, ...] = Field(min_length=1)
     listen: dict[Token, ListenAddress] = {}
     env: dict[str, str] = {}

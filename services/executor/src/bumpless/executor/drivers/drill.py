@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
 from bumpless.common.contract.base import Digest
 from bumpless.common.contract.stage_check import StageCheck
 from bumpless.common.errors import Refused
 from bumpless.common.model.plan import Target
+from bumpless.common.model.release import Run
 from bumpless.executor.layout import Layout
 from bumpless.executor.ports import (
     ArtifactSource,
@@ -86,8 +87,8 @@ class DrilledSwitch:
             await self._switch.kill(newest)
         await self._switch.pause(instance)
 
-    async def listen(self, component: str, addresses: Mapping[str, str]) -> tuple[Listener, ...]:
-        return await self._switch.listen(component, addresses)
+    async def listen(self, component: str, run: Run) -> tuple[Listener, ...]:
+        return await self._switch.listen(component, run)
 
     async def check(self, instance: Instance) -> None:
         await self._switch.check(instance)
@@ -113,11 +114,14 @@ class DrilledSwitch:
     async def scrape(self, instance: Instance) -> str:
         return await self._switch.scrape(instance)
 
-    async def keep_only(self, component: str, addresses: Iterable[str]) -> None:
-        await self._switch.keep_only(component, addresses)
+    async def keep_only(self, component: str, runs: Iterable[Run]) -> None:
+        await self._switch.keep_only(component, runs)
 
     async def reap(self, known: Iterable[str]) -> tuple[str, ...]:
         return await self._switch.reap(known)
 
     async def tidy(self) -> None:
         await self._switch.tidy()
+
+    def close(self) -> None:
+        self._switch.close()

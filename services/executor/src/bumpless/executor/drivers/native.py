@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bumpless.common.errors import Refused
+from bumpless.common.model.release import Run
 from bumpless.executor.drivers import logs, processes, sockets
 from bumpless.executor.drivers.admin import AdminSockets
 from bumpless.executor.drivers.notify import Notifications
@@ -58,9 +59,9 @@ class NativeSwitch:
 
     # sockets
 
-    async def listen(self, component: str, addresses: Mapping[str, str]) -> tuple[Listener, ...]:
+    async def listen(self, component: str, run: Run) -> tuple[Listener, ...]:
         found = []
-        for name, address in addresses.items():
+        for name, address in run.listen.items():
             held = self._listeners.get((component, address))
             if held is None:
                 held = await asyncio.to_thread(sockets.bind, address)
@@ -68,8 +69,8 @@ class NativeSwitch:
             found.append(Listener(name=name, address=address, inode=sockets.inode_of(held)))
         return tuple(found)
 
-    async def keep_only(self, component: str, addresses: Iterable[str]) -> None:
-        wanted = set(addresses)
+    async def keep_only(self, component: str, runs: Iterable[Run]) -> None:
+        wanted = {address for run in runs for address in run.listen.values()}
         for key in [k for k in self._listeners if k[0] == component and k[1] not in wanted]:
             self._listeners.pop(key).close()
             if key[1].startswith("unix://"):
@@ -232,7 +233,6 @@ class NativeSwitch:
             await asyncio.to_thread(logs.forget_old, directory, alive)
 
     def close(self) -> None:
-        """Let go of everything without touching a process: the executor ends, the services stay."""
         for running in self._running.values():
             running.process.close()
             if running.notifications is not None:
