@@ -20,7 +20,7 @@ demo: $(STAMP)
 	$(PY) examples/shop/demo.py
 
 test: $(STAMP)
-	$(PY) -m pytest
+	$(PY) -m pytest $(TEST_FLAGS)
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -1,4 +1,4 @@
-"""What every test may use: a broker and a store of its own, and the flag that re-blesses snapshots."""
+"""What every test may use: a broker and a store of its own, and the flags of the suite."""
 
 from __future__ import annotations
 
@@ -10,9 +10,25 @@ import pytest
 from support.servers import NatsServer, RedisServer
 from support.snapshots import Snapshots
 
+WITH_PROCESSES = ("contract", "disk", "drivers", "e2e", "integration")
+"""Folders whose tests run real processes, and share the machine with whatever else runs on it."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="write snapshots and goldens instead of comparing")
+    parser.addoption(
+        "--second-try",
+        action="store_true",
+        help="run a test with real processes again when it fails; listed as RERUN, and a defect to be mended",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--second-try"):
+        here = Path(__file__).parent
+        for item in items:
+            if item.path.relative_to(here).parts[0] in WITH_PROCESSES:
+                item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture
