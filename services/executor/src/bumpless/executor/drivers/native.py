@@ -12,7 +12,6 @@ import hashlib
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,13 @@ from bumpless.common.errors import Refused
 from bumpless.common.model.release import Run
 from bumpless.executor.drivers import logs, processes, sockets
 from bumpless.executor.drivers.admin import AdminSockets
+from bumpless.executor.drivers.environment import environment
 from bumpless.executor.drivers.notify import Notifications
 from bumpless.executor.drivers.processes import Process
+from bumpless.executor.drivers.traffic import Traffic
 from bumpless.executor.ports import Exit, Launch, NotReady, Unanswered
 from bumpless.executor.record import Instance, Listener
 
-POLL_S = 0.1
-"""Between two looks at what a draining instance still does."""
-SETTLED_LOOKS = 2
-"""An instance counts as idle when it was idle this many looks in a row: a request may be between accept and count."""
 KILL_GRACE_S = 3.0
 """An instance that cuts its own work at its deadline gets this long to give it back and exit."""
 GONE_S = 10.0
@@ -41,7 +38,6 @@ class _Running:
     process: Process
     notifications: Notifications | None
     log: Path
-    paused_at: float | None = None
     adopted: bool = False
     killed_because: str = ""
 
@@ -53,6 +49,7 @@ class NativeSwitch:
         self._node = node
         self._components = components_dir.resolve()
         self._admin = AdminSockets(run_dir)
+        self._traffic = Traffic(self._admin)
         self._scope = hashlib.sha256(os.fsencode(run_dir.resolve())).hexdigest()[:16]
         self._listeners: dict[tuple[str, str], socket.socket] = {}
         self._running: dict[str, _Running] = {}
@@ -88,7 +85,12 @@ class NativeSwitch:
         try:
             with self._admin.bind(instance.id) as admin:
                 names = [listener.name for listener in instance.listeners] + ["admin"]
-                env = self._environment(launch, names, notifications.address)
+                env = {
+                    **environment(self._node, launch),
+                    "LISTEN_FDS": str(len(names)),
+                    "LISTEN_FDNAMES": ":".join(names),
+                    "NOTIFY_SOCKET": notifications.address,
+                }
                 given = [s.fileno() for s in (*shared, admin)]
                 pid = processes.spawn(run.command, env, launch.version_dir.resolve(), given, log)
                 process = Process(pid)
@@ -120,7 +122,7 @@ class NativeSwitch:
             ) from error
 
     async def check(self, instance: Instance) -> None:
-        await self._admin.ask(instance.id, "GET", "/healthz")
+        await self._traffic.check(instance.id)
 
     async def stop(self, instance: Instance, timeout_s: float) -> None:
         running = self._running.get(instance.id)
@@ -150,39 +152,19 @@ class NativeSwitch:
     # traffic
 
     async def pause(self, instance: Instance) -> None:
-        await self._admin.ask(instance.id, "POST", "/pause")
-        if running := self._running.get(instance.id):
-            running.paused_at = asyncio.get_running_loop().time()
+        await self._traffic.pause(instance.id)
 
     async def resume(self, instance: Instance) -> None:
-        await self._admin.ask(instance.id, "POST", "/resume")
-        if running := self._running.get(instance.id):
-            running.paused_at = None
+        await self._traffic.resume(instance.id)
 
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         running = self._running.get(instance.id)
         if running is None:
             return ()
-        clock = asyncio.get_running_loop().time
-        lame_until = (running.paused_at or clock()) + lame_duck_s
-        deadline = lame_until + timeout_s
-        idle = 0
-        left: tuple[str, ...] = ("it did not say what it still does",)
-        while running.process.alive:
-            with contextlib.suppress(Unanswered):
-                progress = await self._admin.progress(instance.id)
-                left = _left(progress)
-                quiet = clock() >= lame_until or progress["connections"] == 0
-                idle = idle + 1 if quiet and not left else 0
-            if idle >= SETTLED_LOOKS:
-                return ()
-            if clock() >= deadline:
-                return left
-            await running.process.wait(POLL_S)
-        return ()
+        return await self._traffic.drained(instance.id, running.process, lame_duck_s, timeout_s)
 
     async def scrape(self, instance: Instance) -> str:
-        return await self._admin.ask(instance.id, "GET", "/metrics")
+        return await self._traffic.scrape(instance.id)
 
     # after a restart of the executor
 
@@ -251,6 +233,7 @@ class NativeSwitch:
         def gone(_: asyncio.Future[str]) -> None:
             if running.notifications is not None:
                 running.notifications.close()
+            self._traffic.forget(name)
             if self._running.get(name) is running:
                 # Its entry stays until the last who waits for its exit has read it.
                 asyncio.get_running_loop().call_later(60, self._forget, name, running)
@@ -288,14 +271,11 @@ class NativeSwitch:
             )
 
     async def _answers(self, instance: Instance, running: _Running, path: str) -> None:
-        while True:
-            try:
-                await self._admin.ask(instance.id, "GET", path)
-                return
-            except Unanswered as error:
-                if await running.process.wait(POLL_S):
-                    how = running.process.ended.result()
-                    raise NotReady(f"it {how} before it was healthy{_last_words(running.log)}") from error
+        try:
+            await self._traffic.until_answers(instance.id, path, running.process)
+        except Unanswered as error:
+            how = running.process.ended.result()
+            raise NotReady(f"it {how} before it was healthy{_last_words(running.log)}") from error
 
     def _pid_of(self, instance: str) -> int | None:
         return next((pid for pid, env in self._ours() if env.get("BUMPLESS_INSTANCE") == instance), None)
@@ -303,37 +283,6 @@ class NativeSwitch:
     def _ours(self) -> list[tuple[int, Mapping[str, str]]]:
         """Session leaders that this node's executor started: their state lies under this node's components."""
         return list(processes.started_by("BUMPLESS_STATE_DIR", f"{self._components}/"))
-
-    def _environment(self, launch: Launch, names: list[str], notify: str) -> dict[str, str]:
-        target = launch.instance.target
-        timing = target.run.timing
-        search = os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
-        return {
-            # The executor's own interpreter first, so that `python3` is the one with the service's libraries.
-            "PATH": f"{os.path.dirname(sys.executable)}:{search}",
-            "HOME": os.environ.get("HOME", "/"),
-            "LANG": os.environ.get("LANG", "C.UTF-8"),
-            # A version's directory stays as it was verified.
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **target.run.env,
-            "LISTEN_FDS": str(len(names)),
-            "LISTEN_FDNAMES": ":".join(names),
-            "NOTIFY_SOCKET": notify,
-            "BUMPLESS_NODE": self._node,
-            "BUMPLESS_COMPONENT": launch.component,
-            "BUMPLESS_VERSION": target.version,
-            "BUMPLESS_DIGEST": target.root,
-            "BUMPLESS_RELEASE": target.release,
-            "BUMPLESS_INSTANCE": launch.instance.id,
-            "BUMPLESS_STATE_DIR": str(launch.state_dir.resolve()),
-            "BUMPLESS_LAME_DUCK_MS": str(int(timing.lame_duck_s * 1000)),
-            "BUMPLESS_DRAIN_TIMEOUT_MS": str(int(timing.drain_timeout_s * 1000)),
-        }
-
-
-def _left(progress: Mapping[str, int]) -> tuple[str, ...]:
-    words = {"inflight": "requests in flight", "unacknowledged": "messages unacknowledged"}
-    return tuple(f"{progress[name]} {what}" for name, what in words.items() if progress[name] > 0)
 
 
 def _last_words(log: Path) -> str:
