@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bumpless.service import Client, RequestFailed
+from bumpless.service.handover import Handover, write_handover
 
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
 DEADLINE_S = 15.0
@@ -50,7 +51,20 @@ async def handle(request):
             broken.append(1)
         case "/orders":
             return Response.json({"version": service.version}, 201)
+        case "/count":
+            counted.append(1)
+            return Response.json(len(counted))
     return Response.json({"version": service.version})
+
+counted = []
+
+@service.on_handover
+async def save():
+    return str(len(counted)).encode()
+
+@service.on_restore
+async def restore(left):
+    counted.extend([1] * int(left.state))
 
 async def lease():
     return "job"
@@ -482,3 +496,61 @@ async def test_workers_switch_without_losing_or_doubling_a_job(host: Host, clien
     assert await database.exit_code() == 0
     new.terminate()
     assert await new.exit_code() == 0
+
+
+async def test_a_standby_takes_nothing_until_it_is_resumed_and_then_the_state(
+    host: Host, client: Client
+) -> None:
+    handover = str(host.folder / "handover")
+    old = await host.serving("v1", BUMPLESS_HANDOVER_FILE=handover)
+    standby = await host.serving("v2", BUMPLESS_HANDOVER_FILE=handover, BUMPLESS_STANDBY="1")
+    answer = await standby.admin("GET", "/readyz")
+    assert (answer.status, answer.body) == (503, b"standby\n")
+    assert (await standby.admin("GET", "/healthz")).status == 200
+    assert (await standby.admin("POST", "/pause")).status == 200, "it is paused already"
+    for count in range(1, 5):
+        assert (await client.get(host.address, "/count")).json() == count
+    old.terminate()
+    assert await old.exit_code() == 0
+    waits = asyncio.create_task(client.get(host.address, "/count"))
+    progress = (await standby.admin("GET", "/drain")).json()
+    assert (progress["state"], progress["paused"], progress["connections"]) == ("standby", True, 0)
+    first, second = await asyncio.gather(*(standby.admin("POST", "/resume") for _ in range(2)))
+    assert (first.status, second.status) == (200, 200)
+    assert first.json()["handover"].startswith("taken from")
+    assert (await waits).json() == 5
+    assert (await standby.admin("GET", "/readyz")).status == 200
+
+
+async def test_a_standby_that_was_never_resumed_leaves_the_state_alone(host: Host, client: Client) -> None:
+    handover = host.folder / "handover"
+    old = await host.serving("v1", BUMPLESS_HANDOVER_FILE=str(handover))
+    await client.get(host.address, "/count")
+    old.terminate()
+    assert await old.exit_code() == 0
+    written = handover.read_bytes()
+    standby = await host.serving("v2", BUMPLESS_HANDOVER_FILE=str(handover), BUMPLESS_STANDBY="1")
+    standby.terminate()
+    assert await standby.exit_code() == 0
+    assert handover.read_bytes() == written
+
+
+async def test_a_damaged_state_is_not_taken_and_a_refused_one_keeps_the_standby_idle(
+    host: Host, client: Client
+) -> None:
+    handover = host.folder / "handover"
+    for written, status, said in (
+        (b"rubbish", 200, b"not read: expected a line"),
+        (b"x", 500, b"invalid literal"),
+    ):
+        if status == 500:
+            write_handover(handover, "sample", Handover(written, "v1", "a"))
+        else:
+            handover.write_bytes(written)
+        standby = await host.serving("v2", BUMPLESS_HANDOVER_FILE=str(handover), BUMPLESS_STANDBY="1")
+        answer = await standby.admin("POST", "/resume")
+        assert (answer.status, said in answer.body) == (status, True), answer.body
+        accepts = (await standby.admin("GET", "/readyz")).status == 200
+        assert accepts == (status == 200)
+        standby.terminate()
+        assert await standby.exit_code() == 0

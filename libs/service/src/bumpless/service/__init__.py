@@ -6,6 +6,7 @@
 from bumpless.service.client import Client, Reply, RequestFailed, Upstream
 from bumpless.service.consumer import Consumer
 from bumpless.service.contract import Contract, ContractError
+from bumpless.service.handover import Handover
 from bumpless.service.http import HttpError, Limits, Request, Response
 from bumpless.service.service import Service
 
@@ -14,6 +15,7 @@ __all__ = [
     "Consumer",
     "Contract",
     "ContractError",
+    "Handover",
     "HttpError",
     "Limits",
     "Reply",

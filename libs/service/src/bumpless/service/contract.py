@@ -28,7 +28,11 @@ class ContractError(Exception):
 
 @dataclass(frozen=True)
 class Contract:
-    """The identity, limits and listening sockets of this process. Times in seconds."""
+    """The identity, limits and listening sockets of this process. Times in seconds.
+
+    `standby`: start up and say ready, but take nothing before the first resume. `handover_file`: where the state
+    of a component that runs once lies between two processes; None for one that runs beside its successor.
+    """
 
     managed: bool
     node: str = ""
@@ -38,6 +42,8 @@ class Contract:
     release: str = ""
     instance: str = ""
     state_dir: Path = Path("state")
+    standby: bool = False
+    handover_file: Path | None = None
     lame_duck_s: float = 2.0
     drain_timeout_s: float = 30.0
     sockets: Mapping[str, tuple[socket.socket, ...]] = field(default_factory=dict)
@@ -60,6 +66,8 @@ def read_contract(environ: Mapping[str, str], pid: int) -> Contract:
         release=environ.get("BUMPLESS_RELEASE", ""),
         instance=environ.get("BUMPLESS_INSTANCE", ""),
         state_dir=Path(environ.get("BUMPLESS_STATE_DIR") or "state"),
+        standby=environ.get("BUMPLESS_STANDBY") == "1",
+        handover_file=Path(handover) if (handover := environ.get("BUMPLESS_HANDOVER_FILE")) else None,
         lame_duck_s=_number(environ, "BUMPLESS_LAME_DUCK_MS", 2_000) / 1000,
         drain_timeout_s=_number(environ, "BUMPLESS_DRAIN_TIMEOUT_MS", 30_000) / 1000,
         sockets=sockets or {},

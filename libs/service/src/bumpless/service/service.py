@@ -1,8 +1,9 @@
 """One managed process: its sockets, its admin endpoints and the order of starting and draining.
 
-Starts: take sockets over, answer admin requests, run the `on_ready` callbacks, accept, READY=1.
+Starts: take sockets over, answer admin requests, run the `on_ready` callbacks, accept, READY=1. A standby says
+READY=1 and accepts only after the first resume, which also takes over the state its predecessor left.
 Drains: STOPPING=1, accept nothing, serve what is open until the lame duck ends, close idle connections,
-finish what is in flight, exit with 0; at the drain deadline the rest is cut. The executor decides when any
+finish what is in flight, leave the state, exit with 0; at the drain deadline the rest is cut. The executor decides when any
 of it happens; this module only does as told.
 """
 
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 
 from bumpless.service.consumer import Consumer
 from bumpless.service.contract import Contract, ContractError, bind, notifier, read_contract
+from bumpless.service.handover import Keeper, Restore, Save
 from bumpless.service.http import Handler, HttpServer, Limits, Request, Response
 from bumpless.service.metrics import (
     CONTENT_TYPE,
@@ -76,7 +78,12 @@ class Service:
         self._on_ready: list[Callback] = []
         self._on_stop: list[Callback] = []
         self._health: list[Callback] = []
+        self._beside: list[asyncio.Task[None]] = []
         self._paused_at: float | None = None
+        contract = self.contract
+        self._keeper = Keeper(
+            contract.handover_file, contract.component or name, self.version, contract.instance
+        )
         self._notifier = notifier()
         add_process_metrics(self.metrics)
         self._requests = self.counter("http_requests_total", "Requests answered.", ("method", "status"))
@@ -130,6 +137,17 @@ class Service:
         self._on_stop.append(callback)
         return callback
 
+    def on_handover(self, save: Save) -> Save:
+        """Gives the state to the next process, after the last request; for a component that runs once at a time."""
+        self._keeper.save = save
+        return save
+
+    def on_restore(self, restore: Restore) -> Restore:
+        """Takes the state that the process before left, before the first request; not called when there is none.
+        Raising refuses it: this process does not begin to work."""
+        self._keeper.restore = restore
+        return restore
+
     def health(self, check: F) -> F:
         """A check behind /healthz; raising makes the process unhealthy. Ask about this process only: a
         check of a dependency makes healthy processes look bad when another one is."""
@@ -150,7 +168,7 @@ class Service:
 
     @property
     def paused(self) -> bool:
-        return self._paused_at is not None
+        return self._paused_at is not None or self.state == "standby"
 
     def addresses(self, name: str = "http") -> list[Any]:
         """What the sockets of an endpoint are bound to; known from `on_ready` on."""
@@ -173,22 +191,23 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         admin = self._open()
-        tasks: list[asyncio.Task[None]] = []
         try:
             if await self._start(stop):
                 self._consumers += [Consumer() for _ in self._factories]
                 pairs = zip(self._factories, self._consumers, strict=True)
                 consuming = [loop.create_task(self._consume(factory, one)) for factory, one in pairs]
-                tasks = [loop.create_task(self._beside(factory)) for factory in self._background]
-                await self.resume()
-                self._notifier.send("READY=1", f"STATUS={self.name} {self.version} serves")
-                _log.info("%s %s ready", self.name, self.version)
+                if self.contract.standby:
+                    self.state = "standby"
+                else:
+                    await self.resume()
+                self._notifier.send("READY=1", f"STATUS={self.name} {self.version}: {self.state}")
+                _log.info("%s %s ready, %s", self.name, self.version, self.state)
                 await stop.wait()
                 await self._drain(consuming)
+                await self._end_background()
+                await self._keeper.leave()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._end_background()
             for callback in self._on_stop:
                 with contextlib.suppress(Exception):
                     await callback()
@@ -250,7 +269,16 @@ class Service:
         await asyncio.gather(*(consumer.pause() for consumer in self._consumers))
 
     async def resume(self) -> None:
-        """Undoes `pause`."""
+        """Undoes `pause`. The first one takes over the state that was left and begins to work.
+
+        Raises: whatever the `on_restore` callback raises.
+        """
+        await self._keeper.take()
+        if self.state == "draining":
+            return
+        if not self._beside:
+            loop = asyncio.get_running_loop()
+            self._beside = [loop.create_task(self._run_beside(factory)) for factory in self._background]
         self._paused_at = None
         self.state = "serving"
         for server in self._servers.values():
@@ -298,7 +326,12 @@ class Service:
                 _log.exception("consumer failed, starting it again")
             await asyncio.sleep(CONSUMER_RESTART_S)
 
-    async def _beside(self, factory: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _end_background(self) -> None:
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+
+    async def _run_beside(self, factory: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await factory()
         except Exception:
@@ -331,11 +364,21 @@ class Service:
             case "POST", "/pause" | "/resume":
                 if self.state in ("starting", "draining"):
                     return Response.json(self._progress(), 409)
-                await (self.pause() if request.path == "/pause" else self.resume())
-                return Response.json(self._progress())
+                return await self._paused_or_resumed(pause=request.path == "/pause")
             case _, "/healthz" | "/readyz" | "/metrics" | "/drain" | "/pause" | "/resume":
                 return Response(405, b"method not allowed\n")
         return Response(404, b"not found\n")
+
+    async def _paused_or_resumed(self, *, pause: bool) -> Response:
+        if not pause:
+            try:
+                await self.resume()
+            except Exception as error:
+                _log.exception("the state that was left is refused")
+                return Response(500, f"expected to take the state over, found {error!r}\n".encode())
+        elif self.state != "standby":
+            await self.pause()
+        return Response.json(self._progress(), 409 if self.state == "draining" else 200)
 
     def _progress(self) -> dict[str, object]:
         return {
@@ -344,6 +387,7 @@ class Service:
             "unacknowledged": self.unacknowledged,
             "paused": self.paused,
             "state": self.state,
+            "handover": self._keeper.outcome,
         }
 
 
