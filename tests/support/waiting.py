@@ -25,3 +25,12 @@ async def eventually(read: Callable[[], Awaitable[T]], until: Callable[[T], obje
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"expected {what} within {LIMIT_S:g} s, last found {found!r}")
         await asyncio.sleep(0.02)
+
+
+async def comes_true(holds: Callable[[], object], what: str, limit_s: float = 60.0) -> None:
+    """Look again and again until `holds`. Raises: AssertionError, if it does not within `limit_s`."""
+    deadline = asyncio.get_running_loop().time() + limit_s
+    while not holds():
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"expected {what} within {limit_s:g} s")
+        await asyncio.sleep(0.02)

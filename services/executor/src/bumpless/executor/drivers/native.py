@@ -22,15 +22,13 @@ from bumpless.executor.drivers import logs, processes, sockets
 from bumpless.executor.drivers.admin import AdminSockets
 from bumpless.executor.drivers.environment import environment
 from bumpless.executor.drivers.notify import Notifications
-from bumpless.executor.drivers.processes import Process
+from bumpless.executor.drivers.processes import GONE_S, Process
 from bumpless.executor.drivers.traffic import Traffic
 from bumpless.executor.ports import Exit, Launch, NotReady, Unanswered
 from bumpless.executor.record import Instance, Listener
 
 KILL_GRACE_S = 3.0
 """An instance that cuts its own work at its deadline gets this long to give it back and exit."""
-GONE_S = 10.0
-"""A killed process is gone in milliseconds, unless the kernel holds it (a dead disk)."""
 
 
 @dataclass

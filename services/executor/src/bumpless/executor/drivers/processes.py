@@ -13,7 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bumpless.common.errors import Refused
+from bumpless.executor.drivers import kin
 
+GONE_S = 10.0
+"""A killed process is gone in milliseconds, unless the kernel holds it (a dead disk)."""
+SUCCESS = "exited with status 0"
 FIRST_FD = 3
 """sd_listen_fds(3)."""
 _LAUNCHER = 'cd "$0" && LISTEN_PID=$$ exec "$@"'
@@ -24,13 +28,18 @@ _RESET = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.
 
 
 def spawn(
-    command: Sequence[str], env: Mapping[str, str], directory: Path, sockets: Sequence[int], log: Path
+    command: Sequence[str], env: Mapping[str, str], directory: Path, sockets: Sequence[int], log: Path | int
 ) -> int:
-    """Start `command` in its own session with `sockets` from descriptor 3 on; returns its pid. Raises: Refused."""
+    """Start `command` in its own session with `sockets` from descriptor 3 on; returns its pid. Raises: Refused.
+
+    `log`: a file that its output is appended to, or an open descriptor above 2.
+    """
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+        (os.POSIX_SPAWN_DUP2, log, 1)
+        if isinstance(log, int)
+        else (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     actions += [(os.POSIX_SPAWN_DUP2, fd, FIRST_FD + at) for at, fd in enumerate(sockets)]
@@ -79,10 +88,15 @@ def _environment(data: bytes) -> dict[str, str]:
 
 
 class Process:
-    """One process, ours or an earlier executor's. `ended` is done when it is gone, with how it ended."""
+    """One process, ours or an earlier executor's. `ended` is done when it is gone, with how it ended.
 
-    def __init__(self, pid: int) -> None:
+    What it started ends with it, unless it `leaves` that behind on purpose; `marks` is what only that carries in its
+    environment, see `kin`.
+    """
+
+    def __init__(self, pid: int, marks: Mapping[str, str] | None = None, *, leaves: bool = False) -> None:
         self.pid = pid
+        self._marks, self._leaves = dict(marks or {}), leaves
         self.fd = os.pidfd_open(pid)
         self._loop = asyncio.get_running_loop()
         self.since = self._loop.time()
@@ -99,10 +113,9 @@ class Process:
                 signal.pidfd_send_signal(self.fd, number)
 
     def kill(self) -> None:
-        """The process and every process of its session's group."""
+        """The process and what it started."""
+        self._leaves = False
         self.signal(signal.SIGKILL)
-        if self.alive:
-            self._kill_group()
 
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Until it is gone; False: it is still there after `timeout_s`."""
@@ -118,25 +131,25 @@ class Process:
 
     def _gone(self) -> None:
         # Children it left would go on accepting on the shared socket. Killed before it is reaped: until then its
-        # group cannot be anybody else's.
-        self._kill_group()
+        # session cannot be anybody else's.
+        left = 0 if self._leaves else kin.kill(self.pid, self._marks)
         try:
             _, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
             how = "exited (an earlier executor had started it, so its status is unknown)"
         else:
             how = _describe(status)
+        if left and how == SUCCESS:
+            how += (
+                f" and left {left} processes behind, which were ended with it: it must stay in the foreground"
+            )
         self.close()
         if not self.ended.done():
             self.ended.set_result(how)
-
-    def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
 
 
 def _describe(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
-    return f"exited with status {code}"
+    return f"exited with status {code}" if code else SUCCESS
