@@ -76,7 +76,7 @@ async def test_output_without_end_is_bounded(tmp_path: Path) -> None:
 async def test_everything_it_started_ends_with_it(tmp_path: Path) -> None:
     there = tmp_path / "pid"
     await run_command(python(DAEMON, str(there)), {}, tmp_path, LONG, tmp_path / "log")
-    assert gone(int(there.read_text()))
+    await comes_true(lambda: gone(int(there.read_text())), "everything to be gone")
 
 
 async def test_what_it_was_to_leave_behind_stays(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_at_the_timeout_everything_is_killed(tmp_path: Path) -> None:
             python(DAEMON + "\ntime.sleep(300)", str(there)), {}, tmp_path, 3, tmp_path / "log", leaves=True
         )
     if there.exists():
-        assert gone(int(there.read_text()))
+        await comes_true(lambda: gone(int(there.read_text())), "everything to be gone")
 
 
 async def test_a_cancelled_one_is_killed(tmp_path: Path) -> None:
