@@ -5,7 +5,7 @@ from harness import ArtifactError, File, main
 from samples import OLD_PROGRAM
 
 from bumpless.common.artifacts.aligned import numbers
-from bumpless.common.artifacts.aligned.image import Image
+from bumpless.common.artifacts.aligned.corrections import pack, unpack
 from bumpless.common.artifacts.aligned.prediction import Predictor
 from bumpless.common.artifacts.aligned.windows import Alignment, gather, windows
 from bumpless.common.artifacts.errors import Corrupt
@@ -34,14 +34,15 @@ def columns(data: bytes) -> None:
 
 
 def image(data: bytes) -> None:
-    found = Image.from_bytes(data, "image")
-    assert Image.from_bytes(found.to_bytes(), "image") == found
-    predictor = Predictor(ALIGNMENT, found, OLD, "image")
+    found, known = unpack(data, "image")
+    again = unpack(pack(found, known), "image")
+    assert again[0] == found
+    assert all((a == b).all() for a, b in zip(vars(again[1]).values(), vars(known).values(), strict=True))
+    predictor = Predictor(ALIGNMENT, found, OLD, "image", known)
     for window in windows(ALIGNMENT):
         copied = gather(OLD, window.old, window.size)
         predicted = predictor.predict(window, copied)
         assert len(predicted) == len(copied)
-        predictor.learn(copied)
 
 
 if __name__ == "__main__":

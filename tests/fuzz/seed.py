@@ -8,21 +8,26 @@ import struct
 from pathlib import Path
 
 import bsdiff4
+import numpy as np
 from backports import zstd
 from packages import BASE
 from samples import NEW, NEW_PACKED, NEW_PROGRAM, OLD, OLD_PACKED, OLD_PROGRAM
 
-from bumpless.common.artifacts import codecs, deflated, encode, package
+from bumpless.common.artifacts import deflated, encode, package
 from bumpless.common.artifacts.aligned import elf, patch
 from bumpless.common.artifacts.aligned.alignment import align, align_programs
+from bumpless.common.artifacts.aligned.corrections import Corrections
+from bumpless.common.artifacts.aligned.corrections import pack as pack_image
 from bumpless.common.artifacts.encode import Coded
 from bumpless.common.artifacts.extent import Bytes
 from bumpless.common.artifacts.leb128 import encode as encode_numbers
+from bumpless.common.artifacts.names import NAMES
 from bumpless.common.artifacts.package import Block, Copy, Manifest, Member
 from bumpless.common.artifacts.streams import CODERS, smallest_coding
 from bumpless.common.artifacts.tree import NO_ROOT, Tree
 from bumpless.common.artifacts.workers import Workers
 
+CORRECTIONS = Corrections(*(np.array(c, np.int64) for c in ([0x401100, 0x401300], [0x401180, 0x401200])))
 CORPUS = Path(__file__).parent / "corpus"
 
 
@@ -81,7 +86,10 @@ def seeds(workers: Workers) -> dict[str, list[bytes]]:
         "deflated": [b"\0" + blob for blob in opened if blob],
         "bsdiff4": [b"\1\0" + bsdiff, b"\0\0" + plain],
         "streams": [bytes([number, 0]) + blob for number, blob in enumerate(streams)],
-        "numbers": [b"\0\4" + encode_numbers([0, 127, 128, (1 << 49) - 1]), b"\1" + image.to_bytes()],
+        "numbers": [
+            b"\0\4" + encode_numbers([0, 127, 128, (1 << 49) - 1]),
+            b"\1" + pack_image(image, CORRECTIONS),
+        ],
         "package": [
             *(b"\1" + packed(old, manifest) for old, manifest in manifests),
             *(bytes([2 * (old is not None)]) + open_columns(old, manifest) for old, manifest in manifests),
@@ -106,7 +114,7 @@ def packed(old: Tree | None, manifest: Manifest) -> bytes:
 def open_columns(old: Tree | None, manifest: Manifest) -> bytes:
     columns = package._columns(manifest, old or Tree(()))
     rest = bytes(package.CHECK * len([*manifest.members])) + b"".join(b"x" * b.blob for b in manifest.blocks)
-    mask = sum(1 << codecs.NAMES.index(name) for name in {block.codec for block in manifest.blocks})
+    mask = sum(1 << NAMES.index(name) for name in {block.codec for block in manifest.blocks})
     return struct.pack("<HH", len(columns), mask) + columns + rest
 
 

@@ -169,7 +169,7 @@ def test_the_kernel_says_the_same_of_the_child() -> None:
     with SandboxedDecoder(()) as decoder:
         active = decoder.confinement.active
         status = dict(
-            line.split(":\t", 1) for line in Path(f"/proc/{decoder.pid}/status").read_text().splitlines()
+            line.split(":\t", 1) for line in Path(f"/proc/{decoder.pids[0]}/status").read_text().splitlines()
         )
     assert (status["Seccomp"] == "2") == (SECCOMP in active)
     assert (status["NoNewPrivs"] == "1") == (Measure.NO_NEW_PRIVILEGES in active)

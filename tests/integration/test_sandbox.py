@@ -162,8 +162,9 @@ def test_a_child_that_breaks_the_protocol_is_ended(codec: str, found: str, files
     with hostile(codec) as decoder:
         with pytest.raises(PatcherFailed, match=found):
             list(decoder.decode(codec, files.extent(b"", "new"), None, 3 * PIECE))
-        with pytest.raises(ProcessLookupError):
-            os.kill(decoder.pid, 0)
+        for pid in decoder.pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
 
 
 def test_a_child_that_hangs_is_ended(files: Files) -> None:
@@ -212,9 +213,10 @@ def test_memory_is_limited(files: Files) -> None:
             else:
                 with pytest.raises(Corrupt, match="MemoryError"):
                     list(pieces)
-            status = Path(f"/proc/{decoder.pid}/status").read_text()
-            (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-            assert int(peak) * 1024 <= memory
+            for pid in decoder.pids:
+                status = Path(f"/proc/{pid}/status").read_text()
+                (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+                assert int(peak) * 1024 <= memory
 
 
 def test_less_memory_than_the_start_takes() -> None:
@@ -269,20 +271,22 @@ from bumpless.common.artifacts.sandbox.decoder import SandboxedDecoder
 decoder = SandboxedDecoder(["hang"], command={(sys.executable, "-I", hostile_patcher.__file__, ",".join(Measure))!r})
 pieces = decoder.decode("hang", Extent(0, 0, 0, "x"), None, 10)
 next(pieces)
-print(decoder.pid, flush=True)
+print(*decoder.pids, flush=True)
 sys.stdin.read()
 """
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        child = os.pidfd_open(int(parent.stdout.readline()))
+        children = [os.pidfd_open(int(pid)) for pid in parent.stdout.readline().split()]
         try:
-            assert select.select([child], [], [], 0)[0] == []
+            assert select.select(children, [], [], 0)[0] == []
             parent.send_signal(signal.SIGKILL)
-            assert select.select([child], [], [], 10)[0] == [child]
+            for child in children:
+                assert select.select([child], [], [], 10)[0] == [child]
         finally:
-            os.close(child)
+            for child in children:
+                os.close(child)
 
 
 def test_every_codec_of_the_table_can_be_asked_for() -> None:

@@ -157,10 +157,17 @@ def test_windows_are_a_walk_byte_by_byte(alignment):
             window.new.tolist(), window.old.tolist(), window.size.tolist(), strict=True
         ):
             places[new - at : new - at + count] = range(old, old + count)
-        assert (window.mask == (places >= 0)).all() or not window.extra
+        assert (window.start, window.before) == (at, found.count(-1))
+        data = (np.arange(size) % 251).astype(np.uint8)
+        copied, inserted = window.parted(data)
+        assert copied.tolist() == data[places >= 0].tolist()
+        assert window.spread(copied, inserted.tobytes()) == data.tobytes()
         found += places.tolist()
         at += size
     assert found == walk
+    for lane in (0, 1):
+        alone = [vars(w) for w in windows(alignment, lane, 2)]
+        assert repr(alone) == repr([vars(w) for w in [*windows(alignment)][lane::2]])
 
 
 @CHECKED

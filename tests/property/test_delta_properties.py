@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bumpless.common.artifacts import encode
-from bumpless.common.artifacts.codecs import CODECS, NAMES
+from bumpless.common.artifacts.codecs import CODECS
 from bumpless.common.artifacts.delta import build_delta, build_full
 from bumpless.common.artifacts.errors import ArtifactError, WrongBase
+from bumpless.common.artifacts.names import NAMES
 from bumpless.common.artifacts.package import Block, Manifest, Member, pack
 from bumpless.common.artifacts.rebuild import rebuild
 from bumpless.common.artifacts.tree import scan

@@ -134,6 +134,7 @@ class Attack:
 
     decode: Callable[[Extent, Extent | None, int], Iterator[bytes]]
     prepare: Callable[[], object] | None = None
+    lane: patcher.DecodeLane | None = None
 
 
 def _escape(escape: Callable[[str], None]) -> Attack:

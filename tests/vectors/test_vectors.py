@@ -16,9 +16,9 @@ import bsdiff4
 import pytest
 from backports import zstd
 
-from bumpless.common.artifacts.codecs import NAMES
 from bumpless.common.artifacts.decoder import in_process
 from bumpless.common.artifacts.delta import build_delta, build_full, inspect
+from bumpless.common.artifacts.names import NAMES
 from bumpless.common.artifacts.package import Block, Manifest, Member, codecs_of, pack
 from bumpless.common.artifacts.rebuild import rebuild
 from bumpless.common.artifacts.sandbox.decoder import sandboxed

@@ -11,6 +11,15 @@ import pytest
 from bumpless.common.artifacts import encode
 from bumpless.common.artifacts.aligned import elf, numbers, patch
 from bumpless.common.artifacts.aligned.alignment import coarse
+from bumpless.common.artifacts.aligned.corrections import (
+    MOST,
+    NONE,
+    Corrections,
+    Corrector,
+    choose,
+    pack,
+    unpack,
+)
 from bumpless.common.artifacts.aligned.image import (
     ADDRESSES,
     MAX_RULES,
@@ -217,7 +226,7 @@ IMAGE = elf.image(elf.read(OLD_PROGRAM), elf.read(NEW_PROGRAM))
 
 def with_image(image, old=OLD, *, new=None):
     """A patch of `old` onto itself in one copy whose prediction `image` spoils or not."""
-    described = image if isinstance(image, bytes) else image.to_bytes()
+    described = image if isinstance(image, bytes) else pack(image, NONE)
     size = len(old)
     return blob([(size, 0, 0)], described, bytes(size))
 
@@ -230,7 +239,12 @@ def an_image(*rules, spans=SHIFTED):
 
 
 def test_an_image_is_read_as_it_was_written():
-    assert Image.from_bytes(IMAGE.to_bytes(), "image") == IMAGE
+    known = Corrections(ints(0x1000, 0x1007, 0x3000), ints(0x2000, 5, 0x3000))
+    image, corrections = unpack(pack(IMAGE, known), "image")
+    assert image == IMAGE
+    assert [column.tolist() for column in vars(corrections).values()] == [
+        column.tolist() for column in vars(known).values()
+    ]
 
 
 FULL = Rule(Kind.ABSOLUTE, count=700)
@@ -238,13 +252,17 @@ FULL = Rule(Kind.ABSOLUTE, count=700)
 HOSTILE_IMAGES = {
     "one number": b"\x00",
     "no end": b"\x80",
-    "spans without numbers": encode_numbers([MAX_SPANS, 0]),
-    "too many spans": encode_numbers([MAX_SPANS + 1, 0] + [0] * 6 * (MAX_SPANS + 1)),
-    "too many rules": encode_numbers([0, MAX_RULES + 1] + [0] * 15 * (MAX_RULES + 1)),
-    "2^48 rules": encode_numbers([0, 1 << 48]),
-    "a number too many": an_image().to_bytes() + b"\0",
-    "unknown kind": encode_numbers([0, 1, 6, 0, 4, 0, 4] + [0] * 10),
-    "unknown shape": encode_numbers([0, 1, 0, 4, 4, 0, 4] + [0] * 10),
+    "no image": encode_numbers([0, 0]),
+    "spans without numbers": encode_numbers([0, MAX_SPANS, 0]),
+    "too many spans": encode_numbers([0, MAX_SPANS + 1, 0] + [0] * 6 * (MAX_SPANS + 1)),
+    "too many rules": encode_numbers([0, 0, MAX_RULES + 1] + [0] * 15 * (MAX_RULES + 1)),
+    "2^48 rules": encode_numbers([0, 0, 1 << 48]),
+    "a number too many": pack(an_image(), NONE) + b"\0",
+    "corrections without numbers": encode_numbers([5, 0, 0]),
+    "2^48 corrections": encode_numbers([1 << 48, 0, 0]),
+    "too many corrections": encode_numbers([MOST + 1, 0, 0] + [0] * 2 * (MOST + 1)),
+    "unknown kind": encode_numbers([0, 0, 1, 6, 0, 4, 0, 4] + [0] * 10),
+    "unknown shape": encode_numbers([0, 0, 1, 0, 4, 4, 0, 4] + [0] * 10),
     "width 3": an_image(replace(FULL, width=3)),
     "width 0": an_image(replace(FULL, width=0)),
     "width 2^20": an_image(replace(FULL, width=1 << 20)),
@@ -446,12 +464,25 @@ def test_operands_of_instructions_are_found_and_do_not_overlap():
     assert [at for fields in found for at in fields.at.tolist()] == [1, 7, 14, 24]
 
 
-def test_a_corrected_prediction_is_remembered():
+def test_a_prediction_is_corrected():
     mapping = Mapping(aligned((0, 100, 0)), an_image(spans=((Span(0, 0x1000, 100), Span(0, 0x3000, 100)),)))
-    assert mapping(ints(0x1005, 0x1006)).tolist() == [0x3005, 0x3006]
-    mapping.learn(ints(0x1005), ints(0x9999))
-    assert mapping(ints(0x1005, 0x1006)).tolist() == [0x9999, 0x3006]
-    assert mapping.moved(ints(0x1005)).tolist() == [0x3005]
+    places, became = ints(0x1005, 0x1006), mapping.moved(ints(0x1005, 0x1006))
+    Corrector(NONE).apply(places, became)
+    assert became.tolist() == [0x3005, 0x3006]
+    Corrector(Corrections(ints(0x1005), ints(0x9999))).apply(places, became)
+    assert became.tolist() == [0x9999, 0x3006]
+
+
+def test_the_corrections_that_pay_are_chosen():
+    went = [
+        (10, 20, 20), (10, 21, 20), (10, 21, 20),  # wrong only once more than right
+        (11, 77, 21), (11, 77, 21), (11, 78, 21),  # two to one, none of them right
+        (12, 50, 22),  # once
+        (13, 23, 23), (13, 60, 23), (13, 60, 23), (13, 60, 23),  # three against one
+        (14, 24, 24), (14, 24, 24),  # right
+    ]  # fmt: skip
+    found = choose(*(ints(*column) for column in zip(*went, strict=True)))
+    assert dict(zip(found.places.tolist(), found.became.tolist(), strict=True)) == {11: 77, 13: 60}
 
 
 def test_places_beyond_everything_move_with_the_last_copy():

@@ -13,9 +13,10 @@ import pytest
 from backports import zstd
 
 from bumpless.common.artifacts import encode
-from bumpless.common.artifacts.codecs import CODECS, NAMES
+from bumpless.common.artifacts.codecs import CODECS
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt
 from bumpless.common.artifacts.limits import MIB, PIECE, PREFIX_MAX, WINDOW_LOG_MAX
+from bumpless.common.artifacts.names import NAMES
 from bumpless.common.artifacts.streams import CODERS, smallest_coding
 from bumpless.common.artifacts.workers import Workers
 from support.programs import functions, grown, program

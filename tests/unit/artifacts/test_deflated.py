@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from bumpless.common.artifacts import codecs, deflated, encode
+from bumpless.common.artifacts import deflated, encode
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.extent import Extent
 from bumpless.common.artifacts.leb128 import encode as encode_numbers
 from bumpless.common.artifacts.limits import MIB, PIECE
+from bumpless.common.artifacts.names import NAMES
 from bumpless.common.artifacts.workers import Workers
 
 from .packages import decoded, in_memory
@@ -124,7 +125,7 @@ def plain(new, old):
                        len(new_number + encode_numbers([len(new)])) + 1, 0) + new_number + encode_numbers([len(new)]) + b"\0" + new  # fmt: skip
 
 
-ALIGNED = codecs.NAMES.index("aligned")
+ALIGNED = NAMES.index("aligned")
 SIZE = HEAD + len(TEXT) + TAIL
 
 
@@ -150,9 +151,9 @@ HOSTILE = {
     "head of 2 MiB": blob([ALIGNED, 0, 0, 0] + [0] * (2 * MIB)),
     "head too short": blob([ALIGNED, 0, 0]),
     "a number without end": struct.pack("<I", 1) + b"\x80",
-    "unknown codec": blob([len(codecs.NAMES), SIZE, 0, 0]),
-    "codec inside itself": blob([codecs.NAMES.index("deflated"), SIZE, 0, 0], blob([ALIGNED, SIZE, 0, 0])),
-    "a codec without base": blob([codecs.NAMES.index("xz"), SIZE, 0, 0]),
+    "unknown codec": blob([len(NAMES), SIZE, 0, 0]),
+    "codec inside itself": blob([NAMES.index("deflated"), SIZE, 0, 0], blob([ALIGNED, SIZE, 0, 0])),
+    "a codec without base": blob([NAMES.index("xz"), SIZE, 0, 0]),
     "2^48 bytes": blob([ALIGNED, 1 << 48, 0, 0]),
     "9 MiB": blob([ALIGNED, 9 * MIB, 0, 0]),
     "2^48 old streams": blob([ALIGNED, SIZE, 1 << 48, 0]),

@@ -26,6 +26,7 @@ from bumpless.common.artifacts.errors import (
 )
 from bumpless.common.artifacts.leb128 import MAX_BYTES, Reader, encode, unzigzag, zigzag
 from bumpless.common.artifacts.limits import MIB, Limits
+from bumpless.common.artifacts.names import NAMES
 from bumpless.common.artifacts.package import (
     CHECK,
     Block,
@@ -165,7 +166,7 @@ def test_a_codec_that_the_format_does_not_have_is_refused(node, monkeypatch):
 
 def test_an_unknown_codec_is_refused(node):
     node.refuse(
-        UnsupportedFormat, raw(encode([0, 0, 0, 0, 1, len(codecs.NAMES)]) + bytes(9), after=bytes(4), rest=4)
+        UnsupportedFormat, raw(encode([0, 0, 0, 0, 1, len(NAMES)]) + bytes(9), after=bytes(4), rest=4)
     )
 
 
@@ -173,7 +174,7 @@ def test_the_header_says_which_codecs_there_are(node, old, new):
     package = build_delta(old, new).package
     used = {f.codec for f in build_delta(old, new).info.files if f.codec}
     mask = int.from_bytes(package[6:8], "little")
-    assert {name for number, name in enumerate(codecs.NAMES) if mask >> number & 1} == used
+    assert {name for number, name in enumerate(NAMES) if mask >> number & 1} == used
     for other, error in (
         (0, Corrupt),
         (mask | 1 << 2, Corrupt),
@@ -322,16 +323,13 @@ def test_only_files_of_the_base_are_bases():
         for at in range(2):
             # Numbers are relative to the one before; the first is relative to 0.
             copied = encode([0, 0, 0, 1, 0, zigzag(number), 0, 1]) + b"x\0"
-            block = (
-                encode([0, 0, 0, 0, 1, codecs.NAMES.index("bsdiff4"), 0, 1, 1, zigzag(number), 0, 0, 1])
-                + b"x\0"
-            )
+            block = encode([0, 0, 0, 0, 1, NAMES.index("bsdiff4"), 0, 1, 1, zigzag(number), 0, 0, 1]) + b"x\0"
             package = raw((copied, block)[at], old_root=BASE.root, rest=4 * at, after=bytes(4 * at))
             with pytest.raises(Corrupt, match="files among"):
                 opened(package, BASE)
 
 
-BSDIFF, RAW = codecs.NAMES.index("bsdiff4"), codecs.NAMES.index("raw")
+BSDIFF, RAW = NAMES.index("bsdiff4"), NAMES.index("raw")
 
 MALFORMED = {
     "nothing": b"",

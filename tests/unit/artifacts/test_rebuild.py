@@ -15,10 +15,10 @@ import pytest
 
 from bumpless.common.artifacts import beneath
 from bumpless.common.artifacts import rebuild as rebuilding
-from bumpless.common.artifacts.codecs import NAMES
 from bumpless.common.artifacts.decoder import InProcessDecoder
 from bumpless.common.artifacts.delta import build_delta, build_full
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt, WrongBase
+from bumpless.common.artifacts.names import NAMES
 from bumpless.common.artifacts.package import Block, Copy, Manifest, Member
 from bumpless.common.artifacts.rebuild import rebuild
 from bumpless.common.artifacts.tree import directory_entry, file_entry, link_entry, scan

@@ -1,32 +1,31 @@
-"""Makes a tree from a package by hand. It starts fast and small, so it imports nothing that only others need."""
+"""Makes a tree from a package by hand. It starts fast and small: the patcher's interpreter starts before this one has
+imported what it needs itself, and nothing is imported that only others need.
+"""
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from bumpless.common.artifacts.package import codecs_of
-from bumpless.common.artifacts.sandbox.decoder import SandboxedDecoder, SandboxUnavailable
+from bumpless.common.artifacts.names import announced
+from bumpless.common.artifacts.sandbox.processes import Processes
 from bumpless.common.errors import Refused
 
 if TYPE_CHECKING:
     from bumpless.common.artifacts.decoder import Decoder
 
 NO_BASE = "-"
-ROOT = re.compile(r"sha256:[0-9a-f]{64}")
+_HEX = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """`old` is a tree in any form that `open_tree` takes, or NO_BASE for a full package."""
+class Wanted(NamedTuple):
+    """`old` is a tree in any form that `open_tree` takes, or NO_BASE for a full package; `package` and `out` are paths."""
 
     old: str
-    package: Path
-    out: Path
+    package: str
+    out: str
     root: str | None = None
     sandbox: bool = True
     share: bool = False
@@ -53,7 +52,7 @@ def parse_plain(words: Sequence[str]) -> Wanted | None:
     if len(places) != 3 or "" in places:
         return None
     old, package, out = places
-    return Wanted(old, Path(package), Path(out), root, sandbox, share)
+    return Wanted(old, package, out, root, sandbox, share)
 
 
 def apply(wanted: Wanted) -> str:
@@ -64,20 +63,21 @@ def apply(wanted: Wanted) -> str:
         ArtifactError: see `rebuild`.
     """
     check_root(wanted.root)
-    package, out = wanted.package, wanted.out
-    if out.exists() or out.is_symlink():
-        raise Refused("a directory to make", f"something at {out}", "remove it, or name another")
-    if not package.is_file():
-        raise Refused("a package", f"nothing at {package}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with _decoder(package, wanted.sandbox) as decoder:
-        # The child starts while these are imported.
+    if os.path.lexists(wanted.out):
+        raise Refused("a directory to make", f"something at {wanted.out}", "remove it, or name another")
+    if not os.path.isfile(wanted.package):
+        raise Refused("a package", f"nothing at {wanted.package}")
+    with _decoder(wanted.package, wanted.sandbox) as decoder:
+        from pathlib import Path
+
         from bumpless.common.artifacts.inputs.source import open_tree
         from bumpless.common.artifacts.rebuild import rebuild
 
+        out = Path(wanted.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
         with nullcontext(None) if wanted.old == NO_BASE else open_tree(wanted.old, out.parent) as base_dir:
             return rebuild(
-                package,
+                Path(wanted.package),
                 out,
                 expected_root=wanted.root,
                 base_dir=base_dir,
@@ -91,20 +91,35 @@ def told(wanted: Wanted, root: str) -> str:
 
 
 def check_root(root: str | None) -> None:
-    if root is not None and ROOT.fullmatch(root) is None:
+    hex_digits = (root or "").removeprefix("sha256:")
+    if root is not None and (root == hex_digits or len(hex_digits) != 64 or set(hex_digits) - _HEX):
         raise Refused("--root sha256: and 64 hex digits", root, "`artifact inspect` shows it")
 
 
 @contextmanager
-def _decoder(package: Path, sandbox: bool) -> Iterator[Decoder | None]:
+def _decoder(package: str, sandbox: bool) -> Iterator[Decoder | None]:
     """None: this process."""
     if not sandbox:
         yield None
         return
     try:
-        with SandboxedDecoder(codecs_of(package)) as decoder:
-            yield decoder
-    except SandboxUnavailable as error:
-        raise Refused(
-            error.expected, error.found, "--no-sandbox decodes in this process, for packages that you trust"
-        ) from error
+        started = Processes(announced(package))
+    except OSError as error:
+        raise _no_patcher("a patcher process", str(error)) from error
+    try:
+        # The interpreter of the patcher starts while these are imported.
+        from bumpless.common.artifacts.package import codecs_of
+        from bumpless.common.artifacts.sandbox.decoder import SandboxedDecoder, SandboxUnavailable
+
+        codecs_of(package)
+        try:
+            with SandboxedDecoder(started) as decoder:
+                yield decoder
+        except SandboxUnavailable as error:
+            raise _no_patcher(error.expected, error.found) from error
+    finally:
+        started.end()
+
+
+def _no_patcher(expected: str, found: str) -> Refused:
+    return Refused(expected, found, "--no-sandbox decodes in this process, for packages that you trust")

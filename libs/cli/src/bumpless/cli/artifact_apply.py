@@ -42,6 +42,6 @@ def apply(
     Example: bumpless artifact apply build/api-v1 api.patch restored --root sha256:...
     """
     context: Context = ctx.obj
-    wanted = applying.Wanted(old, package, out, root, sandbox, share)
+    wanted = applying.Wanted(old, str(package), str(out), root, sandbox, share)
     found = applying.apply(wanted)
     context.output.data({"root": found, "path": str(out)}, applying.told(wanted, found))

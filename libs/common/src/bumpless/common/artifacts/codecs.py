@@ -4,8 +4,8 @@ A codec is one row of `CODECS`: the format version that introduced it and a deco
 PIECE bytes. A decoder trusts nothing it reads: it works in bounded memory, never reads outside the base, and stops at
 the end of its blob. The caller counts and hashes what it yields.
 
-To add a codec: add its row with the next format version as `since`; readers of older versions refuse it by number.
-Rows are never reordered, because packages name them by their place.
+To add a codec: add its name to `names`, and its row with the next format version as `since`; readers of older versions
+refuse it by number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from backports import zstd
 
-from . import bsdiff
+from . import bsdiff, lanes
 from .errors import Corrupt
 from .extent import Extent
 from .limits import PREFIX_MAX, WINDOW_LOG_MAX
@@ -26,13 +26,15 @@ from .streams import Decompressor, inflate, xz_decompressor
 @dataclass(frozen=True)
 class Codec:
     """`decode(blob, base, size)` yields the `size` bytes. `prepare` imports what it takes: a process that is about to
-    lose access to files calls it before."""
+    lose access to files calls it before. `lane(blob, base, size, number)` yields what is in one lane (see `lanes`),
+    window by window; codecs that are never made in several have none."""
 
     name: str
     since: int
     needs_base: bool
     decode: Callable[[Extent, Extent | None, int], Iterator[bytes]]
     prepare: Callable[[], object] | None = None
+    lane: Callable[[Extent, Extent | None, int, int], Iterator[bytes]] | None = None
 
 
 def zstd_decompressor(prefix: bytes | None) -> Decompressor:
@@ -73,6 +75,18 @@ def _aligned(blob: Extent, base: Extent | None, size: int) -> Iterator[bytes]:
     return patch.decode(blob, _required(base, blob), size)
 
 
+def _predicted(blob: Extent, base: Extent | None, size: int) -> Iterator[bytes]:
+    from .aligned import patch
+
+    return patch.decode(blob, _required(base, blob), size, lanes.count("predicted", size))
+
+
+def _predicted_lane(blob: Extent, base: Extent | None, size: int, lane: int) -> Iterator[bytes]:
+    from .aligned import patch
+
+    return patch.decode(blob, _required(base, blob), size, lanes.count("predicted", size), lane)
+
+
 def _deflated(blob: Extent, base: Extent | None, size: int) -> Iterator[bytes]:
     from . import deflated  # it decodes with this table
 
@@ -106,10 +120,8 @@ CODECS: Mapping[str, Codec] = {
         Codec("zstd-prefix", 2, True, _prefix),
         Codec("bsdiff4", 2, True, _bsdiff),
         Codec("aligned", 2, True, _aligned, _import_aligned),
-        Codec("predicted", 2, True, _aligned, _import_aligned),
+        Codec("predicted", 2, True, _predicted, _import_aligned, _predicted_lane),
         Codec("deflated", 2, True, _deflated, _import_deflated),
     )
 }
-"""`aligned` and `predicted` differ in whether the blob has an image to predict references with."""
-
-NAMES = tuple(CODECS)
+"""`predicted` blobs have an image to predict references with, and large results are made in two lanes."""

@@ -19,6 +19,7 @@ from .extent import Bytes, Extent, Stream
 from .leb128 import Reader
 from .leb128 import encode as encode_numbers
 from .limits import MIB, PIECE
+from .names import NAMES
 
 OPENED_MAX = 8 * MIB
 MAX_STREAMS = 1 << 16
@@ -50,7 +51,7 @@ class Part:
 
 def encode(new: bytes, old: bytes, against: Callable[[bytes, bytes], _Coded]) -> bytes | None:
     """None where the two cannot be opened, or are too large when they are."""
-    from .codecs import CODECS, NAMES
+    from .codecs import CODECS
 
     if not new.startswith(_SIGNATURES) or not old.startswith(_SIGNATURES):
         return None
@@ -72,7 +73,7 @@ def encode(new: bytes, old: bytes, against: Callable[[bytes, bytes], _Coded]) ->
 
 def decode(blob: Extent, base: Extent, size: int) -> Iterator[bytes]:
     """The `size` bytes of the packed file, in pieces. Raises: Corrupt."""
-    from .codecs import CODECS, NAMES
+    from .codecs import CODECS
 
     if blob.size < _HEAD.size:
         raise Corrupt("a head", f"{blob.size} bytes", blob.name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import bsdiff4
 from backports import zstd
 
-from . import deflated
+from . import deflated, lanes
 from .aligned import elf, patch
 from .aligned.alignment import align, align_programs, coarse
 from .errors import Corrupt
@@ -70,9 +70,10 @@ def _aligned(new: bytes, old: bytes, workers: Workers, predict: bool) -> Iterato
         with suppress(Corrupt):  # damaged programs are files like others
             alignment = align_programs(old_program, new_program, image, workers)
             known = image if predict else None
-            blob = patch.encode(alignment, source, new, known, smallest_coding)
+            codec = "aligned" if known is None else "predicted"
+            blob = patch.encode(alignment, source, new, known, smallest_coding, lanes.count(codec, len(new)))
             if blob is not None:
-                yield Coded("aligned" if known is None else "predicted", blob)
+                yield Coded(codec, blob)
             return
     plain = align(old, new, workers)
     for alignment in (plain, coarse(plain, 12), coarse(plain)):

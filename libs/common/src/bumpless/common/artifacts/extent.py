@@ -59,7 +59,8 @@ class Stream:
 
     def __init__(self, pieces: Iterator[bytes], name: str) -> None:
         self._pieces, self._name = pieces, name
-        self._held = bytearray()
+        self._held = b""
+        self._at = 0
 
     def take(self, count: int) -> bytes:
         """Exactly `count` bytes.
@@ -67,14 +68,34 @@ class Stream:
         Raises:
             Corrupt: the stream ends before.
         """
-        while len(self._held) < count:
-            piece = next(self._pieces, None)
-            if piece is None:
-                raise Corrupt(f"{count} more bytes", f"{len(self._held)}", self._name)
-            self._held += piece
-        out = bytes(self._held[:count])
-        del self._held[:count]
-        return out
+        end = self._at + count
+        if end <= len(self._held):
+            out = self._held[self._at : end]
+            self._at = end
+            return out
+        parts = [self._held[self._at :]]
+        left = count - len(parts[0])
+        while left > 0:
+            self._held = self._next(left)
+            self._at = min(left, len(self._held))
+            parts.append(self._held[: self._at])
+            left -= self._at
+        return b"".join(parts)
+
+    def skip(self, count: int) -> None:
+        """The same without the bytes."""
+        while count > 0:
+            if self._at == len(self._held):
+                self._held, self._at = self._next(count), 0
+            step = min(count, len(self._held) - self._at)
+            self._at += step
+            count -= step
+
+    def _next(self, count: int) -> bytes:
+        piece = next(self._pieces, None)
+        if piece is None:
+            raise Corrupt(f"{count} more bytes", "none", self._name)
+        return piece
 
     def pieces(self, count: int) -> Iterator[bytes]:
         """The next `count` bytes, in pieces."""
@@ -83,7 +104,7 @@ class Stream:
 
     def end(self) -> None:
         """Raises: Corrupt, if anything is left."""
-        if self._held or next(self._pieces, None) is not None:
+        if self._at < len(self._held) or next(self._pieces, None) is not None:
             raise Corrupt("the end of the stream", "more bytes", self._name)
 
 

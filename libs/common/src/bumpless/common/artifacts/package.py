@@ -18,6 +18,7 @@ from .errors import Corrupt, TooLarge, UnsupportedFormat, WrongBase
 from .extent import Extent
 from .leb128 import Reader, encode, unzigzag, zigzag
 from .limits import Limits
+from .names import NAMES, names_of
 from .streams import inflate, xz_compress, xz_decompressor
 from .tree import NO_ROOT, Entry, Kind, Tree, directory_entry, file_entry, link_entry, tree_of
 
@@ -107,7 +108,7 @@ def pack(
     """The bytes of a package. `digests` (SHA-256 in hex) are those of the members, `blobs` those of the blocks."""
     used = {block.codec for block in manifest.blocks}
     version = max([OLDEST, *(codecs.CODECS[name].since for name in used)])
-    mask = sum(1 << number for number, name in enumerate(codecs.NAMES) if name in used)
+    mask = sum(1 << number for number, name in enumerate(NAMES) if name in used)
     packed = xz_compress(_columns(manifest, old or Tree(())))
     checks = b"".join(bytes.fromhex(digest)[:CHECK] for digest in digests)
     old_root = NO_ROOT if old is None else old.root
@@ -132,9 +133,9 @@ def parse(read: Callable[[int, int], bytes], size: int, limits: Limits, where: s
         raise Corrupt(f"a package starting with {MAGIC!r}", repr(magic), where)
     if not OLDEST <= version <= FORMAT:
         raise UnsupportedFormat(f"format {OLDEST} to {FORMAT}", f"format {version}")
-    if mask >> len(codecs.NAMES):
-        raise UnsupportedFormat(f"codecs up to number {len(codecs.NAMES) - 1}", f"codecs {mask:#b}")
-    used = frozenset(name for number, name in enumerate(codecs.NAMES) if mask >> number & 1)
+    if mask >> len(NAMES):
+        raise UnsupportedFormat(f"codecs up to number {len(NAMES) - 1}", f"codecs {mask:#b}")
+    used = frozenset(names_of(mask))
     Limits.check(limits.manifest, packed, f"{where} (manifest)")
     body_at = _HEADER.size + packed
     if body_at + rest != size:
@@ -144,7 +145,7 @@ def parse(read: Callable[[int, int], bytes], size: int, limits: Limits, where: s
     )
 
 
-def codecs_of(package_path: Path, limits: Limits | None = None) -> frozenset[str]:
+def codecs_of(package_path: Path | str, limits: Limits | None = None) -> frozenset[str]:
     """The codecs a package uses, from its first bytes. Raises: Corrupt, TooLarge, UnsupportedFormat."""
     with open(package_path, "rb", buffering=0) as file:
         whole = Extent(file.fileno(), 0, os.fstat(file.fileno()).st_size, str(package_path))
@@ -234,7 +235,7 @@ def _columns(manifest: Manifest, base: Tree) -> bytes:
     out += [c.path != base.entries[c.base].path for c in copies]
     names += [c.path for c in copies if c.path != base.entries[c.base].path]
     for column in (
-        [codecs.NAMES.index(block.codec) for block in blocks],
+        [NAMES.index(block.codec) for block in blocks],
         [block.blob for block in blocks],
         [len(block.members) for block in blocks],
         [len(block.bases) for block in blocks],
@@ -322,9 +323,9 @@ class _Parser:
         return found
 
     def _codec(self, number: int) -> str:
-        if number >= len(codecs.NAMES) or codecs.CODECS[codecs.NAMES[number]].since > self._version:
+        if number >= len(NAMES) or codecs.CODECS[NAMES[number]].since > self._version:
             raise UnsupportedFormat(f"codecs of format {self._version}", f"codec {number}")
-        return codecs.NAMES[number]
+        return NAMES[number]
 
 
 def _paired(blocks: Sequence[Block], base: Tree) -> Iterator[tuple[Member, Entry | None]]:

@@ -17,7 +17,7 @@ from .numbers import Ints
 from .windows import Octets
 
 MAX_RUNS = 1 << 19
-"""More than any patch that paid in this form had; 16 bytes of memory each."""
+"""Of all lanes: more than any patch that paid in this form had; 16 bytes of memory each."""
 
 _SPARSE = 0.025
 _DENSE = 0.05
@@ -92,8 +92,8 @@ def worth_trying(parts: Iterable[Octets], total: int) -> tuple[bool, bool]:
     return share >= _SPARSE, share <= _DENSE
 
 
-def runs(parts: Iterable[Octets]) -> Runs | None:
-    """The runs in the differences of all windows; None if they are too many for a reader."""
+def runs(parts: Iterable[Octets]) -> Runs:
+    """The runs in the differences of all windows of a lane."""
     starts, ends, data = [], [], []
     at = 0
     for part in parts:
@@ -104,7 +104,5 @@ def runs(parts: Iterable[Octets]) -> Runs | None:
         data.append(part[there].tobytes())
         at += len(part)
     first, last = (np.concatenate([np.zeros(0, np.int64), *found]) for found in (starts, ends))
-    if len(first) > MAX_RUNS:
-        return None
     before = np.concatenate((np.zeros(min(1, len(last)), np.int64), last[:-1]))
     return Runs(first - before, last - first, b"".join(data))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..errors import Corrupt
+from ..leb128 import encode as encode_numbers
 from .image import MAX_RULES, MAX_SPANS, UNLOADED, Image, Kind, Rule, Shape, Span
 
 _HEADER = struct.Struct("<4sBBBB8xHHIQQQIHHHHHH")
@@ -85,7 +86,8 @@ def image(old: Program, new: Program) -> Image | None:
         (*old.loads, Span(0, UNLOADED, len(old.data))), (*new.loads, Span(0, UNLOADED, len(new.data))), rules
     )
     try:
-        return Image.from_bytes(found.to_bytes(), "image")
+        encode_numbers(found.to_numbers())
+        return Image.from_numbers(found.to_numbers(), "image")
     except (ValueError, Corrupt):
         return None  # a damaged program: its numbers are beyond any address
 

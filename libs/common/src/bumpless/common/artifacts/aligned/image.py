@@ -9,12 +9,11 @@ Addresses are the program's virtual ones. Parts that are never loaded have the a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 
 from ..errors import Corrupt
-from ..leb128 import encode as encode_numbers
-from . import numbers
 
 UNLOADED = 1 << 44
 ADDRESSES = 1 << 46
@@ -101,18 +100,17 @@ class Image:
     new_spans: tuple[Span, ...]
     rules: tuple[Rule, ...]
 
-    def to_bytes(self) -> bytes:
+    def to_numbers(self) -> list[int]:
         spans = [
             n for pair in zip(self.old_spans, self.new_spans, strict=True) for s in pair for n in astuple(s)
         ]
         rules = [int(n) for rule in self.rules for n in astuple(rule)]
-        return encode_numbers([len(self.old_spans), len(self.rules), *spans, *rules])
+        return [len(self.old_spans), len(self.rules), *spans, *rules]
 
     @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> Image:
+    def from_numbers(cls, values: Sequence[int], where: str) -> Image:
         """Raises: Corrupt."""
-        count = sum(byte < 0x80 for byte in data)
-        values = numbers.decode(data, count, where).tolist()
+        count = len(values)
         if count < 2 or values[0] > MAX_SPANS or values[1] > MAX_RULES:
             raise Corrupt(f"at most {MAX_SPANS} spans and {MAX_RULES} rules", f"{values[:2]}", where)
         spans, rules = values[0], values[1]

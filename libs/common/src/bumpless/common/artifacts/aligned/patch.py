@@ -1,17 +1,22 @@
 """The blob of an aligned patch, and its decoder: bounded memory at any file size.
 
     head      coders of the three streams, form of the differences, numbers of operations and runs, lengths (see _HEAD)
-    control   the image (see `image`), then columns of LEB128 numbers: add, extra, seek; gap and size of each run
+    lane      of the second lane, where there is one: coders of its two streams, number of runs, lengths (see _LANE)
+    control   number of corrections, the image (see `image`), the corrections; then columns of LEB128 numbers: add, extra, seek; gap and size of each run of the
+              first lane
     diff      what is added to copied bytes, or to their prediction, modulo 256: to each, or to those in runs
-    extra     the bytes that are not copied
+    runs      of the second lane: gap and size
+    diff      of the second lane
+    extra     the bytes that are not copied, of all windows
 
-`seek` is how far, in the old file, a copy begins behind the end of the one before.
+`seek` is how far, in the old file, a copy begins behind the end of the one before. See `lanes` for which window is in
+which lane; all that is carried from one window to the next is carried within a lane.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +29,7 @@ from ..limits import MIB
 from ..streams import CODERS
 from . import differences as differ
 from . import numbers
+from .corrections import NONE, Corrections, choose, pack, unpack
 from .differences import Dense, Differences, Sparse
 from .image import Image
 from .numbers import Ints
@@ -36,6 +42,7 @@ MAX_OPERATIONS = 1 << 19
 MAX_IMAGE = MIB
 
 _HEAD = struct.Struct("<4B10I")
+_LANE = struct.Struct("<2BH5I")
 _LARGEST = 1 << 40
 _DENSE, _SPARSE = 0, 1
 
@@ -58,106 +65,201 @@ class _Head:
     diff: int
 
 
+@dataclass(frozen=True)
+class _Lane:
+    """Of the second lane; `zero` is room."""
+
+    columns_coder: int = 0
+    diff_coder: int = 0
+    zero: int = 0
+    runs: int = 0
+    gap: int = 0
+    size: int = 0
+    columns: int = 0
+    diff: int = 0
+
+
+Compress = Callable[[bytes], tuple[int, bytes]]
+
+
 def encode(
     alignment: Alignment,
     old: Extent,
     new: bytes,
     image: Image | None,
-    compress: Callable[[bytes], tuple[int, bytes]],
+    compress: Compress,
+    lanes: int = 1,
 ) -> bytes | None:
     """The blob that makes `new` from `old`; None where an alignment is too fine for a decoder's memory."""
     if len(alignment.old) > MAX_OPERATIONS:
         return None
-    described = image.to_bytes() if image is not None else b""
+    corrections = _corrections(alignment, old, new, image) if image is not None else NONE
+    described = pack(image, corrections) if image is not None else b""
     if len(described) > MAX_IMAGE:
         return None
     ends = alignment.old + alignment.add
     seeks = alignment.old - np.concatenate((np.zeros(min(1, len(ends)), np.int64), ends[:-1]))
     operations = [encode_numbers(c.tolist()) for c in (alignment.add, alignment.extra, numbers.zigzag(seeks))]
-    differences, extra = _walk(alignment, old, new, image)
-    total = int(alignment.add.sum())
-    dense, sparse = differ.worth_trying(differences, total)
-    found = []
-    if sparse and (runs := differ.runs(differences)) is not None:
-        columns = [encode_numbers(c.tolist()) for c in (runs.gaps, runs.sizes)]
-        found.append((_SPARSE, len(runs.gaps), columns, runs.data))
-    if dense or not found:
-        found.append((_DENSE, 0, [b"", b""], b"".join(part.tobytes() for part in differences)))
-    blobs = []
+    differences, extra = _walk(alignment, old, new, image, corrections, lanes)
+    dense, sparse = differ.worth_trying(
+        [part for lane in differences for part in lane], int(alignment.add.sum())
+    )
     packed_extra = compress(extra)
-    for form, count, columns, data in found:
-        control = b"".join((described, *operations, *columns))
-        coded = [compress(control), compress(data), packed_extra]
-        sizes = [
-            len(described),
-            *map(len, operations),
-            *map(len, columns),
-            len(coded[0][1]),
-            len(coded[1][1]),
-        ]
-        head = _HEAD.pack(*(coder for coder, _ in coded), form, len(alignment.old), count, *sizes)
-        blobs.append(head + b"".join(blob for _, blob in coded))
-    return min(blobs, key=len)
+    found = []
+    runs = [differ.runs(lane) for lane in differences] if sparse else []
+    if sparse and sum(len(r.gaps) for r in runs) <= differ.MAX_RUNS:
+        parts = [(len(r.gaps), [encode_numbers(c.tolist()) for c in (r.gaps, r.sizes)], r.data) for r in runs]
+        found.append((_SPARSE, parts))
+    if dense or not found:
+        parts = [(0, [b"", b""], b"".join(part.tobytes() for part in lane)) for lane in differences]
+        found.append((_DENSE, parts))
+    return min(
+        (
+            _blob(described, len(alignment.old), operations, form, parts, packed_extra, compress)
+            for form, parts in found
+        ),
+        key=len,
+    )
 
 
-def decode(blob: Extent, old: Extent, size: int) -> Iterator[bytes]:
-    """The `size` bytes of the new file, in pieces.
+def _blob(
+    image: bytes,
+    count: int,
+    operations: Sequence[bytes],
+    form: int,
+    lanes: Sequence[tuple[int, Sequence[bytes], bytes]],
+    extra: tuple[int, bytes],
+    compress: Compress,
+) -> bytes:
+    """`count` is that of operations; `lanes` are number of runs, columns, and differences of each."""
+    (runs, columns, data), *others = lanes
+    control, diff = compress(b"".join((image, *operations, *columns))), compress(data)
+    coders = (coder for coder, _ in (control, diff, extra))
+    sizes = map(len, (image, *operations, *columns, control[1], diff[1]))
+    head = [_HEAD.pack(*coders, form, count, runs, *sizes)]
+    streams = [control[1], diff[1]]
+    for runs, columns, data in others:
+        packed, diff = compress(b"".join(columns)), compress(data)
+        sizes = map(len, (*columns, packed[1], diff[1]))
+        head.append(_LANE.pack(packed[0], diff[0], 0, runs, *sizes))
+        streams += packed[1], diff[1]
+    return b"".join((*head, *streams, extra[1]))
+
+
+def decode(blob: Extent, old: Extent, size: int, lanes: int = 1, lane: int | None = None) -> Iterator[bytes]:
+    """The `size` bytes of the new file in windows, or those of one of several lanes.
 
     Raises:
         Corrupt: the blob is damaged, is for another size, or reads outside `old`.
     """
     head = _head(blob)
-    at = _HEAD.size
+    second = _second(blob, head) if lanes > 1 else None
+    at = _HEAD.size + (_LANE.size if second else 0)
     streams = []
     for coder, length, name in (
         (head.control_coder, head.control, "control"),
         (head.diff_coder, head.diff, "diff"),
-        (head.extra_coder, blob.size - at - head.control - head.diff, "extra"),
+        *(
+            [(second.columns_coder, second.columns, "runs"), (second.diff_coder, second.diff, "diff 2")]
+            if second
+            else []
+        ),
+        (head.extra_coder, None, "extra"),
     ):
+        length = blob.size - at if length is None else length
         part = Extent(blob.fd, blob.start + at, length, f"{blob.name} ({name})")
         streams.append(Stream(CODERS[coder].decode(part), part.name))
         at += length
-    control, diff, extra = streams
-    image = Image.from_bytes(control.take(head.image), blob.name) if head.image else None
+    control, extra = streams[0], streams[-1]
+    described = control.take(head.image)
     alignment = _alignment(head, control, old.size, size, blob.name)
-    differences: Differences = Dense(diff)
-    if head.form == _SPARSE:
-        gaps, sizes = (numbers.decode(control.take(n), head.runs, blob.name) for n in (head.gap, head.size))
-        _bounded((gaps, sizes), blob.name)
-        differences = Sparse(gaps, sizes, diff, blob.name)
-    control.end()
-    predictor = Predictor(alignment, image, old, blob.name) if image is not None else None
-    for window in windows(alignment):
+    wanted = range(lanes) if lane is None else [lane]
+    differences: dict[int, Differences] = {}
+    if 0 in wanted:
+        differences[0] = _differences(head.form, head, control, streams[1], blob.name)
+        control.end()
+    if second and 1 in wanted:
+        differences[1] = _differences(head.form, second, streams[2], streams[3], blob.name)
+        streams[2].end()
+    predictor = None
+    if described:
+        told, known = unpack(described, blob.name)
+        predictor = Predictor(alignment, told, old, blob.name, known)
+    inserted = 0
+    walk = windows(alignment) if lane is None else windows(alignment, lane, lanes)
+    for number, window in enumerate(walk):
+        here = number % lanes if lane is None else lane
         copied = gather(old, window.old, window.size)
-        inserted = np.frombuffer(extra.take(window.extra), np.uint8)
+        extra.skip(window.before - inserted)
+        inserted = window.before + window.extra
+        new = extra.take(window.extra)
         if predictor is not None:
             copied = predictor.predict(window, copied)
-        differences.add_to(copied)
-        if predictor is not None:
-            predictor.learn(copied)
-        yield window.spread(copied, inserted).tobytes()
-    differences.end()
+        differences[here].add_to(copied)
+        yield window.spread(copied, new)
+    for each in differences.values():
+        each.end()
+    extra.skip(int(alignment.extra.sum()) - inserted)
     extra.end()
 
 
-def _walk(alignment: Alignment, old: Extent, new: bytes, image: Image | None) -> tuple[list[Octets], bytes]:
-    """The differences of every window and the bytes of `extra`, by walking as the decoder does."""
-    predictor = Predictor(alignment, image, old, "encoder") if image is not None else None
-    differences, extra = [], bytearray()
-    at = 0
+def _differences(
+    form: int, counts: _Head | _Lane, columns: Stream, stream: Stream, where: str
+) -> Differences:
+    if form == _DENSE:
+        return Dense(stream)
+    gaps, sizes = (numbers.decode(columns.take(n), counts.runs, where) for n in (counts.gap, counts.size))
+    _bounded((gaps, sizes), where)
+    return Sparse(gaps, sizes, stream, where)
+
+
+def _corrections(alignment: Alignment, old: Extent, new: bytes, image: Image) -> Corrections:
+    predictor = Predictor(alignment, image, old, "encoder")
+    found: list[tuple[Ints, Ints, Ints]] = []
     for window in windows(alignment):
-        total = window.copied + window.extra
-        wanted = np.frombuffer(new, np.uint8, total, at)
-        at += total
+        became, _ = window.parted(np.frombuffer(new, np.uint8, window.copied + window.extra, window.start))
+        found += predictor.witness(window, gather(old, window.old, window.size), became)
+    return choose(*(np.concatenate(column) for column in zip(*found, strict=True))) if found else NONE
+
+
+def _walk(
+    alignment: Alignment,
+    old: Extent,
+    new: bytes,
+    image: Image | None,
+    corrections: Corrections,
+    lanes: int,
+) -> tuple[list[list[Octets]], bytes]:
+    """The differences of every window, by lane, and the bytes of `extra`, by walking as the decoder does."""
+    predictor = Predictor(alignment, image, old, "encoder", corrections) if image is not None else None
+    differences: list[list[Octets]] = [[] for _ in range(lanes)]
+    extra = bytearray()
+    for number, window in enumerate(windows(alignment)):
+        wanted = np.frombuffer(new, np.uint8, window.copied + window.extra, window.start)
         copied = gather(old, window.old, window.size)
         if predictor is not None:
             copied = predictor.predict(window, copied)
-        became = wanted[window.mask]
-        differences.append(became - copied)
-        extra += wanted[~window.mask].tobytes()
-        if predictor is not None:
-            predictor.learn(became)
+        became, inserted = window.parted(wanted)
+        differences[number % lanes].append(became - copied)
+        extra += inserted.tobytes()
     return differences, bytes(extra)
+
+
+def _second(blob: Extent, head: _Head) -> _Lane:
+    """What is said of the second lane. Raises: Corrupt."""
+    if blob.size < _HEAD.size + _LANE.size:
+        raise Corrupt(f"heads of {_HEAD.size + _LANE.size} bytes", f"{blob.size}", blob.name)
+    lane = _Lane(*_LANE.unpack(blob.read(_HEAD.size, _LANE.size)))
+    if max(lane.columns_coder, lane.diff_coder) >= len(CODERS) or lane.zero:
+        raise Corrupt(f"coders below {len(CODERS)}, then zeros", "others", blob.name)
+    if head.runs + lane.runs > differ.MAX_RUNS or (head.form == _DENSE and lane.runs):
+        raise Corrupt(f"at most {differ.MAX_RUNS} runs, none in dense form", f"{lane.runs}", blob.name)
+    if max(lane.gap, lane.size) > MAX_BYTES * lane.runs:
+        raise Corrupt("columns as long as their numbers", "longer ones", blob.name)
+    streams = head.control + head.diff + lane.columns + lane.diff
+    if _HEAD.size + _LANE.size + streams > blob.size:
+        raise Corrupt(f"streams inside {blob.size} bytes", f"{streams}", blob.name)
+    return lane
 
 
 def _head(blob: Extent) -> _Head:

@@ -1,22 +1,21 @@
 """What references become when the places they name move: old bytes in, predicted new bytes out.
 
-Where places go is known from the alignment. Where that is wrong, the difference corrects it, and the corrected
-address is remembered for later references to the same place. Encoder and decoder do the same in the same order.
+Where places go is known from the alignment, and from corrections of it. Nothing is carried from one window to the next.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..extent import Extent
+from .corrections import NONE, Corrections, Corrector
 from .image import SIZES, Image
 from .numbers import Ints
 from .references import Addresses, Fields, Finder, spans, store, values
 from .windows import Alignment, Octets, Window
 
-_SLOTS = 1 << 17
 _STEPS = 8
 _BEYOND = np.int64(1 << 62)
 _SHORTEST = 8
@@ -45,8 +44,6 @@ class Mapping:
         self._to_offset = np.append(np.int64(0), (old_offsets - old_addresses)[by_address])
         moved = (new_addresses - new_offsets) - (old_addresses - old_offsets)
         self._moved = np.append(np.int64(0), moved[by_address])
-        self._known = np.full(_SLOTS, -1, np.int64)
-        self._became = np.zeros(_SLOTS, np.int64)
 
     def moved(self, addresses: Ints) -> Ints:
         """Where places go, from the alignment alone."""
@@ -55,15 +52,6 @@ class Mapping:
         offsets = addresses + self._to_offset[span]
         became: Ints = addresses + self._shifts[self._copies.last(offsets)] + self._moved[span]
         return became
-
-    def __call__(self, addresses: Ints) -> Ints:
-        slots = _slots(addresses)
-        return np.where(self._known[slots] == addresses, self._became[slots], self.moved(addresses))
-
-    def learn(self, addresses: Ints, became: Ints) -> None:
-        slots = _slots(addresses)
-        self._known[slots] = addresses
-        self._became[slots] = became
 
 
 class _Sorted:
@@ -90,28 +78,26 @@ class _Sorted:
         return found
 
 
-@dataclass(frozen=True)
-class _Guess:
-    fields: Fields
-    targets: Ints
-    base: Ints
-    guessed: Ints
-
-
 class Predictor:
-    """`predict` a window's copied bytes, then tell what they really became with `learn`; window after window."""
+    """`predict` says what the copied bytes of a window become."""
 
-    def __init__(self, alignment: Alignment, image: Image, old: Extent, where: str) -> None:
+    def __init__(
+        self,
+        alignment: Alignment,
+        image: Image,
+        old: Extent,
+        where: str,
+        corrections: Corrections = NONE,
+    ) -> None:
         self._finder = Finder(image, old, where)
         self._mapping = Mapping(alignment, image)
+        self._corrector = Corrector(corrections)
         self._old = Addresses(image.old_spans)
         self._new = Addresses(image.new_spans)
-        self._guesses: list[_Guess] = []
 
     def predict(self, window: Window, copied: Octets) -> Octets:
         """The predicted bytes; `copied` are the old ones and stay."""
         out = copied.copy()
-        self._guesses = []
         for fields in self._finder.fields(window, copied):
             if fields.kind in SIZES:
                 self._sizes(fields, copied, out)
@@ -119,25 +105,25 @@ class Predictor:
                 self._references(fields, copied, out)
         return out
 
-    def learn(self, actual: Octets) -> None:
-        for guess in self._guesses:
-            became = guess.fields.sign * values(actual, guess.fields.at, guess.fields.width) + guess.base
-            wrong = np.flatnonzero(became != guess.guessed)
-            self._mapping.learn(guess.targets[wrong], became[wrong])
+    def witness(self, window: Window, copied: Octets, became: Octets) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """For the encoder: of references in a window, the places they lead to, those in the new file, and those the
+        alignment says."""
+        for fields in self._finder.fields(window, copied):
+            if fields.kind not in SIZES:
+                fields, targets = fields.leading(copied, self._old)
+                base = fields.base(fields.new, fields.rule.new_base, self._new)
+                actual = fields.sign * values(became, fields.at, fields.width) + base
+                yield targets, actual, self._mapping.moved(targets)
 
     def _references(self, fields: Fields, copied: Octets, out: Octets) -> None:
         fields, targets = fields.leading(copied, self._old)
         base = fields.base(fields.new, fields.rule.new_base, self._new)
-        guessed = self._mapping(targets)
+        guessed = self._mapping.moved(targets)
+        self._corrector.apply(targets, guessed)
         store(out, fields.at, fields.width, fields.sign * (guessed - base))
-        self._guesses.append(_Guess(fields, targets, base, guessed))
 
     def _sizes(self, fields: Fields, copied: Octets, out: Octets) -> None:
         fields, starts, sizes = fields.sized(copied, self._old)
         # The end may belong to what follows and was inserted before it; the last byte does not.
         value = self._mapping.moved(starts + sizes - 1) + 1 - self._mapping.moved(starts)
         store(out, fields.at, fields.width, np.where(value > 0, value, sizes))
-
-
-def _slots(addresses: Ints) -> Ints:
-    return ((addresses * np.int64(0x9E3779B97F4A7C1)) >> 40) & (_SLOTS - 1)

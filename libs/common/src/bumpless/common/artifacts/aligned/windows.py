@@ -14,13 +14,10 @@ from typing import TypeAlias
 import numpy as np
 
 from ..extent import Extent
+from ..lanes import WINDOW
 from .numbers import Ints
 
 Octets: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-Flags: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-
-WINDOW = 1 << 18
-"""Bytes of the new file per window: large enough for numpy to be at full speed, small enough for learning to help."""
 
 _NEAR = 1 << 11
 """Reads of the old file that are closer than this become one."""
@@ -53,33 +50,51 @@ class Alignment:
 @dataclass(frozen=True)
 class Window:
     """The copies in one window. Copy i takes `size[i]` bytes from `old[i]` of the old file to `new[i]` of the new one;
-    they lie one after the other in the window's copied bytes, from `at[i]`. `mask` says which bytes of the window are
-    copied; the others are extra."""
+    they lie one after the other in the window's copied bytes, from `at[i]`. All other bytes, `extra` of them, are
+    inserted; `before` of the whole file are inserted before the window."""
 
+    start: int
     old: Ints
     new: Ints
     size: Ints
     at: Ints
     copied: int
     extra: int
-    mask: Flags
+    before: int
 
-    def spread(self, copied: Octets, extra: Octets) -> Octets:
+    def spread(self, copied: Octets, extra: bytes) -> bytes:
         """The window's bytes in order."""
         if not self.extra:
-            return copied
+            return copied.tobytes()
         if not self.copied:
             return extra
-        out = np.empty(len(self.mask), np.uint8)
-        out[self.mask] = copied
-        out[~self.mask] = extra
-        return out
+        # Where each copy ends among the copied bytes, and what was inserted before it among the inserted ones.
+        ends = (self.at + self.size).tolist()
+        inserted = (self.new - self.start - self.at).tolist()
+        data = copied.data
+        parts: list[memoryview | bytes] = []
+        copied_to = inserted_to = 0
+        for end, insert in zip(ends, inserted, strict=True):
+            if insert > inserted_to:
+                parts.append(extra[inserted_to:insert])
+            parts.append(data[copied_to:end])
+            copied_to, inserted_to = end, insert
+        parts.append(extra[inserted_to:])
+        return b"".join(parts)
+
+    def parted(self, data: Octets) -> tuple[Octets, Octets]:
+        """Of the window's bytes in order, those that stand where copies go, and the others."""
+        here = np.zeros(len(data), np.bool_)
+        here[np.arange(self.copied) + np.repeat(self.new - self.start - self.at, self.size)] = True
+        return data[here], data[~here]
 
 
-def windows(alignment: Alignment) -> Iterator[Window]:
+def windows(alignment: Alignment, lane: int = 0, lanes: int = 1) -> Iterator[Window]:
+    """Every window, or those of one of several lanes."""
     begins = alignment.new
     total = alignment.size
-    for start in range(0, total, WINDOW):
+    copied = np.cumsum(alignment.add) - alignment.add
+    for start in range(lane * WINDOW, total, lanes * WINDOW):
         end = min(total, start + WINDOW)
         first = int(np.searchsorted(begins, start, "right")) - 1
         last = int(np.searchsorted(begins, end, "left"))
@@ -87,22 +102,20 @@ def windows(alignment: Alignment) -> Iterator[Window]:
         # What the window's edges leave of the operations: only the first and the last one can be cut.
         from_ = np.maximum(new, start)
         size = np.clip(np.minimum(new + alignment.add[first:last], end) - from_, 0, None)
-        follows = np.append(
-            new[1:], min(end, int(new[-1] + alignment.add[last - 1] + alignment.extra[last - 1]))
-        )
-        extra = np.minimum(follows, end) - from_ - size
-        flags = np.tile(np.array([True, False]), len(new))
-        mask = np.repeat(flags, np.column_stack((size, extra)).ravel())
         there = np.flatnonzero(size)
-        size = size[there]
+        sizes = size[there]
+        ends = np.cumsum(sizes)
+        here = int(ends[-1]) if len(ends) else 0
+        done = int(copied[first]) + min(start - int(begins[first]), int(alignment.add[first]))
         yield Window(
+            start=start,
             old=(alignment.old[first:last] + from_ - new)[there],
             new=from_[there],
-            size=size,
-            at=np.cumsum(size) - size,
-            copied=int(size.sum()),
-            extra=int(extra.sum()),
-            mask=mask,
+            size=sizes,
+            at=ends - sizes,
+            copied=here,
+            extra=end - start - here,
+            before=start - done,
         )
 
 

@@ -1,9 +1,9 @@
-"""Decodes in a child process that is locked down, and believes nothing that the child says.
+"""Decodes in child processes that are locked down, and believes nothing that they say.
 
-Invariants: no descriptor of a package or of a base reaches the child before it has said that it is locked down, as far
-as `require` asks; then a request comes with one blob and one base at most, as they were opened. What comes back is
-counted here, and is at most what was asked for. A child that dies, dawdles, says too much or something else than the
-protocol is killed, and its answer is `PatcherFailed`.
+Invariants: no descriptor of a package or of a base reaches a child before all have said that they are locked down, as
+far as `require` asks; then a request comes with one blob and one base at most, as they were opened. What comes back is
+counted here, and is at most what was asked for. When a child dies, dawdles, says too much or something else than the
+protocol, all are killed, and the answer is `PatcherFailed`.
 
 Whether the bytes are the right ones is for the caller to check: a hostile child can send any.
 """
@@ -12,40 +12,37 @@ from __future__ import annotations
 
 import signal
 import socket
-import struct
-import subprocess
-import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
+from .. import lanes
 from ..errors import ArtifactError, Corrupt
 from ..extent import Extent
 from ..limits import MIB, PIECE, Limits
 from . import frames
 from .confine import Confinement, Measure
-
-COMMAND = (sys.executable, "-I", "-m", f"{__package__}.patcher")
-
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
-"""Without it, numpy starts a thread for each processor; a process with threads cannot lock itself down."""
+from .processes import COMMAND, MEMORY, STALL_S, Processes
 
 
 @dataclass(frozen=True)
 class SandboxLimits:
     """What a child may use.
 
-    `memory` is bytes, with the interpreter and the codecs: 15 MiB, and 13 MiB more where a codec needs numpy. `output`
-    is bytes of all results together. `stall_s` is the longest wait for a frame, in seconds. `slowest_rate` is bytes
-    a second, on average over a result and over the child's processor time.
+    `memory` is bytes for each process, with the interpreter and the codecs: 15 MiB, and 13 MiB more where a codec needs
+    numpy. `output` is bytes of all results together. `stall_s` is the longest wait for a frame, in seconds.
+    `slowest_rate` is bytes a second, on average over a result and over the child's processor time.
     """
 
-    memory: int = 64 * MIB
+    memory: int = MEMORY
     output: int = Limits.tree
-    stall_s: float = 30.0
+    stall_s: float = STALL_S
     slowest_rate: int = MIB
 
     def seconds(self, size: int) -> float:
@@ -69,55 +66,48 @@ class SandboxUnavailable(ArtifactError):
 
 
 class SandboxedDecoder:
-    """A `decoder.Decoder` with one child for all requests. For one thread: the child dies with the one that made it.
+    """A `decoder.Decoder` with one process for each lane. For one thread: they die with the one that made them.
 
-    The child starts at once and in parallel; what may go wrong with that is raised by the first request. A result that
-    was not read to its end leaves the decoder unusable.
+    They start at once and in parallel; what may go wrong with that is raised by the first request. Large results of some
+    codecs are made by all of them together, others by each in turn. A result that was not read to its end leaves the
+    decoder unusable.
     """
 
     def __init__(
         self,
-        codecs: Iterable[str],
+        codecs: Iterable[str] | Processes,
         limits: SandboxLimits | None = None,
         *,
         require: Iterable[Measure] = (),
         command: Sequence[str] = COMMAND,
     ) -> None:
-        """`codecs` are the names that will be asked for.
+        """`codecs` are the names that will be asked for; or processes that were started for them before.
 
         Raises:
             SandboxUnavailable: no process can be started.
         """
         self._limits = limits or SandboxLimits()
         self._require = frozenset(require)
-        self._numbers = {name: number for number, name in enumerate(sorted(codecs))}
         self._confinement: Confinement | None = None
         self._asked = self._answered = 0
         self._patience = 0.0
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                self._socket.setsockopt(socket.SOL_SOCKET, option, _timeval(self._limits.stall_s))
-            # How far the child can decode ahead; the kernel takes less without a word.
-            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * PIECE)
-            try:
-                self._process = subprocess.Popen(
-                    [
-                        *command,
-                        str(self._limits.memory),
-                        str(int(self._limits.seconds(self._limits.output)) + 1),
-                        *self._numbers,
-                    ],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    env=_ENVIRONMENT,
-                    cwd="/",
-                    start_new_session=True,
+        self.pids: tuple[int, ...] = ()
+        """The processes', once `confinement` is known."""
+        try:
+            self._processes = (
+                codecs
+                if isinstance(codecs, Processes)
+                else Processes(
+                    codecs,
+                    memory=self._limits.memory,
+                    cpu_s=int(self._limits.seconds(self._limits.output)) + 1,
+                    stall_s=self._limits.stall_s,
+                    command=command,
                 )
-            except OSError as error:
-                self._socket.close()
-                raise SandboxUnavailable("a patcher process", str(error)) from error
+            )
+        except OSError as error:
+            raise SandboxUnavailable("a patcher process", str(error)) from error
+        self._numbers = {name: number for number, name in enumerate(self._processes.codecs)}
 
     def __enter__(self) -> Self:
         return self
@@ -128,24 +118,15 @@ class SandboxedDecoder:
         self.close()
 
     def close(self) -> None:
-        """End the child, whatever it is doing. Idempotent."""
-        self._socket.close()
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stderr is not None
-        self._process.stderr.close()
-
-    @property
-    def pid(self) -> int:
-        """The child's."""
-        return int(self._process.pid)
+        """End the processes, whatever they are doing. Idempotent."""
+        self._processes.end()
 
     @property
     def confinement(self) -> Confinement:
-        """How the child is locked down; waits until it is.
+        """How the processes are locked down; waits until they are.
 
         Raises:
-            SandboxUnavailable: it did not start, or a required measure does not hold.
+            SandboxUnavailable: one did not start, or a required measure does not hold.
         """
         if self._confinement is None:
             self._confinement = self._hello()
@@ -157,28 +138,72 @@ class SandboxedDecoder:
         Raises:
             KeyError: the codec is none of those named at the start.
             SandboxUnavailable: see `confinement`.
-            PatcherFailed: the child takes no request. While the result is read: see the module.
+            PatcherFailed: a process takes no request. While the result is read: see the module.
         """
         _ = self.confinement
-        old = base or Extent(0, 0, 0, "")
-        request = frames.REQUEST.pack(self._numbers[codec], blob.start, blob.size, old.start, old.size, size)
-        try:
-            socket.send_fds(self._socket, [request], [blob.fd, *([base.fd] if base else [])])
-        except (BlockingIOError, ConnectionError):
-            raise self._failed("a patcher that takes requests", self._ending(), blob.name) from None
+        number = self._numbers[codec]
+        count = lanes.count(codec, size)
+        own = (self._asked % len(self._processes.sockets), frames.WHOLE)
+        for place, lane in [(n, n) for n in range(count)] if count > 1 else [own]:
+            self._request(place, number, lane, blob, base, size)
         self._asked += 1
-        return self._answer(self._asked, blob, base, size)
+        return self._answer(self._asked, count, own[0], blob, base, size)
 
-    def _answer(self, turn: int, blob: Extent, base: Extent | None, size: int) -> Iterator[bytes]:
+    def _request(
+        self, place: int, codec: int, lane: int, blob: Extent, base: Extent | None, size: int
+    ) -> None:
+        old = base or Extent(0, 0, 0, "")
+        request = frames.REQUEST.pack(codec, lane, blob.start, blob.size, old.start, old.size, size)
+        try:
+            socket.send_fds(
+                self._processes.sockets[place], [request], [blob.fd, *([base.fd] if base else [])]
+            )
+        except (BlockingIOError, ConnectionError):
+            raise self._failed("a patcher that takes requests", self._ending(place), blob.name) from None
+
+    def _answer(
+        self, turn: int, count: int, place: int, blob: Extent, base: Extent | None, size: int
+    ) -> Iterator[bytes]:
         if turn != self._answered + 1:
             raise RuntimeError("expected results to be read to their end, in the order of their requests")
         self._patience = self._limits.seconds(size)
+        if count == 1:
+            parts = [self._frames(place, size, blob, base)]
+        else:
+            shares = [sum(islice(lanes.windows(size), n, None, count)) for n in range(count)]
+            parts = [self._frames(n, share, blob, base) for n, share in enumerate(shares)]
+        try:
+            yield from parts[0] if count == 1 else self._together(parts, size, blob.name)
+        except PatcherFailed:
+            raise
+        except ArtifactError:
+            # What the others still have to say is not for the next request.
+            for part in parts:
+                with suppress(ArtifactError):
+                    deque(part, maxlen=0)
+            self._answered += 1
+            raise
+        self._answered += 1
+
+    def _together(self, parts: Sequence[Iterator[bytes]], size: int, where: str) -> Iterator[bytes]:
+        """The windows of all lanes in order."""
+        for number, window in enumerate(lanes.windows(size)):
+            piece = next(parts[number % len(parts)], b"")
+            if len(piece) != window:
+                raise self._failed(f"a window of {window} bytes", f"{len(piece)}", where)
+            yield piece
+        for part in parts:
+            deque(part, maxlen=0)
+
+    def _frames(self, place: int, size: int, blob: Extent, base: Extent | None) -> Iterator[bytes]:
+        """What one process answers to one request, which is `size` bytes."""
         left = size
         while True:
-            kind, length = frames.HEADER.unpack(self._receive(frames.HEADER.size, blob.name))
+            kind, length = frames.HEADER.unpack(self._receive(place, frames.HEADER.size, blob.name))
             if kind == frames.ERROR and length <= frames.TEXT_MAX:
-                self._answered += 1
-                error = frames.unpack_error(self._receive(length, blob.name), partial(_place, blob, base))
+                error = frames.unpack_error(
+                    self._receive(place, length, blob.name), partial(_place, blob, base)
+                )
                 raise error or self._failed("an error that bytes can cause", "another", blob.name)
             last = kind == frames.LAST
             if not (last or (kind == frames.DATA and length)) or length > PIECE:
@@ -187,22 +212,18 @@ class SandboxedDecoder:
             if left < 0:
                 raise self._failed(f"{size} bytes", "more", blob.name)
             if length:
-                yield self._receive(length, blob.name)
+                yield self._receive(place, length, blob.name)
             if last:
-                self._answered += 1
                 if left:
                     raise Corrupt(f"{size} bytes", f"{size - left}", blob.name)
                 return
 
     def _hello(self) -> Confinement:
         self._patience = self._limits.stall_s
-        try:
-            kind, length = frames.HEADER.unpack(self._receive(frames.HEADER.size, "patcher"))
-            if kind != frames.HELLO or length > frames.TEXT_MAX:
-                raise self._failed("a greeting", f"a frame of kind {kind} with {length} bytes", "patcher")
-            confinement = frames.unpack_confinement(self._receive(length, "patcher"))
-        except PatcherFailed as error:
-            raise SandboxUnavailable("a patcher that starts", error.found) from error
+        said = [self._greeting(place) for place in range(len(self._processes.sockets))]
+        self.pids = tuple(pid for pid, _ in said)
+        missing = {m: reason for _, c in said for m, reason in c.missing.items()}
+        confinement = Confinement(said[0][1].active - missing.keys(), missing)
         if lacking := self._require - confinement.active:
             self.close()
             raise SandboxUnavailable(
@@ -210,36 +231,41 @@ class SandboxedDecoder:
             )
         return confinement
 
-    def _receive(self, count: int, where: str) -> bytes:
+    def _greeting(self, place: int) -> tuple[int, Confinement]:
+        try:
+            kind, length = frames.HEADER.unpack(self._receive(place, frames.HEADER.size, "patcher"))
+            if kind != frames.HELLO or length > frames.TEXT_MAX:
+                raise self._failed("a greeting", f"a frame of kind {kind} with {length} bytes", "patcher")
+            return frames.unpack_hello(self._receive(place, length, "patcher"))
+        except PatcherFailed as error:
+            raise SandboxUnavailable("a patcher that starts", error.found) from error
+
+    def _receive(self, place: int, count: int, where: str) -> bytes:
         started = time.monotonic()
         data = b""
         while len(data) < count:
             try:
-                part = self._socket.recv(count - len(data), socket.MSG_WAITALL)
+                part = self._processes.sockets[place].recv(count - len(data), socket.MSG_WAITALL)
             except BlockingIOError:
                 raise self._failed(f"an answer within {self._limits.stall_s} s", "none", where) from None
             except ConnectionError:
                 part = b""
             if not part:
-                raise self._failed("a patcher that answers", self._ending(), where)
-            data += part
+                raise self._failed("a patcher that answers", self._ending(place), where)
+            data = data + part if data else part
         self._patience -= time.monotonic() - started
         if self._patience < 0:
             raise self._failed(f"at least {self._limits.slowest_rate} bytes a second", "less", where)
         return data
 
-    def _ending(self) -> str:
-        """How the child ended, which has closed its side."""
-        try:
-            status = self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
+    def _ending(self, place: int) -> str:
+        """How that process ended, which has closed its side. Ends the others."""
+        pid = self.pids[place] if place < len(self.pids) else None
+        status, last = self._processes.last_words(pid)
+        if status is None:
             return "a closed connection"
         if status < 0:
-            name = signal.Signals(-status).name
-            return f"that it was killed by {name}" + _REASONS.get(-status, "")
-        assert self._process.stderr is not None
-        # Only what was written before the lock-down can be in there.
-        last = self._process.stderr.read().decode(errors="replace").rstrip().rpartition("\n")[2]
+            return f"that it was killed by {signal.Signals(-status).name}" + _REASONS.get(-status, "")
         return f"that it ended with status {status}" + (f" ({last})" if last else "")
 
     def _failed(self, expected: str, found: str, where: str) -> PatcherFailed:
@@ -248,7 +274,7 @@ class SandboxedDecoder:
 
 
 def sandboxed(codecs: Iterable[str], size: int) -> SandboxedDecoder:
-    """A `DecoderFactory`: a child confined as far as this machine allows."""
+    """A `DecoderFactory`: processes confined as far as this machine allows."""
     return SandboxedDecoder(codecs, SandboxLimits(output=size))
 
 
@@ -265,7 +291,3 @@ def _place(blob: Extent, base: Extent | None, where: str) -> str:
         if extent and where.startswith(name):
             return extent.name + where.removeprefix(name)
     return f"{blob.name}: {where}"
-
-
-def _timeval(seconds: float) -> bytes:
-    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))

@@ -13,17 +13,20 @@ from collections.abc import Callable
 from ..errors import ArtifactError, Corrupt, TooLarge, WrongBase
 from .confine import Confinement, Measure
 
-REQUEST = struct.Struct("<HxxxxxxQQQQQ")
-"""Number of the codec, start and size of the blob, start and size of the base, size of the result.
+REQUEST = struct.Struct("<HHxxxxQQQQQ")
+"""Number of the codec; WHOLE or the number of a lane; start and size of the blob, start and size of the base, size of the
+result, with all its lanes.
 
 With the descriptors of the blob and, where there is one, of the base.
 """
+
+WHOLE = 0xFFFF
 
 HEADER = struct.Struct("<BI")
 """Kind of a frame and size of its body."""
 
 HELLO, DATA, LAST, ERROR = range(4)
-"""HELLO, once: how the child is confined. DATA: bytes of the result, at least one. LAST: its last bytes, if any. ERROR,
+"""HELLO, once: who the child is and how it is confined. DATA: bytes of the result, at least one. LAST: its last bytes, if any. ERROR,
 in place of LAST: why there is no result."""
 
 TEXT_MAX = 4096
@@ -33,16 +36,17 @@ BLOB, BASE = "blob", "base"
 """What errors call the two on the wire; only the parent knows their names."""
 
 
-def pack_confinement(confinement: Confinement) -> bytes:
-    """A line for each measure, with a reason where it does not hold."""
+def pack_hello(pid: int, confinement: Confinement) -> bytes:
+    """The process's number, then a line for each measure, with a reason where it does not hold."""
     lines = [*confinement.active, *(f"{m} {reason}" for m, reason in confinement.missing.items())]
-    return "\n".join(lines).encode()
+    return "\n".join((str(pid), *lines)).encode()
 
 
-def unpack_confinement(body: bytes) -> Confinement:
+def unpack_hello(body: bytes) -> tuple[int, Confinement]:
     """What a child said that has read nothing yet, so it is believed."""
-    said = [line.partition(" ") for line in body.decode().splitlines()]
-    return Confinement(
+    pid, *lines = body.decode().splitlines()
+    said = [line.partition(" ") for line in lines]
+    return int(pid), Confinement(
         frozenset(Measure(name) for name, _, reason in said if not reason),
         {Measure(name): reason for name, _, reason in said if reason},
     )

@@ -4,27 +4,33 @@ It imports what its codecs need, locks itself down, says how far that went, and 
 comes with the open blob and base; the answer goes out in frames as it is decoded. Answers are in the order of the
 requests, so the next ones may wait in the socket.
 
-Arguments: bytes of memory, seconds of processor time, names of codecs. Standard input is the socket. The process ends
-when the socket does.
+It becomes two before it locks itself down, so that both are there after one start: one for each lane, with a socket
+each. They have nothing else in common.
+
+Arguments: bytes of memory, seconds of processor time, names of codecs. Standard input is the socket of the first lane,
+standard output that of the second. Each process ends when its socket does.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn, Protocol
 
 from ..codecs import CODECS
 from ..errors import ArtifactError, Corrupt
 from ..extent import Extent
+from . import linux
 from .confine import Budget, Measure, confine
-from .frames import BASE, BLOB, DATA, ERROR, HEADER, HELLO, LAST, REQUEST, pack_confinement, pack_error
+from .frames import BASE, BLOB, DATA, ERROR, HEADER, HELLO, LAST, REQUEST, WHOLE, pack_error, pack_hello
 
 Decode = Callable[[Extent, Extent | None, int], Iterator[bytes]]
+DecodeLane = Callable[[Extent, Extent | None, int, int], Iterator[bytes]]
 
 _DESCRIPTORS = struct.Struct("ii")
 
@@ -36,30 +42,35 @@ class Decodable(Protocol):
     def decode(self) -> Decode: ...
     @property
     def prepare(self) -> Callable[[], object] | None: ...
+    @property
+    def lane(self) -> DecodeLane | None: ...
 
 
 def main(table: Mapping[str, Decodable] = CODECS, measures: Iterable[Measure] = Measure) -> NoReturn:
     """Serve one parent. A table and measures of one's own are for tests of what holds a hostile codec."""
     memory, cpu_s, *names = sys.argv[1:]
-    decoders: list[Decode] = []
-    for name in names:
-        codec = table[name]
+    decoders = [table[name] for name in names]
+    for codec in decoders:
         if codec.prepare:
             codec.prepare()
-        decoders.append(codec.decode)
-    parent = socket.socket(fileno=0)
     os.environ.clear()
     sys.meta_path.clear()  # a later import fails as such, and is not taken for an attack
+    gc.freeze()  # what both share stays shared: collecting would write to it
+    if linux.fork_sibling() == 0:
+        os.dup2(1, 0)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    pid, parent = os.getpid(), socket.socket(fileno=0)
     confinement = confine(Budget(int(memory), int(cpu_s)), measures)
     try:
-        _send(parent, HELLO, pack_confinement(confinement))
+        _send(parent, HELLO, pack_hello(pid, confinement))
         _serve(parent, decoders)
     finally:
         # Leaving in the ordinary way closes and flushes what is open, which the filter takes for an attack.
         os._exit(0)
 
 
-def _serve(parent: socket.socket, decoders: list[Decode]) -> None:
+def _serve(parent: socket.socket, decoders: Sequence[Decodable]) -> None:
     with suppress(ConnectionError):
         while True:
             message, ancillary, _, _ = parent.recvmsg(
@@ -67,7 +78,7 @@ def _serve(parent: socket.socket, decoders: list[Decode]) -> None:
             )
             if not message:
                 return
-            codec, blob_at, blob_size, base_at, base_size, size = REQUEST.unpack(message)
+            codec, lane, blob_at, blob_size, base_at, base_size, size = REQUEST.unpack(message)
             ((_, _, raw),) = ancillary
             descriptors = struct.unpack(f"{len(raw) // 4}i", raw)
             extents = (
@@ -76,9 +87,16 @@ def _serve(parent: socket.socket, decoders: list[Decode]) -> None:
                     descriptors, (blob_at, base_at), (blob_size, base_size), (BLOB, BASE), strict=False
                 )
             )
-            _answer(parent, decoders[codec], next(extents), next(extents, None), size)
+            _answer(parent, _decode(decoders[codec], lane), next(extents), next(extents, None), size)
             for fd in descriptors:
                 os.close(fd)
+
+
+def _decode(codec: Decodable, lane: int) -> Decode:
+    in_lane = codec.lane
+    if lane == WHOLE or in_lane is None:
+        return codec.decode
+    return lambda blob, base, size: in_lane(blob, base, size, lane)
 
 
 def _answer(parent: socket.socket, decode: Decode, blob: Extent, base: Extent | None, size: int) -> None:
