@@ -118,12 +118,14 @@ def missing(measures: tuple[Measure, ...]) -> str:
 
 
 @functools.cache
-def attempt(escape: str, measures: tuple[Measure, ...]) -> Outcome:
+def attempt(escape: str, measures: tuple[Measure, ...], place: int = 0) -> Outcome:
     with (
         new_target() as target,
         tempfile.TemporaryFile() as file,
-        SandboxedDecoder([escape], command=command(measures)) as decoder,
+        SandboxedDecoder([escape, "nothing"], command=command(measures)) as decoder,
     ):
+        for _ in range(place):  # the processes take turns
+            assert list(decoder.decode("nothing", Extent(file.fileno(), 0, 0, "blob"), None, 0)) == []
         argument = target.argument(escape).encode()
         file.write(argument)
         file.flush()
@@ -158,23 +160,27 @@ def test_escape_is_refused(escape: str, measures: tuple[Measure, ...]) -> None:
     if not free.escaped:
         pytest.skip(f"not possible here even without a measure: {free.how}")
 
-    outcome = attempt(escape, (*BARE, *measures))
+    for place in (0, 1) if measures == ALL else (0,):
+        outcome = attempt(escape, (*BARE, *measures), place)
 
-    assert not outcome.escaped, outcome.how
-    if SECCOMP in measures and escape != "allocate":
-        assert "SIGSYS" in outcome.how
+        assert not outcome.escaped, outcome.how
+        if SECCOMP in measures and escape != "allocate":
+            assert "SIGSYS" in outcome.how
 
 
-def test_the_kernel_says_the_same_of_the_child() -> None:
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_kernel_says_the_same_of_each_child(place: int) -> None:
     with SandboxedDecoder(()) as decoder:
         active = decoder.confinement.active
         status = dict(
-            line.split(":\t", 1) for line in Path(f"/proc/{decoder.pids[0]}/status").read_text().splitlines()
+            line.split(":\t", 1)
+            for line in Path(f"/proc/{decoder.pids[place]}/status").read_text().splitlines()
         )
     assert (status["Seccomp"] == "2") == (SECCOMP in active)
     assert (status["NoNewPrivs"] == "1") == (Measure.NO_NEW_PRIVILEGES in active)
     assert (int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0) == (UNPRIVILEGED in active)
     assert status["Threads"] == "1"
+    assert status["PPid"] == str(os.getpid())
     if IS_ROOT and UNPRIVILEGED in active:
         assert status["Uid"].split() == status["Gid"].split() == [str(NOBODY)] * 4
         assert status["Groups"].split() == []

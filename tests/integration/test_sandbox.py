@@ -16,10 +16,12 @@ import bsdiff4
 import pytest
 from backports import zstd
 
+from bumpless.common.artifacts import encode
 from bumpless.common.artifacts.codecs import CODECS
 from bumpless.common.artifacts.decoder import InProcessDecoder
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt
 from bumpless.common.artifacts.extent import Extent
+from bumpless.common.artifacts.lanes import WINDOW
 from bumpless.common.artifacts.limits import MIB, PIECE
 from bumpless.common.artifacts.sandbox.confine import Measure
 from bumpless.common.artifacts.sandbox.decoder import (
@@ -28,7 +30,9 @@ from bumpless.common.artifacts.sandbox.decoder import (
     SandboxLimits,
     SandboxUnavailable,
 )
+from bumpless.common.artifacts.workers import Workers
 from support import hostile_patcher
+from support.programs import functions, grown, program
 
 OLD = b"".join(i.to_bytes(4, "little") for i in range(100_000))
 NEW = OLD[4000:200_000] + b"something new" + OLD[200_000:] + os.urandom(5000)
@@ -72,9 +76,16 @@ def decoder() -> Iterator[SandboxedDecoder]:
 
 
 def hostile(codec: str, limits: SandboxLimits | None = None) -> SandboxedDecoder:
-    """A child with all measures, whose codec attacks."""
+    """Children with all measures, whose codec attacks."""
     command = (sys.executable, "-I", hostile_patcher.__file__, ",".join(Measure))
-    return SandboxedDecoder([codec], limits, command=command)
+    return SandboxedDecoder([codec, "nothing"], limits, command=command)
+
+
+def in_place(decoder: SandboxedDecoder, place: int, files: Files) -> SandboxedDecoder:
+    """The decoder, whose next request goes to this process: they take turns."""
+    for _ in range(place):
+        assert list(decoder.decode("nothing", files.extent(b"", "nothing"), None, 0)) == []
+    return decoder
 
 
 @pytest.mark.parametrize("codec", ENCODED)
@@ -158,8 +169,10 @@ def test_only_codecs_named_at_the_start(decoder: SandboxedDecoder, files: Files)
         ("odd_error", "another"),
     ],
 )
-def test_a_child_that_breaks_the_protocol_is_ended(codec: str, found: str, files: Files) -> None:
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_child_that_breaks_the_protocol_is_ended(codec: str, found: str, place: int, files: Files) -> None:
     with hostile(codec) as decoder:
+        in_place(decoder, place, files)
         with pytest.raises(PatcherFailed, match=found):
             list(decoder.decode(codec, files.extent(b"", "new"), None, 3 * PIECE))
         for pid in decoder.pids:
@@ -167,12 +180,72 @@ def test_a_child_that_breaks_the_protocol_is_ended(codec: str, found: str, files
                 os.kill(pid, 0)
 
 
-def test_a_child_that_hangs_is_ended(files: Files) -> None:
-    with hostile("hang", SandboxLimits(stall_s=0.5)) as decoder:
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_child_that_hangs_is_ended(place: int, files: Files) -> None:
+    with hostile("hang", SandboxLimits(stall_s=2)) as decoder:
+        in_place(decoder, place, files)
         pieces = decoder.decode("hang", files.extent(b"", "new"), None, MIB)
         assert next(pieces) == b"1"
-        with pytest.raises(PatcherFailed, match=r"expected an answer within 0.5 s, found none"):
+        with pytest.raises(PatcherFailed, match=r"expected an answer within 2 s, found none"):
             next(pieces)
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+@pytest.mark.parametrize(
+    ("how", "found"),
+    [
+        ("crash", "ended with status 3"),
+        ("escape", "killed by SIGSYS"),
+        ("hang", "an answer within 2 s, found none"),
+        ("short", f"a window of {WINDOW} bytes, found {WINDOW - 1}"),
+        ("long", "bytes, found more"),
+        ("shifted", f"a window of {WINDOW} bytes, found {WINDOW + 1}"),
+    ],
+)
+def test_a_lane_that_dies_hangs_or_lies_ends_both(how: str, found: str, lane: int, files: Files) -> None:
+    size = 12 * WINDOW
+    with hostile("predicted", SandboxLimits(stall_s=2)) as decoder:
+        with pytest.raises(PatcherFailed, match=found):
+            list(
+                decoder.decode("predicted", files.extent(b"%d %s" % (lane, how.encode()), "new"), None, size)
+            )
+        for pid in decoder.pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+@pytest.mark.parametrize(("how", "found"), [("raise", "a sound lane"), ("end", f"{6 * WINDOW} bytes")])
+def test_a_damaged_lane_is_an_error_and_no_more(how: str, found: str, lane: int, files: Files) -> None:
+    with hostile("predicted") as decoder:
+        for _ in range(2):
+            blob = files.extent(b"%d %s" % (lane, how.encode()), "new")
+            with pytest.raises(Corrupt, match=rf"new: expected {found}") as caught:
+                list(decoder.decode("predicted", blob, None, 12 * WINDOW))
+            assert not isinstance(caught.value, PatcherFailed)
+        whole = decoder.decode("predicted", files.extent(b"2 -", "new"), None, 12 * WINDOW)
+        assert b"".join(whole) == bytes(12 * WINDOW)
+
+
+def test_a_program_comes_out_of_both_lanes_in_order(files: Files) -> None:
+    table = os.urandom(6 * WINDOW)
+    old = program(functions(1, 300), table)
+    new = program(grown(functions(1, 300), 2), table[:700_000] + b"more" + table[700_000:])
+    with Workers(1) as workers:
+        (coded,) = encode._aligned(new, old, workers, True)
+    assert coded.codec == "predicted"
+    blob, base = files.extent(coded.blob, "new"), files.extent(old, "old")
+    with SandboxedDecoder(["predicted", "raw"]) as decoder:
+        waiting = [
+            decoder.decode("predicted", blob, base, len(new)),
+            decoder.decode("raw", base, None, len(old)),
+            decoder.decode("predicted", blob, base, len(new)),
+        ]
+        assert [b"".join(result) for result in waiting] == [new, old, new]
+        damaged = files.extent(coded.blob[:-1], "damaged")
+        with pytest.raises(Corrupt):
+            list(decoder.decode("predicted", damaged, base, len(new)))
+        assert b"".join(decoder.decode("predicted", blob, base, len(new))) == new
 
 
 @pytest.mark.parametrize(

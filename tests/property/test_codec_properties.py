@@ -157,7 +157,7 @@ def test_windows_are_a_walk_byte_by_byte(alignment):
             window.new.tolist(), window.old.tolist(), window.size.tolist(), strict=True
         ):
             places[new - at : new - at + count] = range(old, old + count)
-        assert (window.start, window.before) == (at, found.count(-1))
+        assert window.start == at
         data = (np.arange(size) % 251).astype(np.uint8)
         copied, inserted = window.parted(data)
         assert copied.tolist() == data[places >= 0].tolist()

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from bumpless.common.artifacts import lanes
+from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.extent import Extent
 from bumpless.common.artifacts.limits import PIECE
 from bumpless.common.artifacts.sandbox import frames, patcher
@@ -204,7 +206,38 @@ def _tell_start(blob: Extent, base: Extent | None, size: int) -> Iterator[bytes]
     yield _at_start[0].ljust(size)
 
 
+def _lane(blob: Extent, base: Extent | None, size: int, lane: int) -> Iterator[bytes]:
+    """A lane of zeros. The blob is the number of the lane that attacks after two windows, and how."""
+    attacker, how = blob.read(0, blob.size).split()
+    own = [*lanes.windows(size)][lane :: lanes.LANES]
+    if lane != int(attacker):
+        yield from map(bytes, own)
+        return
+    yield from map(bytes, own[:2])
+    match how:
+        case b"crash":
+            os._exit(3)
+        case b"escape":
+            os.kill(os.getppid(), signal.SIGURG)
+        case b"hang":
+            while True:
+                pass
+        case b"raise":
+            raise Corrupt("a sound lane", "another", frames.BLOB)
+        case b"short":
+            yield bytes(own[2] - 1)
+        case b"long":
+            yield from map(bytes, [*own[2:], 1])
+        case b"end":
+            pass
+    # As much as there has to be, but elsewhere.
+    if how == b"shifted":
+        yield from map(bytes, (own[2] + 1, own[3] - 1, *own[4:]))
+
+
 TABLE = {
+    "nothing": Attack(lambda blob, base, size: iter(())),
+    "predicted": Attack(lambda blob, base, size: iter(()), lane=_lane),
     **{escape.__name__: _escape(escape) for escape in ESCAPES},
     "write_base": Attack(_write_base),
     "endless": Attack(_endless),

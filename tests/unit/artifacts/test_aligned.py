@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bumpless.common.artifacts import encode
-from bumpless.common.artifacts.aligned import elf, numbers, patch
-from bumpless.common.artifacts.aligned.alignment import coarse
+from bumpless.common.artifacts import encode, lanes
+from bumpless.common.artifacts.aligned import differences, elf, numbers, patch
+from bumpless.common.artifacts.aligned.alignment import align_programs, coarse
 from bumpless.common.artifacts.aligned.corrections import (
     MOST,
     NONE,
@@ -34,14 +35,17 @@ from bumpless.common.artifacts.aligned.image import (
 from bumpless.common.artifacts.aligned.prediction import Mapping
 from bumpless.common.artifacts.aligned.references import MAX_POSITIONS, Finder
 from bumpless.common.artifacts.aligned.windows import WINDOW, Alignment, gather, windows
+from bumpless.common.artifacts.codecs import CODECS
 from bumpless.common.artifacts.errors import Corrupt
 from bumpless.common.artifacts.extent import Bytes
 from bumpless.common.artifacts.leb128 import encode as encode_numbers
 from bumpless.common.artifacts.leb128 import zigzag
+from bumpless.common.artifacts.names import NAMES
+from bumpless.common.artifacts.streams import smallest_coding
 from bumpless.common.artifacts.workers import Workers
 from support.programs import functions, grown, program
 
-from .packages import decoded, wrong_or_refused
+from .packages import decoded, in_memory, wrong_or_refused
 from .trees import noise
 
 OLD = noise(1, 3000)
@@ -550,3 +554,102 @@ def test_spans_are_read_in_the_order_they_were_asked_for():
     starts, sizes = ints(4000, 10, 0, 12, 4999, 600), ints(100, 20, 5, 3, 1, 0)
     expected = b"".join(data[a : a + n] for a, n in zip(starts.tolist(), sizes.tolist(), strict=True))
     assert gather(Bytes(data, "data"), starts, sizes).tobytes() == expected
+
+
+_TABLE = noise(12, 2 * WINDOW)
+_CHANGED = b"".join(
+    bytes([_TABLE[at] ^ 1]) + _TABLE[at + 1 : at + 50_000] for at in range(0, 2 * WINDOW, 50_000)
+)
+LANED_OLD = program(functions(11, 400), _TABLE)
+LANED_NEW = program(grown(functions(11, 400), 13), _CHANGED + b"more" + noise(14, WINDOW))
+"""Something changes in, and is inserted into, windows of both lanes."""
+
+
+def laned_blob(compress=lambda data: (0, data)):
+    old, new = elf.read(LANED_OLD), elf.read(LANED_NEW)
+    image = elf.image(old, new)
+    with Workers(1) as workers:
+        alignment = align_programs(old, new, image, workers)
+    return patch.encode(alignment, Bytes(LANED_OLD, "old"), LANED_NEW, image, compress, lanes=2)
+
+
+LANED = laned_blob()
+HEADS = 44 + 28
+
+
+def in_lanes(made, lane=None):
+    extent = in_memory(made)
+    try:
+        return [*patch.decode(extent, Bytes(LANED_OLD, "old"), len(LANED_NEW), 2, lane)]
+    finally:
+        os.close(extent.fd)
+
+
+def test_two_lanes_make_what_one_makes():
+    for made in (LANED, laned_blob(smallest_coding)):
+        both = in_lanes(made)
+        assert b"".join(both) == LANED_NEW
+        assert in_lanes(made, 0) == both[::2]
+        assert in_lanes(made, 1) == both[1::2]
+    assert len(both) == 4
+
+
+def test_large_programs_are_made_in_two_lanes():
+    """What the parent of two processes expects follows from the codec and the size."""
+    sizes = (0, WINDOW, 4 * WINDOW, 4 * WINDOW + 1, 1 << 40)
+    assert [lanes.count("predicted", size) for size in sizes] == [1, 1, 1, 2, 2]
+    assert {lanes.count(name, 1 << 40) for name in NAMES if name != "predicted"} == {1}
+    assert {name for name, codec in CODECS.items() if codec.lane} == {"predicted"}
+    assert [*lanes.windows(2 * WINDOW + 3)] == [WINDOW, WINDOW, 3]
+
+
+def second(**changes):
+    names = (
+        "columns_coder",
+        "diff_coder",
+        "extra_coder",
+        "zero",
+        "runs",
+        "gap",
+        "size",
+        "columns",
+        "diff",
+        "extra",
+    )
+    values = dict(zip(names, struct.unpack_from("<4B6I", LANED, 44), strict=True))
+    values |= {name: change(values[name]) for name, change in changes.items()}
+    return LANED[:44] + struct.pack("<4B6I", *values.values()) + LANED[HEADS:]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(LANED[: HEADS - 1], id="head cut"),
+        pytest.param(second(zero=lambda n: 1), id="not zero"),
+        pytest.param(second(columns_coder=lambda n: 3), id="unknown coder of runs"),
+        pytest.param(second(diff_coder=lambda n: 200), id="unknown coder of differences"),
+        pytest.param(second(extra_coder=lambda n: 1), id="extra is no LZMA"),
+        pytest.param(second(runs=lambda n: n + 1), id="more runs"),
+        pytest.param(second(runs=lambda n: n - 1), id="fewer runs"),
+        pytest.param(second(runs=lambda n: 1 << 31), id="2^31 runs"),
+        pytest.param(second(gap=lambda n: n + 1, size=lambda n: n - 1), id="another column"),
+        pytest.param(second(gap=lambda n: 2**32 - 1), id="a column beyond all"),
+        pytest.param(second(columns=lambda n: n + 1, diff=lambda n: n - 1), id="runs go on"),
+        pytest.param(second(diff=lambda n: n + 1, extra=lambda n: n - 1), id="differences go on"),
+        pytest.param(second(extra=lambda n: n - 1), id="extra is cut"),
+        pytest.param(second(extra=lambda n: 2**32 - 1), id="extra beyond the blob"),
+    ],
+)
+def test_hostile_second_lanes_are_refused(made):
+    for lane in (None, 1):
+        with pytest.raises(Corrupt):
+            in_lanes(made, lane)
+
+
+def test_runs_of_both_lanes_are_counted_together(monkeypatch):
+    counts = struct.unpack_from("<I", LANED, 8) + struct.unpack_from("<I", LANED, 48)
+    assert min(counts) > 0
+    monkeypatch.setattr(differences, "MAX_RUNS", sum(counts) - 1)
+    with pytest.raises(Corrupt, match="runs"):
+        in_lanes(LANED)
+    assert laned_blob()[3] == 0, "the dense form has none"

@@ -82,15 +82,6 @@ class Stream:
             left -= self._at
         return b"".join(parts)
 
-    def skip(self, count: int) -> None:
-        """The same without the bytes."""
-        while count > 0:
-            if self._at == len(self._held):
-                self._held, self._at = self._next(count), 0
-            step = min(count, len(self._held) - self._at)
-            self._at += step
-            count -= step
-
     def _next(self, count: int) -> bytes:
         piece = next(self._pieces, None)
         if piece is None:
@@ -98,9 +89,14 @@ class Stream:
         return piece
 
     def pieces(self, count: int) -> Iterator[bytes]:
-        """The next `count` bytes, in pieces."""
-        for at in range(0, count, PIECE):
-            yield self.take(min(PIECE, count - at))
+        """The next `count` bytes, in pieces as they come."""
+        while count > 0:
+            if self._at == len(self._held):
+                self._held, self._at = self._next(count), 0
+            piece = self._held[self._at : self._at + count]
+            self._at += len(piece)
+            count -= len(piece)
+            yield piece
 
     def end(self) -> None:
         """Raises: Corrupt, if anything is left."""

@@ -118,7 +118,7 @@ def _with_places(data: bytes, image: Image, mapping: Mapping | None, *, hashed: 
     for start in range(0, len(data), _STEP):
         size = min(_STEP, len(data) - start)
         place = np.full(1, start, np.int64)
-        window = Window(start, place, place, np.full(1, size), np.zeros(1, np.int64), size, 0, 0)
+        window = Window(start, place, place, np.full(1, size), np.zeros(1, np.int64), size, 0)
         part = old[start : start + size]
         for fields in finder.fields(window, part):
             at, marks = _marks(fields, part, addresses, mapping)

@@ -1,13 +1,14 @@
 """The blob of an aligned patch, and its decoder: bounded memory at any file size.
 
     head      coders of the three streams, form of the differences, numbers of operations and runs, lengths (see _HEAD)
-    lane      of the second lane, where there is one: coders of its two streams, number of runs, lengths (see _LANE)
+    lane      of the second lane, where there is one: coders of its three streams, number of runs, lengths (see _LANE)
     control   number of corrections, the image (see `image`), the corrections; then columns of LEB128 numbers: add, extra, seek; gap and size of each run of the
               first lane
     diff      what is added to copied bytes, or to their prediction, modulo 256: to each, or to those in runs
     runs      of the second lane: gap and size
     diff      of the second lane
-    extra     the bytes that are not copied, of all windows
+    extra     of the second lane
+    extra     the bytes that are not copied
 
 `seek` is how far, in the old file, a copy begins behind the end of the one before. See `lanes` for which window is in
 which lane; all that is carried from one window to the next is carried within a lane.
@@ -18,11 +19,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from ..errors import Corrupt
 from ..extent import Extent, Stream
+from ..lanes import WINDOW
 from ..leb128 import MAX_BYTES
 from ..leb128 import encode as encode_numbers
 from ..limits import MIB
@@ -42,7 +45,7 @@ MAX_OPERATIONS = 1 << 19
 MAX_IMAGE = MIB
 
 _HEAD = struct.Struct("<4B10I")
-_LANE = struct.Struct("<2BH5I")
+_LANE = struct.Struct("<4B6I")
 _LARGEST = 1 << 40
 _DENSE, _SPARSE = 0, 1
 
@@ -69,14 +72,36 @@ class _Head:
 class _Lane:
     """Of the second lane; `zero` is room."""
 
-    columns_coder: int = 0
-    diff_coder: int = 0
-    zero: int = 0
-    runs: int = 0
-    gap: int = 0
-    size: int = 0
-    columns: int = 0
-    diff: int = 0
+    columns_coder: int
+    diff_coder: int
+    extra_coder: int
+    zero: int
+    runs: int
+    gap: int
+    size: int
+    columns: int
+    diff: int
+    extra: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a lane has of its own, before it is compressed."""
+
+    runs: int
+    columns: bytes
+    lengths: tuple[int, int]
+    diff: bytes
+    extra: bytes
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """Of a lane, open."""
+
+    columns: Stream
+    diff: Stream
+    extra: Stream
 
 
 Compress = Callable[[bytes], tuple[int, bytes]]
@@ -100,26 +125,26 @@ def encode(
     ends = alignment.old + alignment.add
     seeks = alignment.old - np.concatenate((np.zeros(min(1, len(ends)), np.int64), ends[:-1]))
     operations = [encode_numbers(c.tolist()) for c in (alignment.add, alignment.extra, numbers.zigzag(seeks))]
-    differences, extra = _walk(alignment, old, new, image, corrections, lanes)
-    dense, sparse = differ.worth_trying(
-        [part for lane in differences for part in lane], int(alignment.add.sum())
-    )
-    packed_extra = compress(extra)
-    found = []
+    differences, extras = _walk(alignment, old, new, image, corrections, lanes)
+    dense, sparse = differ.worth_trying(chain.from_iterable(differences), int(alignment.add.sum()))
+    forms = []
     runs = [differ.runs(lane) for lane in differences] if sparse else []
     if sparse and sum(len(r.gaps) for r in runs) <= differ.MAX_RUNS:
-        parts = [(len(r.gaps), [encode_numbers(c.tolist()) for c in (r.gaps, r.sizes)], r.data) for r in runs]
-        found.append((_SPARSE, parts))
-    if dense or not found:
-        parts = [(0, [b"", b""], b"".join(part.tobytes() for part in lane)) for lane in differences]
-        found.append((_DENSE, parts))
-    return min(
-        (
-            _blob(described, len(alignment.old), operations, form, parts, packed_extra, compress)
-            for form, parts in found
-        ),
-        key=len,
-    )
+        forms.append((_SPARSE, [_sparse(r, extra) for r, extra in zip(runs, extras, strict=True)]))
+    if dense or not forms:
+        data = [b"".join(part.tobytes() for part in lane) for lane in differences]
+        forms.append((_DENSE, [_Part(0, b"", (0, 0), *each) for each in zip(data, extras, strict=True)]))
+    packed = [compress(extra) for extra in extras]
+    blobs = [
+        _blob(described, len(alignment.old), operations, form, parts, packed, compress)
+        for form, parts in forms
+    ]
+    return min(blobs, key=len)
+
+
+def _sparse(runs: differ.Runs, extra: bytes) -> _Part:
+    gaps, sizes = (encode_numbers(c.tolist()) for c in (runs.gaps, runs.sizes))
+    return _Part(len(runs.gaps), gaps + sizes, (len(gaps), len(sizes)), runs.data, extra)
 
 
 def _blob(
@@ -127,23 +152,23 @@ def _blob(
     count: int,
     operations: Sequence[bytes],
     form: int,
-    lanes: Sequence[tuple[int, Sequence[bytes], bytes]],
-    extra: tuple[int, bytes],
+    parts: Sequence[_Part],
+    extras: Sequence[tuple[int, bytes]],
     compress: Compress,
 ) -> bytes:
-    """`count` is that of operations; `lanes` are number of runs, columns, and differences of each."""
-    (runs, columns, data), *others = lanes
-    control, diff = compress(b"".join((image, *operations, *columns))), compress(data)
-    coders = (coder for coder, _ in (control, diff, extra))
-    sizes = map(len, (image, *operations, *columns, control[1], diff[1]))
-    head = [_HEAD.pack(*coders, form, count, runs, *sizes)]
+    """`count` is that of operations; `parts` and packed `extras` are the lanes'."""
+    first, *others = parts
+    control, diff = compress(b"".join((image, *operations, first.columns))), compress(first.diff)
+    coders = (coder for coder, _ in (control, diff, extras[0]))
+    sizes = (*map(len, (image, *operations)), *first.lengths, len(control[1]), len(diff[1]))
+    heads = [_HEAD.pack(*coders, form, count, first.runs, *sizes)]
     streams = [control[1], diff[1]]
-    for runs, columns, data in others:
-        packed, diff = compress(b"".join(columns)), compress(data)
-        sizes = map(len, (*columns, packed[1], diff[1]))
-        head.append(_LANE.pack(packed[0], diff[0], 0, runs, *sizes))
-        streams += packed[1], diff[1]
-    return b"".join((*head, *streams, extra[1]))
+    for part, extra in zip(others, extras[1:], strict=True):
+        own = (compress(part.columns), compress(part.diff), extra)
+        sizes = (*part.lengths, *(len(blob) for _, blob in own))
+        heads.append(_LANE.pack(*(coder for coder, _ in own), 0, part.runs, *sizes))
+        streams += [blob for _, blob in own]
+    return b"".join((*heads, *streams, extras[0][1]))
 
 
 def decode(blob: Extent, old: Extent, size: int, lanes: int = 1, lane: int | None = None) -> Iterator[bytes]:
@@ -154,63 +179,57 @@ def decode(blob: Extent, old: Extent, size: int, lanes: int = 1, lane: int | Non
     """
     head = _head(blob)
     second = _second(blob, head) if lanes > 1 else None
-    at = _HEAD.size + (_LANE.size if second else 0)
-    streams = []
-    for coder, length, name in (
-        (head.control_coder, head.control, "control"),
-        (head.diff_coder, head.diff, "diff"),
-        *(
-            [(second.columns_coder, second.columns, "runs"), (second.diff_coder, second.diff, "diff 2")]
-            if second
-            else []
-        ),
-        (head.extra_coder, None, "extra"),
-    ):
-        length = blob.size - at if length is None else length
-        part = Extent(blob.fd, blob.start + at, length, f"{blob.name} ({name})")
-        streams.append(Stream(CODERS[coder].decode(part), part.name))
-        at += length
-    control, extra = streams[0], streams[-1]
+    own = _streams(blob, head, second)
+    control = own[0].columns
     described = control.take(head.image)
     alignment = _alignment(head, control, old.size, size, blob.name)
-    wanted = range(lanes) if lane is None else [lane]
+    wanted = range(lanes) if lane is None else range(lane, lane + 1)
     differences: dict[int, Differences] = {}
-    if 0 in wanted:
-        differences[0] = _differences(head.form, head, control, streams[1], blob.name)
-        control.end()
-    if second and 1 in wanted:
-        differences[1] = _differences(head.form, second, streams[2], streams[3], blob.name)
-        streams[2].end()
+    for number in wanted:
+        counts = second if number and second else head
+        differences[number] = _differences(head.form, counts, own[number], blob.name)
     predictor = None
     if described:
         told, known = unpack(described, blob.name)
         predictor = Predictor(alignment, told, old, blob.name, known)
-    inserted = 0
-    walk = windows(alignment) if lane is None else windows(alignment, lane, lanes)
-    for number, window in enumerate(walk):
-        here = number % lanes if lane is None else lane
+    for window in windows(alignment, wanted.start, lanes if len(wanted) == 1 else 1):
+        number = window.start // WINDOW % lanes
         copied = gather(old, window.old, window.size)
-        extra.skip(window.before - inserted)
-        inserted = window.before + window.extra
-        new = extra.take(window.extra)
+        extra = own[number].extra.take(window.extra)
         if predictor is not None:
             copied = predictor.predict(window, copied)
-        differences[here].add_to(copied)
-        yield window.spread(copied, new)
-    for each in differences.values():
-        each.end()
-    extra.skip(int(alignment.extra.sum()) - inserted)
-    extra.end()
+        differences[number].add_to(copied)
+        yield window.spread(copied, extra)
+    for number in wanted:
+        differences[number].end()
+        own[number].extra.end()
 
 
-def _differences(
-    form: int, counts: _Head | _Lane, columns: Stream, stream: Stream, where: str
-) -> Differences:
-    if form == _DENSE:
-        return Dense(stream)
-    gaps, sizes = (numbers.decode(columns.take(n), counts.runs, where) for n in (counts.gap, counts.size))
+def _streams(blob: Extent, head: _Head, second: _Lane | None) -> list[_Streams]:
+    """Those of each lane; the columns of the first one are behind those of the operations."""
+    parts = [(head.control_coder, head.control, "control"), (head.diff_coder, head.diff, "diff")]
+    if second is not None:
+        parts += [
+            (second.columns_coder, second.columns, "runs, lane 2"),
+            (second.diff_coder, second.diff, "diff, lane 2"),
+            (second.extra_coder, second.extra, "extra, lane 2"),
+        ]
+    at = _HEAD.size + (_LANE.size if second is not None else 0)
+    parts.append((head.extra_coder, blob.size - at - sum(length for _, length, _ in parts), "extra"))
+    streams = []
+    for coder, length, name in parts:
+        part = Extent(blob.fd, blob.start + at, length, f"{blob.name} ({name})")
+        streams.append(Stream(CODERS[coder].decode(part), part.name))
+        at += length
+    first = _Streams(streams[0], streams[1], streams[-1])
+    return [first] if second is None else [first, _Streams(*streams[2:5])]
+
+
+def _differences(form: int, counts: _Head | _Lane, own: _Streams, where: str) -> Differences:
+    gaps, sizes = (numbers.decode(own.columns.take(n), counts.runs, where) for n in (counts.gap, counts.size))
+    own.columns.end()
     _bounded((gaps, sizes), where)
-    return Sparse(gaps, sizes, stream, where)
+    return Dense(own.diff) if form == _DENSE else Sparse(gaps, sizes, own.diff, where)
 
 
 def _corrections(alignment: Alignment, old: Extent, new: bytes, image: Image) -> Corrections:
@@ -229,11 +248,11 @@ def _walk(
     image: Image | None,
     corrections: Corrections,
     lanes: int,
-) -> tuple[list[list[Octets]], bytes]:
-    """The differences of every window, by lane, and the bytes of `extra`, by walking as the decoder does."""
+) -> tuple[list[list[Octets]], list[bytes]]:
+    """The differences of every window, and what is inserted, both by lane, by walking as the decoder does."""
     predictor = Predictor(alignment, image, old, "encoder", corrections) if image is not None else None
     differences: list[list[Octets]] = [[] for _ in range(lanes)]
-    extra = bytearray()
+    extras = [bytearray() for _ in range(lanes)]
     for number, window in enumerate(windows(alignment)):
         wanted = np.frombuffer(new, np.uint8, window.copied + window.extra, window.start)
         copied = gather(old, window.old, window.size)
@@ -241,8 +260,8 @@ def _walk(
             copied = predictor.predict(window, copied)
         became, inserted = window.parted(wanted)
         differences[number % lanes].append(became - copied)
-        extra += inserted.tobytes()
-    return differences, bytes(extra)
+        extras[number % lanes] += inserted.tobytes()
+    return differences, [bytes(extra) for extra in extras]
 
 
 def _second(blob: Extent, head: _Head) -> _Lane:
@@ -250,13 +269,13 @@ def _second(blob: Extent, head: _Head) -> _Lane:
     if blob.size < _HEAD.size + _LANE.size:
         raise Corrupt(f"heads of {_HEAD.size + _LANE.size} bytes", f"{blob.size}", blob.name)
     lane = _Lane(*_LANE.unpack(blob.read(_HEAD.size, _LANE.size)))
-    if max(lane.columns_coder, lane.diff_coder) >= len(CODERS) or lane.zero:
+    if max(lane.columns_coder, lane.diff_coder, lane.extra_coder) >= len(CODERS) or lane.zero:
         raise Corrupt(f"coders below {len(CODERS)}, then zeros", "others", blob.name)
     if head.runs + lane.runs > differ.MAX_RUNS or (head.form == _DENSE and lane.runs):
         raise Corrupt(f"at most {differ.MAX_RUNS} runs, none in dense form", f"{lane.runs}", blob.name)
     if max(lane.gap, lane.size) > MAX_BYTES * lane.runs:
         raise Corrupt("columns as long as their numbers", "longer ones", blob.name)
-    streams = head.control + head.diff + lane.columns + lane.diff
+    streams = head.control + head.diff + lane.columns + lane.diff + lane.extra
     if _HEAD.size + _LANE.size + streams > blob.size:
         raise Corrupt(f"streams inside {blob.size} bytes", f"{streams}", blob.name)
     return lane

@@ -233,7 +233,9 @@ def _instructions(rule: Rule, window: Window, copied: Octets) -> list[Fields]:
     reach = max(rule.high, rule.new_base)
     likely = np.flatnonzero((found < reach) & (found > -reach))
     starts, near, found = starts[likely], near[likely], found[likely]
-    piece = np.searchsorted(window.at, starts, "right") - 1
+    # The copy of each: both columns are sorted, and there are fewer copies.
+    firsts = np.append(np.searchsorted(starts, window.at), len(starts))
+    piece = np.repeat(np.arange(len(window.at)), np.diff(firsts))
     inside = starts - window.at[piece]
     old = window.old[piece] + inside
     # The opcode must be in the same copy: what stands before another copy is no part of the instruction.

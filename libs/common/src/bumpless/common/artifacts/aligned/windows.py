@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -51,7 +52,7 @@ class Alignment:
 class Window:
     """The copies in one window. Copy i takes `size[i]` bytes from `old[i]` of the old file to `new[i]` of the new one;
     they lie one after the other in the window's copied bytes, from `at[i]`. All other bytes, `extra` of them, are
-    inserted; `before` of the whole file are inserted before the window."""
+    inserted."""
 
     start: int
     old: Ints
@@ -60,7 +61,6 @@ class Window:
     at: Ints
     copied: int
     extra: int
-    before: int
 
     def spread(self, copied: Octets, extra: bytes) -> bytes:
         """The window's bytes in order."""
@@ -68,18 +68,12 @@ class Window:
             return copied.tobytes()
         if not self.copied:
             return extra
-        # Where each copy ends among the copied bytes, and what was inserted before it among the inserted ones.
-        ends = (self.at + self.size).tolist()
-        inserted = (self.new - self.start - self.at).tolist()
+        copied_to = np.append(0, self.at + self.size).tolist()
+        inserted_to = [0, *(self.new - self.start - self.at).tolist(), self.extra]
         data = copied.data
-        parts: list[memoryview | bytes] = []
-        copied_to = inserted_to = 0
-        for end, insert in zip(ends, inserted, strict=True):
-            if insert > inserted_to:
-                parts.append(extra[inserted_to:insert])
-            parts.append(data[copied_to:end])
-            copied_to, inserted_to = end, insert
-        parts.append(extra[inserted_to:])
+        parts: list[memoryview | bytes] = [b""] * (2 * len(copied_to) - 1)
+        parts[::2] = [extra[at:end] for at, end in pairwise(inserted_to)]
+        parts[1::2] = [data[at:end] for at, end in pairwise(copied_to)]
         return b"".join(parts)
 
     def parted(self, data: Octets) -> tuple[Octets, Octets]:
@@ -93,7 +87,6 @@ def windows(alignment: Alignment, lane: int = 0, lanes: int = 1) -> Iterator[Win
     """Every window, or those of one of several lanes."""
     begins = alignment.new
     total = alignment.size
-    copied = np.cumsum(alignment.add) - alignment.add
     for start in range(lane * WINDOW, total, lanes * WINDOW):
         end = min(total, start + WINDOW)
         first = int(np.searchsorted(begins, start, "right")) - 1
@@ -106,7 +99,6 @@ def windows(alignment: Alignment, lane: int = 0, lanes: int = 1) -> Iterator[Win
         sizes = size[there]
         ends = np.cumsum(sizes)
         here = int(ends[-1]) if len(ends) else 0
-        done = int(copied[first]) + min(start - int(begins[first]), int(alignment.add[first]))
         yield Window(
             start=start,
             old=(alignment.old[first:last] + from_ - new)[there],
@@ -115,7 +107,6 @@ def windows(alignment: Alignment, lane: int = 0, lanes: int = 1) -> Iterator[Win
             at=ends - sizes,
             copied=here,
             extra=end - start - here,
-            before=start - done,
         )
 
 
