@@ -21,6 +21,8 @@ _FUNCTIONS = functions(1, 12, 20)
 OLD_PROGRAM = program(_FUNCTIONS, _RODATA)
 NEW_PROGRAM = program(grown(_FUNCTIONS, 2), _RODATA)
 
+LANE_WINDOW = 512
+
 _TEXT = b"".join(b"line %d of a log\n" % (n * n) for n in range(80))
 
 

@@ -6,15 +6,16 @@ import bz2
 import hashlib
 import struct
 from pathlib import Path
+from unittest import mock
 
 import bsdiff4
 import numpy as np
 from backports import zstd
 from packages import BASE
-from samples import NEW, NEW_PACKED, NEW_PROGRAM, OLD, OLD_PACKED, OLD_PROGRAM
+from samples import LANE_WINDOW, NEW, NEW_PACKED, NEW_PROGRAM, OLD, OLD_PACKED, OLD_PROGRAM
 
-from bumpless.common.artifacts import deflated, encode, package
-from bumpless.common.artifacts.aligned import elf, patch
+from bumpless.common.artifacts import deflated, encode, lanes, package
+from bumpless.common.artifacts.aligned import elf, patch, windows
 from bumpless.common.artifacts.aligned.alignment import align, align_programs
 from bumpless.common.artifacts.aligned.corrections import Corrections
 from bumpless.common.artifacts.aligned.corrections import pack as pack_image
@@ -51,6 +52,12 @@ def seeds(workers: Workers) -> dict[str, list[bytes]]:
         for how in (stored, smallest_coding)
     ]
 
+    with mock.patch.multiple(windows, WINDOW=LANE_WINDOW):
+        laned = [
+            patch.encode(programs, Bytes(OLD_PROGRAM, "old"), NEW_PROGRAM, image, how, lanes.LANES)
+            for how in (stored, smallest_coding)
+        ]
+
     def inner(new: bytes, old: bytes) -> Coded:
         blob = patch.encode(align(old, new, workers), Bytes(old, "old"), new, None, stored)
         assert blob is not None
@@ -83,6 +90,7 @@ def seeds(workers: Workers) -> dict[str, list[bytes]]:
     return {
         "aligned": [b"\0" + blob for blob in aligned if blob],
         "predicted": [b"\0" + blob for blob in predicted if blob],
+        "lanes": [b"\0" + blob for blob in laned if blob],
         "deflated": [b"\0" + blob for blob in opened if blob],
         "bsdiff4": [b"\1\0" + bsdiff, b"\0\0" + plain],
         "streams": [bytes([number, 0]) + blob for number, blob in enumerate(streams)],
