@@ -66,16 +66,16 @@ class _Sorted:
 
     def last(self, values: Ints) -> Ints:
         """The index of the last entry that is not above each value; negative ones count as 0."""
-        values = np.clip(values, 0, _BEYOND - 1)
-        page = np.clip(values >> self._bits, 0, len(self._pages) - 1)
-        index: Ints = self._pages[page]
+        values = np.minimum(np.maximum(values, 0), _BEYOND - 1)
+        index: Ints = self._pages[np.minimum(values >> self._bits, len(self._pages) - 1)]
+        left = np.flatnonzero(self._column[index + 1] <= values)
         for _ in range(_STEPS):
-            ahead = self._column[index + 1] <= values
-            if not ahead.any():
+            if not len(left):
                 return index
-            index = index + ahead
-        found: Ints = np.maximum(np.searchsorted(self._column, values, "right") - 1, 0)
-        return found
+            index[left] += 1
+            left = left[self._column[index[left] + 1] <= values[left]]
+        index[left] = np.searchsorted(self._column[:-1], values[left], "right") - 1
+        return index
 
 
 class Predictor:
