@@ -1,0 +1,55 @@
+"""What a check found: a code, how bad it is, about what, on what evidence, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """`block`: the plan does not run. `warn`: it runs, and a person should know. `info`: worth reading."""
+
+    BLOCK = "block"
+    WARN = "warn"
+    INFO = "info"
+
+
+class Code(StrEnum):
+    """Every kind of finding; dashboards and waivers name these."""
+
+    PATH_NONE = "PATH_NONE"
+    PAIR_BAD = "PAIR_BAD"
+    SELF_MIX_BAD = "SELF_MIX_BAD"
+    STATEMENT_MISSING = "STATEMENT_MISSING"
+    QUEUE_ORDER = "QUEUE_ORDER"
+    ORDER_CYCLE = "ORDER_CYCLE"
+    API_REMOVED_IN_USE = "API_REMOVED_IN_USE"
+    API_NO_DEPRECATION = "API_NO_DEPRECATION"
+    API_BREAK = "API_BREAK"
+    LIFECYCLE_INVALID = "LIFECYCLE_INVALID"
+    CONTRACT_UNVERIFIED = "CONTRACT_UNVERIFIED"
+    RECORD_PATH_NONE = "RECORD_PATH_NONE"
+    RECORD_LOSSY = "RECORD_LOSSY"
+    RECORD_INVALID = "RECORD_INVALID"
+    SCHEMA_INVALID = "SCHEMA_INVALID"
+    CONFIG_INVALID = "CONFIG_INVALID"
+    CONFIG_OLD_KEY = "CONFIG_OLD_KEY"
+    AUTH_NO_OVERLAP = "AUTH_NO_OVERLAP"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`subject` is what it is about, `evidence` what was seen, `recommendation` what to do.
+
+    `waivable`: a person with the right to may let it pass.
+    """
+
+    code: Code
+    severity: Severity
+    subject: str
+    evidence: str
+    recommendation: str
+    waivable: bool
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.code} {self.subject}: {self.evidence}; {self.recommendation}"

@@ -1,0 +1,198 @@
+"""The way of a whole fleet to wanted versions, such that everything fits together at every moment.
+
+A moment is which versions of each component run. One move takes the instances of one version of one component one
+hop on; old and new run side by side meanwhile. Every moment on the way must pass the one predicate of `pairs`, and
+the versions of one component that run side by side must mix. The search is A* over moments, by the sum of the hops
+that are left if nothing stood in the way, so a fleet without conflicts costs one look per move.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bumpless.common.compat.hops import NoPath
+from bumpless.common.compat.matrix import Matrix, Statement
+from bumpless.common.compat.pairs import Pairs
+from bumpless.common.compat.versions import Version
+
+MAX_MOMENTS = 200_000
+"""Looked at before the search gives up: some ten seconds, and far more than a way through real constraints needs."""
+
+Moment = tuple[frozenset[Version], ...]
+
+
+@dataclass(frozen=True)
+class Move:
+    """The instances of `component` that run `source` go on to `target`."""
+
+    component: str
+    source: Version
+    target: Version
+    statement: Statement
+
+    def __str__(self) -> str:
+        return f"{self.component} {self.source} > {self.target}"
+
+
+class NoFleetPath(Exception):
+    """The fleet cannot get there; `reasons` say what stands in the way and what would help, one sentence each."""
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("; ".join(self.reasons))
+
+
+def fleet_path(
+    matrices: Mapping[str, Matrix],
+    pairs: Pairs,
+    fleet: Mapping[str, Iterable[Version]],
+    wanted: Mapping[str, Version],
+    *,
+    max_moments: int = MAX_MOMENTS,
+) -> tuple[Move, ...]:
+    """The fewest moves from `fleet` to `wanted`; of equally long ways the one that moves earlier components first.
+
+    `fleet` has the versions that run of each component, in the order in which components should move where it does
+    not matter: providers first. A component that is not in `wanted` stays. One without a matrix cannot move.
+
+    Raises:
+        NoFleetPath.
+    """
+    return _Search(matrices, pairs, fleet, wanted).run(max_moments)
+
+
+class _Search:
+    def __init__(
+        self,
+        matrices: Mapping[str, Matrix],
+        pairs: Pairs,
+        fleet: Mapping[str, Iterable[Version]],
+        wanted: Mapping[str, Version],
+    ) -> None:
+        self._names = tuple(fleet)
+        self._at = {name: at for at, name in enumerate(self._names)}
+        self._matrices = [matrices.get(name, Matrix(name)) for name in self._names]
+        self._pairs = pairs
+        self._start: Moment = tuple(frozenset(fleet[name]) for name in self._names)
+        self._wanted = [wanted.get(name) for name in self._names]
+        self._neighbours = self._edges()
+        self._left = [
+            {} if target is None else matrix.graph.distances(target)
+            for matrix, target in zip(self._matrices, self._wanted, strict=True)
+        ]
+        self._refused: dict[str, str] = {}
+
+    def run(self, max_moments: int) -> tuple[Move, ...]:
+        self._check_each_alone()
+        came: dict[Moment, tuple[Moment, Move] | None] = {self._start: None}
+        cost = {self._start: 0}
+        # The negative count prefers the moment that is further on, the number keeps the order of expansion.
+        queue: list[tuple[int, int, int, Moment]] = [(self._estimate(self._start), 0, 0, self._start)]
+        number = 0
+        done: set[Moment] = set()
+        best = self._start
+        while queue:
+            _, _, _, here = heapq.heappop(queue)
+            if here in done:
+                continue
+            done.add(here)
+            left = self._estimate(here)
+            if left == 0:
+                return self._moves(here, came)
+            if left < self._estimate(best):
+                best = here
+            if len(done) >= max_moments:
+                raise NoFleetPath([f"no way was found after {max_moments} moments", *self._explain(best)])
+            for move, there in self._onward(here):
+                if cost[here] + 1 < cost.get(there, 1 << 30):
+                    cost[there] = cost[here] + 1
+                    came[there] = here, move
+                    number += 1
+                    entry = (cost[there] + self._estimate(there), -cost[there], number, there)
+                    heapq.heappush(queue, entry)
+        raise NoFleetPath(self._explain(best))
+
+    def _check_each_alone(self) -> None:
+        reasons = []
+        for name, matrix, running, target in zip(
+            self._names, self._matrices, self._start, self._wanted, strict=True
+        ):
+            for version in sorted(running) if target is not None else ():
+                try:
+                    assert target is not None
+                    matrix.way(version, target)
+                except NoPath as error:
+                    reasons.append(f"{name}: {error}")
+        if reasons:
+            raise NoFleetPath(reasons)
+
+    def _estimate(self, moment: Moment) -> int:
+        """At least this many moves are left."""
+        total = 0
+        for running, left, target in zip(moment, self._left, self._wanted, strict=True):
+            if target is not None and running:
+                total += max(left.get(version, 1 << 20) for version in running)
+        return total
+
+    def _onward(self, here: Moment) -> Iterable[tuple[Move, Moment]]:
+        for at, (name, matrix) in enumerate(zip(self._names, self._matrices, strict=True)):
+            if self._wanted[at] is None:
+                continue
+            for version in sorted(here[at]):
+                for hop in matrix.graph.onward(version):
+                    if hop.target not in self._left[at]:
+                        continue
+                    move = Move(name, version, hop.target, matrix.between(version, hop.target))
+                    if (why := self._against(here, at, move)) is not None:
+                        self._refused[str(move)] = why
+                        continue
+                    moved = here[at] - {version} | {hop.target}
+                    yield move, (*here[:at], moved, *here[at + 1 :])
+
+    def _against(self, here: Moment, at: int, move: Move) -> str | None:
+        """Why the new version must not come now. That what runs already fits was looked at when it came."""
+        matrix = self._matrices[at]
+        for other in sorted(here[at] - {move.target}):
+            beside = matrix.between(min(other, move.target), max(other, move.target))
+            if not beside.level.mixes:
+                return (
+                    f"{move.component} {other} and {move.target} must not run side by side: {beside.evidence}"
+                )
+        for client, provider in self._neighbours[at]:
+            mine_is_client = client == move.component
+            for other in sorted(here[self._at[provider if mine_is_client else client]]):
+                used, offered = (move.target, other) if mine_is_client else (other, move.target)
+                verdict = self._pairs.judge(client, used, provider, offered)
+                if not verdict.fits:
+                    return "; ".join(verdict.reasons)
+        return None
+
+    def _edges(self) -> list[list[tuple[str, str]]]:
+        found: list[list[tuple[str, str]]] = [[] for _ in self._names]
+        for client, provider in self._pairs.edges:
+            if client in self._at and provider in self._at:
+                found[self._at[client]].append((client, provider))
+                found[self._at[provider]].append((client, provider))
+        return found
+
+    def _moves(self, here: Moment, came: Mapping[Moment, tuple[Moment, Move] | None]) -> tuple[Move, ...]:
+        moves = []
+        while (step := came[here]) is not None:
+            here, move = step
+            moves.append(move)
+        return tuple(reversed(moves))
+
+    def _explain(self, best: Moment) -> list[str]:
+        """What is refused in the moment that came closest."""
+        self._refused.clear()
+        for _ in self._onward(best):
+            pass
+        runs = ", ".join(
+            f"{name} {'+'.join(map(str, sorted(running)))}"
+            for name, running in zip(self._names, best, strict=True)
+            if running
+        )
+        stuck = [f"{move} is refused there: {why}" for move, why in sorted(self._refused.items())]
+        return [f"the fleet gets as far as {runs}", *stuck]
