@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bumpless.common.compat.levels import Level
 from bumpless.common.compat.matrix import Blocked, Matrix, Statement
 from bumpless.common.compat.pairs import Accepts
-from bumpless.common.compat.versions import Version, VersionRange
+from bumpless.common.model.level import Level
+from bumpless.common.model.version import Version, VersionRange
 
 
 def v(text: str) -> Version:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bumpless.common.compat.fleet_path import Move, NoFleetPath, fleet_path
 from bumpless.common.compat.matrix import Matrix
 from bumpless.common.compat.pairs import Accepts, Pairs, Stated
-from bumpless.common.compat.versions import Version
+from bumpless.common.model.version import Version
 from unit.compat.stating import MATRIX_B, accepts, matrix, v
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bumpless.common.compat.findings import Code, Severity
-from bumpless.common.compat.lifecycle import Change, Item, ItemKind, Lifecycle, Policy, Status
+from bumpless.common.compat.lifecycle import Change, Item, Lifecycle, Policy, Status
+from bumpless.common.model.compat import ItemKind
 from unit.compat.stating import v
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bumpless.common.compat.hops import NoPath
-from bumpless.common.compat.levels import Level, weakest
 from bumpless.common.compat.matrix import Blocked
-from bumpless.common.compat.versions import VersionRange
+from bumpless.common.model.level import Level, weakest
+from bumpless.common.model.version import VersionRange
 from unit.compat.stating import MATRIX_A, MATRIX_B, matrix, v
 
 

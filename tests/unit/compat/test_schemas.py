@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from bumpless.common.compat.levels import Level
 from bumpless.common.compat.schemas import level_between, misfits
+from bumpless.common.model.level import Level
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "number"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bumpless.common.compat.versions import InvalidVersion, Version, VersionRange
+from bumpless.common.model.version import InvalidVersion, Version, VersionRange
 
 # The example of semver.org, section 11, with its neighbours.
 ORDERED = (

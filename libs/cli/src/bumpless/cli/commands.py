@@ -74,6 +74,8 @@ def command() -> TyperGroup:
         LazyCommand("agent", "control_commands", "The executor of one node."),
         artifact_commands.group(),
         LazyCommand("release", "release_commands", "Releases."),
+        LazyCommand("compat", "compat_commands", "What fits together: levels, paths, and what changes for callers."),
+        LazyCommand("record", "record_commands", "Records of a release's types: checked, and moved from version to version."),
         LazyCommand("rollout", "rollout_commands", "Rollouts: what goes on, what went on."),
         LazyCommand("fleet", "fleet_commands", "Nodes, and what runs on them."),
         LazyCommand("events", "fleet_commands", "Events from the broker."),

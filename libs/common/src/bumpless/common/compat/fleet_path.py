@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.matrix import Matrix, Statement
 from bumpless.common.compat.pairs import Pairs
-from bumpless.common.compat.versions import Version
+from bumpless.common.model.version import Version
 
 MAX_MOMENTS = 200_000
 """Looked at before the search gives up: some ten seconds, and far more than a way through real constraints needs."""
@@ -37,10 +37,14 @@ class Move:
 
 
 class NoFleetPath(Exception):
-    """The fleet cannot get there; `reasons` say what stands in the way and what would help, one sentence each."""
+    """The fleet cannot get there; `reasons` say what stands in the way and what would help, one sentence each.
 
-    def __init__(self, reasons: Iterable[str]) -> None:
+    `gaps`: the components that could not get there even alone.
+    """
+
+    def __init__(self, reasons: Iterable[str], gaps: Mapping[str, NoPath] | None = None) -> None:
         self.reasons = tuple(reasons)
+        self.gaps = gaps or {}
         super().__init__("; ".join(self.reasons))
 
 
@@ -115,18 +119,18 @@ class _Search:
         raise NoFleetPath(self._explain(best))
 
     def _check_each_alone(self) -> None:
-        reasons = []
+        gaps: dict[str, NoPath] = {}
         for name, matrix, running, target in zip(
             self._names, self._matrices, self._start, self._wanted, strict=True
         ):
-            for version in sorted(running) if target is not None else ():
+            for version in sorted(running):
                 try:
-                    assert target is not None
-                    matrix.way(version, target)
+                    if target is not None:
+                        matrix.way(version, target)
                 except NoPath as error:
-                    reasons.append(f"{name}: {error}")
-        if reasons:
-            raise NoFleetPath(reasons)
+                    gaps.setdefault(name, error)
+        if gaps:
+            raise NoFleetPath([f"{name}: {gap}" for name, gap in gaps.items()], gaps)
 
     def _estimate(self, moment: Moment) -> int:
         """At least this many moves are left."""

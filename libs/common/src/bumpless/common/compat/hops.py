@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import networkx as nx
 
-from bumpless.common.compat.versions import Version
+from bumpless.common.model.version import Version
 
 LOSSY_COST = 1000.0
 """A hop that loses data is taken only where every other way is longer than this, and only if it is allowed at all."""

@@ -11,14 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bumpless.common.compat.findings import Code, Finding, Severity
-from bumpless.common.compat.versions import Version
-
-
-class ItemKind(StrEnum):
-    ENDPOINT = "endpoint"
-    CONFIG = "config"
-    AUTH = "auth"
-    MESSAGE = "message"
+from bumpless.common.model.compat import ItemKind
+from bumpless.common.model.version import Version
 
 
 class Status(StrEnum):

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bumpless.common.compat.hops import Hop, HopGraph
-from bumpless.common.compat.levels import Level, weakest
-from bumpless.common.compat.versions import Version, VersionRange
+from bumpless.common.model.level import Level, weakest
+from bumpless.common.model.version import Version, VersionRange
 
 TIE = 0.001
 """Added to the cost of a hop that is not full, so that of two equally long ways the freer one is taken."""

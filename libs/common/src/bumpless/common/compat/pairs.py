@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from bumpless.common.compat.versions import Version, VersionRange
+from bumpless.common.model.version import Version, VersionRange
 
 
 @dataclass(frozen=True)

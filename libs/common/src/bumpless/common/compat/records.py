@@ -16,8 +16,8 @@ from jsonschema.exceptions import SchemaError, ValidationError
 
 from bumpless.common.compat.hops import Hop, HopGraph
 from bumpless.common.compat.lenses import Lens, LensError, Pass, Record, Resolve
-from bumpless.common.compat.versions import Version
 from bumpless.common.contract.base import canonical_json
+from bumpless.common.model.version import Version
 
 
 @dataclass(frozen=True)

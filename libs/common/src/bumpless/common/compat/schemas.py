@@ -16,7 +16,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from bumpless.common.compat.levels import Level
+from bumpless.common.model.level import Level
 
 Schema = Mapping[str, Any] | bool
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from bumpless.common.contract.base import Digest, Model, StrictModel, Token, canonical_json
+from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile
 from bumpless.common.model.gate import GateSpec
 
 Share = Annotated[int | str, Field(description="A count of nodes, or a share of them such as '25%'")]
@@ -152,6 +153,9 @@ class ReleaseFile(StrictModel):
     limits: Limits = Limits()
     gate: GateSpec | None = None
     components: tuple[ComponentFile, ...] = Field(min_length=1)
+    compat: CompatFile = CompatFile()
+    lifecycle: LifecycleFile = LifecycleFile()
+    records: dict[Token, RecordFile] = {}
 
     @field_validator("components", mode="before")
     @classmethod

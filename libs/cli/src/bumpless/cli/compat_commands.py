@@ -1,0 +1,231 @@
+"""`compat level|path|report`: answers from the release file alone, without a control plane."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bumpless.cli.context import Context
+from bumpless.cli.output import table
+from bumpless.cli.publishing import read_release
+from bumpless.common.compat import written
+from bumpless.common.compat.findings import Finding, Severity
+from bumpless.common.compat.fleet_path import Move, NoFleetPath, fleet_path
+from bumpless.common.compat.hops import NoPath
+from bumpless.common.compat.lifecycle import Report
+from bumpless.common.compat.matrix import Matrix
+from bumpless.common.errors import Refused
+from bumpless.common.model.level import weakest
+from bumpless.common.model.release import ReleaseFile
+from bumpless.common.model.version import InvalidVersion, Version
+
+FileArg = Annotated[Path, typer.Argument(help="The release file.")]
+ComponentArg = Annotated[str, typer.Argument(help="The component.")]
+OldArg = Annotated[str, typer.Argument(metavar="OLD", help="From this version.")]
+NewArg = Annotated[str, typer.Argument(metavar="NEW", help="To this version.")]
+
+
+def register(app: typer.Typer) -> None:
+    compat = typer.Typer(
+        no_args_is_help=True, help="What fits together: levels, paths, and what changes for callers."
+    )
+    compat.command("level")(level)
+    compat.command("path")(path)
+    compat.command("report")(report)
+    app.add_typer(compat, name="compat")
+
+
+def level(ctx: typer.Context, file: FileArg, component: ComponentArg, old: OldArg, new: NewArg) -> None:
+    """What is stated about two versions of a component running side by side.
+
+    Example: bumpless compat level release.yaml api 2.0.0 2.1.0
+    """
+    context: Context = ctx.obj
+    matrix = written.matrices(read_release(file).compat).get(component, Matrix(component))
+    found = matrix.between(version(old), version(new))
+    data = {
+        "component": component,
+        "from": str(found.old),
+        "to": str(found.new),
+        "level": found.level.value,
+        "backward": found.level.backward,
+        "forward": found.level.forward,
+        "order": found.level.order,
+        "way_back": found.level.way_back,
+        "evidence": found.evidence,
+    }
+    text = (
+        f"{component} {found.old} > {found.new}: {found.level} ({found.evidence})\n"
+        f"  order: {found.level.order}\n  way back: {found.level.way_back}\n"
+    )
+    context.output.data(data, text)
+
+
+def path(
+    ctx: typer.Context,
+    file: FileArg,
+    source: Annotated[
+        list[str],
+        typer.Option(
+            "--from", metavar="COMPONENT=VERSION[,VERSION]", help="What runs now; for each component."
+        ),
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to", metavar="COMPONENT=VERSION", help="What is wanted; without it, what the release file has."
+        ),
+    ] = None,
+) -> int:
+    """The way of a fleet to the wanted versions, such that everything fits together at every moment.
+
+    Exit code 1: there is none; it says which hop is missing and what can be reached.
+
+    Example: bumpless compat path release.yaml --from api=1.0.0 --from db=1.2.0,1.3.0 --to api=3.0.0
+    """
+    context: Context = ctx.obj
+    release = read_release(file)
+    running = {name: [version(v) for v in versions.split(",")] for name, versions in map(_pair, source)}
+    wanted = {name: version(v) for name, v in map(_pair, target or ())} or _released(release, running)
+    strange = sorted(wanted.keys() - running.keys())
+    if strange:
+        raise Refused(f"--from for every component with --to ({', '.join(wanted)})", f"none for {strange[0]}")
+    edges = {c.name: c.depends_on for c in release.components}
+    try:
+        moves = fleet_path(
+            written.matrices(release.compat), written.pairs(release.compat, edges), running, wanted
+        )
+    except NoFleetPath as error:
+        gaps = {name: _gap(gap) for name, gap in error.gaps.items()}
+        data = {"path": None, "reasons": list(error.reasons), "gaps": gaps}
+        context.output.data(data, "no path\n" + "".join(f"  {reason}\n" for reason in error.reasons))
+        return 1
+    context.output.data(_way(moves), _told(moves))
+    return 0
+
+
+def report(
+    ctx: typer.Context,
+    file: FileArg,
+    component: ComponentArg,
+    old: OldArg,
+    new: NewArg,
+    usage: Annotated[
+        Path | None,
+        typer.Option(help="Calls seen, as JSON: item id to number. They turn a removal into a block."),
+    ] = None,
+) -> int:
+    """What changes for the callers of a component, what each should do, and what should not be so.
+
+    Exit code 1: something blocks.
+
+    Example: bumpless compat report release.yaml files 1.0.0 3.0.0
+    """
+    context: Context = ctx.obj
+    release = read_release(file)
+    found = written.lifecycle(release.lifecycle, None if usage is None else _usage(usage))
+    result = found.report(component, version(old), version(new))
+    findings = [*found.contradictions(), *result.findings]
+    data = {
+        "component": component,
+        "from": str(result.source),
+        "to": str(result.target),
+        "changes": [
+            {"change": c.change.value, "kind": c.item.kind.value, "id": c.item.id, "advice": c.advice}
+            for c in result.changes
+        ],
+        "findings": [shown(finding) for finding in findings],
+    }
+    context.output.data(data, _report_text(result, findings))
+    return int(any(f.severity is Severity.BLOCK for f in findings))
+
+
+def version(text: str) -> Version:
+    """Raises: Refused."""
+    try:
+        return Version.parse(text)
+    except InvalidVersion as error:
+        raise Refused(*str(error).removeprefix("expected ").split(", found ", 1)) from None
+
+
+def shown(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code.value,
+        "severity": finding.severity.value,
+        "subject": finding.subject,
+        "evidence": finding.evidence,
+        "recommendation": finding.recommendation,
+        "waivable": finding.waivable,
+    }
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name or not value:
+        raise Refused("COMPONENT=VERSION", repr(text))
+    return name, value
+
+
+def _released(release: ReleaseFile, running: dict[str, list[Version]]) -> dict[str, Version]:
+    found = {c.name: c.version or release.version for c in release.components if c.name in running}
+    return {name: version(text) for name, text in found.items() if text is not None}
+
+
+def _usage(path: Path) -> dict[str, float]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Refused(f"figures of use in {path}", str(error)) from error
+    if not isinstance(found, dict) or not all(isinstance(v, int | float) for v in found.values()):
+        raise Refused(f"a JSON object of numbers in {path}", "something else")
+    return found
+
+
+def _gap(gap: NoPath) -> dict[str, Any]:
+    return {
+        "from": str(gap.source),
+        "to": str(gap.target),
+        "reachable": [str(v) for v in gap.reachable],
+        "missing": None if gap.missing is None else [str(v) for v in gap.missing],
+        "closed": [{"hop": str(hop), "why": hop.closed} for hop in gap.closed],
+    }
+
+
+def _way(moves: tuple[Move, ...]) -> dict[str, Any]:
+    return {
+        "path": [
+            {
+                "component": m.component,
+                "from": str(m.source),
+                "to": str(m.target),
+                "level": m.statement.level.value,
+                "order": m.statement.level.order,
+                "evidence": m.statement.evidence,
+            }
+            for m in moves
+        ],
+        "levels": {
+            name: weakest(m.statement.level for m in moves if m.component == name).value
+            for name in dict.fromkeys(m.component for m in moves)
+        },
+    }
+
+
+def _told(moves: tuple[Move, ...]) -> Any:
+    if not moves:
+        return "nothing to do\n"
+    rows = [
+        (n, m.component, str(m.source), str(m.target), m.statement.level, m.statement.level.order)
+        for n, m in enumerate(moves, start=1)
+    ]
+    return table(("#", "Component", "From", "To", "Level", "Order"), rows)
+
+
+def _report_text(result: Report, findings: list[Finding]) -> str:
+    lines = [f"{result.component} {result.source} > {result.target}"]
+    lines += [f"  {c.change:<10} {c.item.kind} {c.item.id}: {c.advice}" for c in result.changes]
+    lines += ["  nothing changes for callers"] if not result.changes else []
+    return "\n".join([*lines, *(f"  {finding}" for finding in findings)]) + "\n"
