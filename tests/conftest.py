@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support import inside
 from support.servers import NatsServer, RedisServer
 from support.snapshots import Snapshots
 
@@ -29,6 +30,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.path.relative_to(here).parts[0] in WITH_PROCESSES:
                 item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    inside.register(config)
 
 
 @pytest.fixture

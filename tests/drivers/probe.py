@@ -26,7 +26,7 @@ async def hold_a_job(consumer: Consumer) -> None:
 
 
 async def die_soon() -> None:
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
     print("the probe gives up on purpose", flush=True)
     os._exit(3)
 

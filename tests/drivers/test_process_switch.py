@@ -15,6 +15,7 @@ from bumpless.common.errors import Refused
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Run, Timing
 from bumpless.executor.drivers.native import NativeSwitch
+from bumpless.executor.drivers.systemd.switch import SystemdSwitch
 from bumpless.executor.ports import Launch, NotReady, ProcessSwitch, Unanswered
 from bumpless.executor.record import Instance
 from drivers.fake_switch import FakeSwitch, World
@@ -37,9 +38,11 @@ class Bench:
         for name in ("versions", "state", "log"):
             (home / "components" / "probe" / name).mkdir(parents=True)
 
-    def _new(self) -> NativeSwitch | FakeSwitch:
+    def _new(self) -> ProcessSwitch:
         if self.kind == "fake":
             return FakeSwitch(self.world)
+        if self.kind == "systemd":
+            return SystemdSwitch("node-a", self.home / "components")
         return NativeSwitch("node-a", self.home / "run", self.home / "components")
 
     def die(self) -> None:
@@ -86,7 +89,7 @@ class Bench:
         return found
 
 
-@pytest.fixture(params=["native", "fake"])
+@pytest.fixture(params=["native", "fake", pytest.param("systemd", marks=pytest.mark.booted)])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     # Longer than a socket address can be: nothing may depend on a short data directory.
     home = tmp_path / ("d" * 60) / ("e" * 60)

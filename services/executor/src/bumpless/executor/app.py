@@ -61,7 +61,7 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         drills=settings.drills,
         heartbeat_s=settings.heartbeat_s,
     )
-    switch = switch_of_node(settings.node, config.run_dir, config.components_dir)
+    switch = switch_of_node(settings.node, config.run_dir, config.components_dir, settings.unit_dir)
     store = _store(connection, settings)
     source = StoredArtifacts(
         store,

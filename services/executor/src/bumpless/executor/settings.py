@@ -48,4 +48,8 @@ class ExecutorSettings(Settings):
     catch_up_s: float = Field(
         default=30.0, gt=0, description="Shortest time between two looks; up to twice as long"
     )
+    unit_dir: Path = Field(
+        default=Path("/run/systemd/system"),
+        description="Where the systemd driver writes its units (docs/systemd.md)",
+    )
     stop_services_on_exit: bool = False

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator,
 from bumpless.common.contract.base import Digest, Model, StrictModel, Token, canonical_json
 from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile
 from bumpless.common.model.gate import GateSpec
+from bumpless.common.model.service_settings import ServiceSettings
 
 Share = Annotated[int | str, Field(description="A count of nodes, or a share of them such as '25%'")]
 _SHARE = re.compile(r"^(100|[1-9]?[0-9])%$")
@@ -110,21 +111,30 @@ class Driver(StrEnum):
     """What runs the instances of a component on a node."""
 
     NATIVE = "native"
+    SYSTEMD = "systemd"
 
 
 class Run(StrictModel):
     """How an instance is started. Commands are argument lists; no shell takes part.
 
     `{node.name}`, `{node.address}` and `{state}` are filled in on the node; `{peers.COMPONENT}` by the planner,
-    as a comma-separated list of that component's first listeners.
+    as a comma-separated list of that component's first listeners. `service` are settings of systemd.exec(5) and
+    systemd.resource-control(5) for the unit of an instance.
     """
 
     driver: Driver = Driver.NATIVE
     command: tuple[str, ...] = Field(min_length=1)
     listen: dict[Token, ListenAddress] = {}
     env: dict[str, str] = {}
+    service: ServiceSettings = {}
     metrics_interval_s: float = Field(default=5, gt=0)
     timing: Timing = Timing()
+
+    @model_validator(mode="after")
+    def _settings_of_a_unit(self) -> Run:
+        if self.service and self.driver is not Driver.SYSTEMD:
+            raise ValueError(f"expected run.service only with the driver systemd, found {self.driver}")
+        return self
 
 
 class ComponentFile(StrictModel):

@@ -52,6 +52,17 @@ def bind_unix(path: Path, mode: int) -> socket.socket:
     return high(sock)
 
 
+def free_unix(path: Path) -> None:
+    """Remove a socket that nobody listens on. Raises: Refused, if somebody does, or it is something else."""
+    try:
+        with _short(path) as short:
+            _remove_dead(path, short)
+    except OSError as error:
+        raise Refused(
+            f"unix://{path} to be free on this node", str(error), "stop what holds it, or listen elsewhere"
+        ) from error
+
+
 def adopt(pid: int, pidfd: int, inode: int) -> socket.socket | None:
     """Our own descriptor of the listening socket with this inode in another process; None: it does not hold it.
 
