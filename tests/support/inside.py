@@ -55,6 +55,8 @@ class Outside:
         with tempfile.TemporaryDirectory() as place:
             shared = Path(place)
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *self._chosen]
+            if self._config.getoption("--second-try"):
+                command.append("--second-try")
             env = {REPORTS: str(booted.SHARED / "reports"), "PYTHONDONTWRITEBYTECODE": "1"}
             try:
                 outcome = booted.run(command, shared=shared, timeout_s=ALL_S, env=env)

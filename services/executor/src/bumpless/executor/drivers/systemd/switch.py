@@ -66,8 +66,9 @@ class SystemdSwitch:
         for name, address in run.listen.items():
             unit = self._names.listener(component, address)
             text = units.listener_socket(unit, component, name, address)
-            changed = [self._systemd.write(units.ANCHOR, units.ANCHOR_TEXT), self._systemd.write(unit, text)]
-            if any(changed):
+            self._systemd.write(units.ANCHOR, units.ANCHOR_TEXT)
+            known = self._systemd.read(unit) is not None
+            if self._systemd.write(unit, text) and known:
                 await self._systemd.reload()
             if (await self._systemd.show(unit))["ActiveState"] != "active":
                 await self._bind(unit, address)
@@ -87,8 +88,8 @@ class SystemdSwitch:
         unit = self._names.instance(launch.component, instance.id)
         try:
             self._write(unit, launch)
-            await self._systemd.reload()
-            await self._systemd.call("start", "--no-block", f"{unit}.socket", f"{unit}.service")
+            await self._systemd.require_understood(f"{unit}.service")
+            await self._systemd.start_new(f"{unit}.socket", f"{unit}.service")
             pid = await self._main_pid(unit)
         except Refused as error:
             await self._remove(unit)
@@ -192,6 +193,7 @@ class SystemdSwitch:
                     lost.append(instance)
                     await self._systemd.attempt("kill", "--signal=KILL", name)
                 await self._remove(name.removesuffix(".service"))
+        self._systemd.drop_drafts(self._names.prefix)
         for name in self._admin.names() - kept:
             self._admin.remove(name)
         return tuple(lost)
@@ -226,10 +228,11 @@ class SystemdSwitch:
             settings=run.service,
         )
         self._systemd.write(units.ANCHOR, units.ANCHOR_TEXT)
+        # The service first, and removed last: by it the next executor finds what this one left half done.
+        self._systemd.write(f"{unit}.service", units.service(spec))
         self._systemd.write(
             f"{unit}.socket", units.admin_socket(unit, self._admin_dir / f"{instance.id}.sock")
         )
-        self._systemd.write(f"{unit}.service", units.service(spec))
 
     async def _bind(self, unit: str, address: str) -> None:
         if address.startswith("unix://"):
@@ -300,11 +303,11 @@ class SystemdSwitch:
 
     async def _remove(self, unit: str) -> None:
         """Every trace of an instance. A start that is still on its way is taken back; what runs is stopped."""
-        own = (f"{unit}.service", f"{unit}.socket")
-        await self._systemd.attempt("stop", *own, units.anchor_of(own[1]))
-        for name in own:
-            self._systemd.remove(name)
-        await self._systemd.attempt("reset-failed", own[0])
+        service, admin = f"{unit}.service", f"{unit}.socket"
+        await self._systemd.attempt("stop", service, admin, units.anchor_of(admin))
+        self._systemd.remove(admin)
+        self._systemd.remove(service)
+        await self._systemd.attempt("reset-failed", service)
 
     async def _answers(self, instance: Instance, running: _Running, path: str) -> None:
         try:

@@ -185,7 +185,7 @@ def _program(name: str, directory: Path, search: str) -> str:
     """The whole path, as execvp(3) would find it: systemd looks in directories of its own."""
     places: Iterable[str] = [str(directory)] if "/" in name else search.split(":")
     for place in places:
-        path = os.path.join(place, name)
+        path = os.path.normpath(os.path.join(place, name))
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     raise Refused(
