@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -112,6 +113,16 @@ async def test_limits_and_sandbox_of_the_release_are_in_effect(node: Node) -> No
     assert "1234" in _of(instance.pid, "limits")
 
 
+async def test_an_instance_may_run_as_another_user(node: Node) -> None:
+    for path in (node.home, *node.home.parents):
+        if path.is_relative_to("/tmp/"):
+            path.chmod(0o755)
+    instance = await node.begin("v1", service={"User": "nobody"})
+    await node.switch.wait_ready(instance, DEADLINE_S)
+    assert f"Uid:\t{pwd.getpwnam('nobody').pw_uid}" in _of(instance.pid, "status")
+    assert await node.answers() == {"v1"}
+
+
 async def test_a_limit_that_systemd_would_ignore_is_refused_and_nothing_is_left(node: Node) -> None:
     with pytest.raises(Refused, match=r"understand run\.service.*Invalid memory limit 'lots'"):
         await node.begin("v1", service={"MemoryMax": "lots"})
@@ -161,13 +172,14 @@ async def test_a_second_start_leaves_the_shared_socket_as_it_was(node: Node) -> 
     assert all(flag & os.O_NONBLOCK for flag in flags)
 
 
-async def test_the_shared_socket_has_a_long_backlog(node: Node) -> None:
-    await node.ready("v1")
-    listening = await asyncio.create_subprocess_exec(
-        "ss", "-ltnH", f"sport = :{node.port}", stdout=asyncio.subprocess.PIPE
+async def test_the_shared_socket_has_no_delay_and_a_long_backlog(node: Node) -> None:
+    await node.switch.listen("probe", node.target("v1").run)
+    (unit,) = (name for name in _units(node.home) if name.endswith(".socket"))
+    asked = await asyncio.create_subprocess_exec(
+        "systemctl", "show", "--property=Backlog,NoDelay", unit, stdout=asyncio.subprocess.PIPE
     )
-    said, _ = await asyncio.wait_for(listening.communicate(), DEADLINE_S)
-    assert int(said.split()[2]) == min(4096, int(_of(1, "../sys/net/core/somaxconn")))
+    said, _ = await asyncio.wait_for(asked.communicate(), DEADLINE_S)
+    assert set(said.decode().split()) == {"Backlog=4096", "NoDelay=yes"}
 
 
 async def test_what_an_instance_leaves_behind_ends_with_it(node: Node) -> None:

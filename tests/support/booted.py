@@ -23,7 +23,7 @@ INSIDE = "BUMPLESS_BOOTED"
 """Set in the environment of the command."""
 SHARED = Path("/bumpless")
 """Where `shared` of `run` is found inside."""
-BOOT_S = 120
+BOOT_S = 60
 """From nothing to the start of the command: a second on a quiet machine."""
 _PREFIX = "bumpless-booted-"
 _PROGRAMS = {

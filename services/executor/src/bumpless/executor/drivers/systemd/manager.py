@@ -97,7 +97,8 @@ class Manager:
         path = str(self._units / unit)
         checks = ("--man=no", "--generators=no", "--recursive-errors=no")
         _, _, complaint = await _run("systemd-analyze", "verify", *checks, path)
-        found = [line.removeprefix(path) for line in complaint.splitlines() if line.startswith(f"{path}:")]
+        lines = (line for line in complaint.splitlines() if line.startswith(f"{path}:"))
+        found = [line.removeprefix(path) for line in lines if "ignoring" in line]
         if found:
             raise Refused(
                 "systemd to understand run.service and run.env",

@@ -91,9 +91,9 @@ class SystemdSwitch:
             await self._systemd.require_understood(f"{unit}.service")
             await self._systemd.start_new(f"{unit}.socket", f"{unit}.service")
             pid = await self._main_pid(unit)
-        except Refused as error:
+        except Refused:
             await self._remove(unit)
-            raise Refused(f"{instance.target.run.command[0]} to start", str(error)) from error
+            raise
         self._watch(instance.id, unit, pid)
         return instance.model_copy(update={"pid": pid, "started_ticks": processes.start_ticks(pid) or 0})
 
@@ -266,9 +266,9 @@ class SystemdSwitch:
             queued = found.get("Job", "0") not in ("", "0")
             if found["ActiveState"] in _OVER and not queued:
                 said = await self._systemd.complaints(f"{unit}.service")
-                raise Refused("a main process", f"{found['Result']}{_quote(said)}")
+                raise Refused(f"{unit}.service to start", f"{found['Result']}{_quote(said)}")
             if asyncio.get_running_loop().time() > deadline:
-                raise Refused(f"a main process within {SETTLED_S:g} s", found["SubState"])
+                raise Refused(f"{unit}.service to start within {SETTLED_S:g} s", found["SubState"])
             await asyncio.sleep(SETTLE_S)
 
     def _watch(self, name: str, unit: str, pid: int) -> None:
