@@ -14,11 +14,14 @@ import aiohttp
 import pytest
 
 from bumpless.common.contract.base import Digest
+from bumpless.common.contract.events import StepOutcome
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Driver, Run, Timing
-from bumpless.executor.drivers.systemd.switch import SystemdSwitch
+from bumpless.executor.drivers.systemd.switch import UNIT_DIR, SystemdSwitch
+from bumpless.executor.drivers.systemd.units import Names
 from bumpless.executor.ports import Launch
 from bumpless.executor.record import Instance
+from integration.test_executor import Load, Site, site  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.booted
 ROOT = Path(__file__).parents[1]
@@ -126,3 +129,38 @@ async def test_eight_switches_in_a_row_fail_no_request(service: Service) -> None
     assert (seen["failed"], seen["failures"], failures) == (0, [], [])
     assert seen["total"] > 100
     assert len(served) > SWITCHES // 2
+
+
+def _in_units(target: Target) -> Target:
+    run = target.run.model_copy(update={"driver": Driver.SYSTEMD, "service": {"LimitNOFILE": "4321"}})
+    return target.model_copy(update={"run": run})
+
+
+async def test_an_executor_killed_amid_a_switch_costs_no_request_and_the_next_one_ends_it(
+    site: Site,  # noqa: F811
+) -> None:
+    v1, v2 = _in_units(await site.publish("v1")), _in_units(await site.publish("v2", "v1"))
+    site.start()
+    first = await site.apply((1, 1), v1)
+    assert (first.outcome, first.version) == (StepOutcome.DONE, "v1"), first.reason
+    async with Load(site.port) as load:
+        await load.until("v1")
+        command = site.command((2, 1), v2, v1)
+        await site.send(command)
+        await load.until("v2")
+        await site.stop(signal.SIGKILL)
+        await load.until("v2")
+        site.start()
+        second = await site.answer(command)
+        assert (second.outcome, second.version) == (StepOutcome.DONE, "v2"), second.reason
+        start = len(load.versions)
+        await load.until("v2")
+        assert "v1" not in load.versions[start:]
+    assert load.failures == []
+    await site.stop()
+    assert _units(site.home / "node") == [], "a unit outlived an executor that stops its services"
+
+
+def _units(data_dir: Path) -> list[str]:
+    prefix = Names("node-a", (data_dir / "components").resolve()).prefix
+    return sorted(path.name for path in UNIT_DIR.glob(f"{prefix}*"))

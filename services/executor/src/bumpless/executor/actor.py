@@ -86,9 +86,10 @@ class ComponentActor:
         await self._steps.close()
 
     async def stop_services(self) -> None:
-        """Drain and end every process of the component. Call after `close`."""
+        """Drain and end every process of the component, and close its ports. Call after `close`."""
         instances = self.record.instances
         await asyncio.gather(*(self._switch.stop(i, i.target.run.timing.drain_timeout_s) for i in instances))
+        await self._switch.keep_only(self.record.component, ())
 
     async def run(self) -> None:
         """Handle inputs for ever."""

@@ -63,6 +63,8 @@ class SystemdSwitch:
     # sockets
 
     async def listen(self, component: str, run: Run) -> tuple[Listener, ...]:
+        if len(set(run.listen.values())) < len(run.listen):
+            raise Refused("an address of its own for every name in run.listen", str(run.listen))
         for name, address in run.listen.items():
             unit = self._names.listener(component, address)
             text = units.listener_socket(unit, component, name, address)
@@ -90,11 +92,11 @@ class SystemdSwitch:
             self._write(unit, launch)
             await self._systemd.require_understood(f"{unit}.service")
             await self._systemd.start_new(f"{unit}.socket", f"{unit}.service")
-            pid = await self._main_pid(unit)
+            pid, alive = await self._main_process(unit)
         except Refused:
             await self._remove(unit)
             raise
-        self._watch(instance.id, unit, pid)
+        self._watch(instance.id, unit, pid if alive else 0)
         return instance.model_copy(update={"pid": pid, "started_ticks": processes.start_ticks(pid) or 0})
 
     async def wait_ready(self, instance: Instance, timeout_s: float) -> None:
@@ -169,10 +171,10 @@ class SystemdSwitch:
         if self._systemd.read(f"{unit}.service") is None:
             return None
         try:
-            pid = await self._main_pid(unit)
+            pid, alive = await self._main_process(unit)
         except Refused:
-            pid = 0
-        ticks = processes.start_ticks(pid) if pid else None
+            pid, alive = 0, False
+        ticks = processes.start_ticks(pid) if alive else None
         if ticks is None:
             # A start that an earlier executor asked for may still be on its way: without its unit it comes to nothing.
             await self._remove(unit)
@@ -256,13 +258,13 @@ class SystemdSwitch:
         await self._systemd.attempt("reset-failed", unit)
         self._systemd.remove(unit)
 
-    async def _main_pid(self, unit: str) -> int:
-        """The pid of the unit's main process, dead or alive. Raises: Refused, if none came to be."""
+    async def _main_process(self, unit: str) -> tuple[int, bool]:
+        """The pid of the unit's main process, and whether it is alive. Raises: Refused, if none came to be."""
         deadline = asyncio.get_running_loop().time() + SETTLED_S
         while True:
             found = await self._systemd.show(f"{unit}.service")
             if pid := int(found["ExecMainPID"]):
-                return pid
+                return pid, found["MainPID"] == found["ExecMainPID"]
             queued = found.get("Job", "0") not in ("", "0")
             if found["ActiveState"] in _OVER and not queued:
                 said = await self._systemd.complaints(f"{unit}.service")

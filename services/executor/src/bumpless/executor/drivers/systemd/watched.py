@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable
 class Watched:
     """`ended` is done when the process is gone and `read_end` has said how, in words; `read_end` must not raise.
 
-    `pid` may be gone already; then only `read_end` is awaited.
+    `pid` may be gone already, or 0 where it is known to be; then only `read_end` is awaited.
     """
 
     def __init__(self, pid: int, read_end: Callable[[], Awaitable[str]]) -> None:
@@ -20,10 +21,10 @@ class Watched:
         self._reading: asyncio.Task[None] | None = None
         self.since = self._loop.time()
         self.ended: asyncio.Future[str] = self._loop.create_future()
-        try:
-            self._fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._fd = -1
+        self._fd = -1
+        with contextlib.suppress(ProcessLookupError):
+            self._fd = os.pidfd_open(pid) if pid else -1
+        if self._fd < 0:
             self._gone()
         else:
             self._loop.add_reader(self._fd, self._gone)
