@@ -65,6 +65,10 @@ def listener_socket(unit: str, component: str, name: str, address: str) -> str:
     if address.startswith("tcp://"):
         # Accepted sockets inherit it; services that take the socket for a Unix one would never set it.
         stream.append("NoDelay=yes")
+    internet = []
+    if "://[" in address:
+        # As the native driver: IPv4 and IPv6 can be listed side by side.
+        internet.append("BindIPv6Only=ipv6-only")
     if address.startswith("unix://"):
         stream += ["SocketMode=0666", "RemoveOnStop=yes"]
     return _file(
@@ -80,6 +84,7 @@ def listener_socket(unit: str, component: str, name: str, address: str) -> str:
                 f"Service={anchor_of(unit)}",
                 # A limit here would end the socket, with every connection that waits in it.
                 "TriggerLimitIntervalSec=0",
+                *internet,
                 *([] if kind == "ListenDatagram" else stream),
             ],
         }
