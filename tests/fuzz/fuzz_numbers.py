@@ -38,7 +38,7 @@ def image(data: bytes) -> None:
     again = unpack(pack(found, known), "image")
     assert again[0] == found
     assert all((a == b).all() for a, b in zip(vars(again[1]).values(), vars(known).values(), strict=True))
-    predictor = Predictor(ALIGNMENT, found, OLD, "image", known)
+    predictor = Predictor(ALIGNMENT, found, known, OLD, "image")
     for window in windows(ALIGNMENT):
         copied = gather(OLD, window.old, window.size)
         predicted = predictor.predict(window, copied)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -37,11 +38,12 @@ from bumpless.common.artifacts.aligned.references import MAX_POSITIONS, Finder
 from bumpless.common.artifacts.aligned.windows import WINDOW, Alignment, gather, windows
 from bumpless.common.artifacts.codecs import CODECS
 from bumpless.common.artifacts.errors import Corrupt
-from bumpless.common.artifacts.extent import Bytes
+from bumpless.common.artifacts.extent import Bytes, Stream
 from bumpless.common.artifacts.leb128 import encode as encode_numbers
 from bumpless.common.artifacts.leb128 import zigzag
+from bumpless.common.artifacts.limits import MIB
 from bumpless.common.artifacts.names import NAMES
-from bumpless.common.artifacts.streams import smallest_coding
+from bumpless.common.artifacts.streams import CODERS, smallest_coding
 from bumpless.common.artifacts.workers import Workers
 from support.programs import functions, grown, program
 
@@ -653,3 +655,21 @@ def test_runs_of_both_lanes_are_counted_together(monkeypatch):
     with pytest.raises(Corrupt, match="runs"):
         in_lanes(LANED)
     assert laned_blob()[3] == 0, "the dense form has none"
+
+
+def test_a_stream_takes_memory_only_while_it_is_read():
+    """A patch has up to six, with 4 MiB of dictionary each."""
+    coded = CODERS[1].encode(noise(15, 3000))
+    made = in_memory(coded)
+    tracemalloc.start()
+    try:
+        pieces = CODERS[1].decode(made)
+        assert tracemalloc.get_traced_memory()[0] < MIB
+        stream = Stream(pieces, "stream")
+        assert stream.take(3000) == noise(15, 3000)
+        assert tracemalloc.get_traced_memory()[0] > 4 * MIB
+        stream.end()
+        assert tracemalloc.get_traced_memory()[0] < MIB
+    finally:
+        tracemalloc.stop()
+        os.close(made.fd)

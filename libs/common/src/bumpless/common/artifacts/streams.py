@@ -81,12 +81,15 @@ def _lzma_encode(data: bytes) -> bytes:
 
 
 def _lzma_decode(blob: Extent) -> Iterator[bytes]:
+    # The dictionary is there from the first piece that is asked for to the last.
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": _LZMA_DICT}]
-    return inflate(lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=filters), blob.pieces(), blob.name)
+    yield from inflate(
+        lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=filters), blob.pieces(), blob.name
+    )
 
 
 def _bz2_decode(blob: Extent) -> Iterator[bytes]:
-    return inflate(bz2.BZ2Decompressor(), blob.pieces(), blob.name)
+    yield from inflate(bz2.BZ2Decompressor(), blob.pieces(), blob.name)
 
 
 CODERS: tuple[Coder, ...] = (

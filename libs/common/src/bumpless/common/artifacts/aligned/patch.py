@@ -180,29 +180,29 @@ def decode(blob: Extent, old: Extent, size: int, lanes: int = 1, lane: int | Non
     head = _head(blob)
     second = _second(blob, head) if lanes > 1 else None
     own = _streams(blob, head, second)
-    control = own[0].columns
-    described = control.take(head.image)
-    alignment = _alignment(head, control, old.size, size, blob.name)
+    described = own[0].columns.take(head.image)
+    alignment = _alignment(head, own[0].columns, old.size, size, blob.name)
     wanted = range(lanes) if lane is None else range(lane, lane + 1)
     differences: dict[int, Differences] = {}
     for number in wanted:
         counts = second if number and second else head
         differences[number] = _differences(head.form, counts, own[number], blob.name)
+    extras = {number: own[number].extra for number in wanted}
+    del own  # with a decompressor of what is not wanted of control
     predictor = None
     if described:
-        told, known = unpack(described, blob.name)
-        predictor = Predictor(alignment, told, old, blob.name, known)
+        predictor = Predictor(alignment, *unpack(described, blob.name), old, blob.name)
     for window in windows(alignment, wanted.start, lanes if len(wanted) == 1 else 1):
         number = window.start // WINDOW % lanes
         copied = gather(old, window.old, window.size)
-        extra = own[number].extra.take(window.extra)
+        extra = extras[number].take(window.extra)
         if predictor is not None:
             copied = predictor.predict(window, copied)
         differences[number].add_to(copied)
         yield window.spread(copied, extra)
     for number in wanted:
         differences[number].end()
-        own[number].extra.end()
+        extras[number].end()
 
 
 def _streams(blob: Extent, head: _Head, second: _Lane | None) -> list[_Streams]:
@@ -233,7 +233,7 @@ def _differences(form: int, counts: _Head | _Lane, own: _Streams, where: str) ->
 
 
 def _corrections(alignment: Alignment, old: Extent, new: bytes, image: Image) -> Corrections:
-    predictor = Predictor(alignment, image, old, "encoder")
+    predictor = Predictor(alignment, image, NONE, old, "encoder")
     found: list[tuple[Ints, Ints, Ints]] = []
     for window in windows(alignment):
         became, _ = window.parted(np.frombuffer(new, np.uint8, window.copied + window.extra, window.start))
@@ -250,7 +250,7 @@ def _walk(
     lanes: int,
 ) -> tuple[list[list[Octets]], list[bytes]]:
     """The differences of every window, and what is inserted, both by lane, by walking as the decoder does."""
-    predictor = Predictor(alignment, image, old, "encoder", corrections) if image is not None else None
+    predictor = Predictor(alignment, image, corrections, old, "encoder") if image is not None else None
     differences: list[list[Octets]] = [[] for _ in range(lanes)]
     extras = [bytearray() for _ in range(lanes)]
     for number, window in enumerate(windows(alignment)):

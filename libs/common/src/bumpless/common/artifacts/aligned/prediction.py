@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..extent import Extent
-from .corrections import NONE, Corrections, Corrector
+from .corrections import Corrections, Corrector
 from .image import SIZES, Image
 from .numbers import Ints
 from .references import Addresses, Fields, Finder, spans, store, values
@@ -85,9 +85,9 @@ class Predictor:
         self,
         alignment: Alignment,
         image: Image,
+        corrections: Corrections,
         old: Extent,
         where: str,
-        corrections: Corrections = NONE,
     ) -> None:
         self._finder = Finder(image, old, where)
         self._mapping = Mapping(alignment, image)
