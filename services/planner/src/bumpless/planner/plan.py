@@ -155,7 +155,7 @@ def _peers(component: Component, nodes: list[Node]) -> str:
     listen = next(iter(component.run.listen.values()), None)
     if listen is None:
         return ""
-    address = listen.removeprefix("tcp://")
+    address = listen.removeprefix("tcp://").removeprefix("udp://")
     return ",".join(
         address.replace("{node.address}", node.address).replace("{node.name}", node.name) for node in nodes
     )

@@ -104,7 +104,7 @@ class Limits(StrictModel):
     revert_timeout_s: float = Field(default=900, gt=0)
 
 
-ListenAddress = Annotated[str, StringConstraints(pattern=r"^(tcp://[^/\s]+:[0-9]{1,5}|unix:///\S+)$")]
+ListenAddress = Annotated[str, StringConstraints(pattern=r"^((tcp|udp)://[^/\s]+:[0-9]{1,5}|unix:///\S+)$")]
 
 
 class Driver(StrEnum):

@@ -81,15 +81,16 @@ class NativeSwitch:
         notifications = self._notifications(instance.id)
         log = launch.log_dir / f"{instance.id}.log"
         try:
-            with self._admin.bind(instance.id) as admin:
+            with self._admin.bind(instance.id) as admin, notifications.pipe() as pipe:
                 names = [listener.name for listener in instance.listeners] + ["admin"]
                 env = {
                     **environment(self._node, launch),
                     "LISTEN_FDS": str(len(names)),
                     "LISTEN_FDNAMES": ":".join(names),
                     "NOTIFY_SOCKET": notifications.address,
+                    "NOTIFY_FD": str(processes.FIRST_FD + len(names)),
                 }
-                given = [s.fileno() for s in (*shared, admin)]
+                given = [*(s.fileno() for s in (*shared, admin)), pipe]
                 pid = processes.spawn(run.command, env, launch.version_dir.resolve(), given, log)
                 process = Process(pid)
         except (Refused, OSError) as error:

@@ -1,19 +1,24 @@
-"""The receiving end of sd_notify(3): one datagram socket per instance.
+"""The receiving end of what an instance says: a datagram socket as in sd_notify(3), and a pipe as in s6.
 
 The names are abstract: they have no length limit of their own on our paths, leave nothing behind, and the next
 executor can take them again. Anybody on the host can send to them, so the kernel's word on the sender is checked.
+The pipe is for programs that cannot send to a Unix datagram socket. It ends with the executor that made it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 import struct
+from collections.abc import Iterator
 
 _CREDENTIALS = struct.Struct("3i")
 _MAX_DATAGRAM = 4096
+LOWEST_FD = 64
+"""Away from the descriptors that a child is given."""
 
 
 class Notifications:
@@ -33,11 +38,53 @@ class Notifications:
             self._socket.close()
             raise
         self._loop.add_reader(self._socket.fileno(), self._received)
+        self._pipe = -1
+        self._line = b""
+
+    @contextlib.contextmanager
+    def pipe(self) -> Iterator[int]:
+        """The writing end of a new pipe, open in here so that a child can be given it. Raises: OSError."""
+        self._pipe, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._loop.add_reader(self._pipe, self._wrote)
+        try:
+            os.set_blocking(writing, True)
+            high = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, LOWEST_FD)
+        finally:
+            os.close(writing)
+        try:
+            yield high
+        finally:
+            os.close(high)
 
     def close(self) -> None:
+        self._close_pipe()
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
+
+    def _close_pipe(self) -> None:
+        if self._pipe >= 0:
+            self._loop.remove_reader(self._pipe)
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def _wrote(self) -> None:
+        try:
+            data = os.read(self._pipe, _MAX_DATAGRAM)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close_pipe()
+            return
+        *lines, rest = (self._line + data).split(b"\n")
+        self._line = rest[:_MAX_DATAGRAM]
+        for line in lines:
+            # s6: whatever ends in a newline means ready, unless it is one of the states that mean something else.
+            self._read(line)
+            if not line.startswith((b"STATUS=", b"STOPPING=", b"READY=0")):
+                self.ready.set()
+        if self._line == b"READY=1":
+            self.ready.set()
 
     def _received(self) -> None:
         with contextlib.suppress(BlockingIOError):

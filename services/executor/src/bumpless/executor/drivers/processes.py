@@ -28,9 +28,9 @@ _RESET = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.
 
 
 def spawn(
-    command: Sequence[str], env: Mapping[str, str], directory: Path, sockets: Sequence[int], log: Path | int
+    command: Sequence[str], env: Mapping[str, str], directory: Path, given: Sequence[int], log: Path | int
 ) -> int:
-    """Start `command` in its own session with `sockets` from descriptor 3 on; returns its pid. Raises: Refused.
+    """Start `command` in its own session with the descriptors `given` from 3 on; returns its pid. Raises: Refused.
 
     `log`: a file that its output is appended to, or an open descriptor above 2.
     """
@@ -42,7 +42,7 @@ def spawn(
         else (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    actions += [(os.POSIX_SPAWN_DUP2, fd, FIRST_FD + at) for at, fd in enumerate(sockets)]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, FIRST_FD + at) for at, fd in enumerate(given)]
     try:
         return os.posix_spawn(
             "/bin/sh",

@@ -1,4 +1,4 @@
-"""Listening sockets that outlive every process that accepts on them, and how to get them back.
+"""Listening and datagram sockets that outlive every process that serves them, and how to get them back.
 
 A socket is bound once and kept at a high descriptor, so that it never collides with those a child is given.
 Nothing here calls `shutdown`, and `listen` is called once: both act on the socket for everybody who shares it.
@@ -23,16 +23,21 @@ LOWEST_FD = 64
 SYS_PIDFD_GETFD = 438
 """pidfd_getfd(2); the number is the same on every architecture."""
 
+_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def bind(address: str) -> socket.socket:
-    """A listening socket on `tcp://HOST:PORT` or `unix:///PATH`. Raises: Refused."""
+    """A listening socket on `tcp://HOST:PORT` or `unix:///PATH`, or a bound one on `udp://HOST:PORT`.
+
+    An IPv6 host stands in brackets, and its socket takes no IPv4: both can be listed side by side. Raises: Refused.
+    """
     try:
-        if address.startswith("unix://"):
-            return bind_unix(Path(address.removeprefix("unix://")), 0o666)
-        host, _, port = address.removeprefix("tcp://").rpartition(":")
-        return _bind_tcp(host.strip("[]"), int(port))
+        kind, _, place = address.partition("://")
+        if kind == "unix":
+            return bind_unix(Path(place), 0o666)
+        host, _, port = place.rpartition(":")
+        return _bind_internet(host.strip("[]"), int(port), _KINDS[kind])
     except OSError as error:
         raise Refused(
             f"{address} to be free on this node", str(error), "stop what holds it, or listen elsewhere"
@@ -64,7 +69,7 @@ def free_unix(path: Path) -> None:
 
 
 def adopt(pid: int, pidfd: int, inode: int) -> socket.socket | None:
-    """Our own descriptor of the listening socket with this inode in another process; None: it does not hold it.
+    """Our own descriptor of the shared socket with this inode in another process; None: it does not hold it.
 
     It is found by inode: the process may have moved it to any descriptor.
     """
@@ -79,7 +84,7 @@ def adopt(pid: int, pidfd: int, inode: int) -> socket.socket | None:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), f"descriptor {name} of process {pid}")
         sock = socket.socket(fileno=fd)
-        if inode_of(sock) == inode and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        if inode_of(sock) == inode and _is_shared(sock):
             return high(sock)
         sock.close()
     return None
@@ -106,11 +111,22 @@ def closing_on_error(sock: socket.socket) -> Iterator[None]:
         raise
 
 
-def _bind_tcp(host: str, port: int) -> socket.socket:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+def _is_shared(sock: socket.socket) -> bool:
+    """Whether it is one that `bind` makes, and no connection."""
+    return sock.type == socket.SOCK_DGRAM or bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _bind_internet(host: str, port: int, wanted: socket.SocketKind) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=wanted, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, place = found[0]
     sock = socket.socket(family, kind, protocol)
     with closing_on_error(sock):
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if wanted == socket.SOCK_DGRAM:
+            # No SO_REUSEADDR: with it two sockets could be bound to one UDP port, and one of them starves.
+            sock.bind(place)
+            return high(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Accepted sockets inherit it; services that take the socket for a Unix one would never set it.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
