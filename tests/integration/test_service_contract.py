@@ -1,11 +1,8 @@
 """The service contract against real processes that share listening sockets, as the executor starts them."""
 
 import asyncio
-import contextlib
-import fcntl
 import importlib.util
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -19,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bumpless.service import Client, RequestFailed
 from bumpless.service.handover import Handover, write_handover
+from support.contract_host import DEADLINE_S, Process, listener, until
 
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
-DEADLINE_S = 15.0
 
 SAMPLE = """
 import asyncio, os, sys
@@ -95,106 +92,6 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-def listener() -> socket.socket:
-    """Bound and listening, on a descriptor that no child gets by accident."""
-    made = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    made.setblocking(False)
-    return made
-
-
-class Process:
-    """One managed process and its two private channels: admin requests and notifications."""
-
-    def __init__(self, folder: Path, name: str, version: str) -> None:
-        self.address = f"unix:{folder / f'{name}.admin'}"
-        self._log = folder / f"{name}.log"
-        self._admin = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._admin.bind(self.address.removeprefix("unix:"))
-        self._admin.listen(64)
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notify.bind(str(folder / f"{name}.notify"))
-        self._notify.setblocking(False)
-        self._folder, self.version = folder, version
-        self._client = Client(timeout_s=DEADLINE_S)
-        self.pid = 0
-        self.states: list[str] = []
-
-    def spawn(self, argv: list[str], shared: dict[str, socket.socket], env: dict[str, str]) -> None:
-        sockets = {**shared, "admin": self._admin}
-        # Away from the targets first: dup2 onto a source that is still needed would lose it.
-        high = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, 64) for one in sockets.values()]
-        actions: list[Any] = [
-            (os.POSIX_SPAWN_OPEN, 2, str(self._log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        ]
-        actions += [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(high, 3)]
-        contract = {
-            "PATH": os.environ["PATH"],
-            "LISTEN_FDS": str(len(sockets)),
-            "LISTEN_FDNAMES": ":".join(sockets),
-            "NOTIFY_SOCKET": self._notify.getsockname(),
-            "BUMPLESS_NODE": "node-1",
-            "BUMPLESS_VERSION": self.version,
-            "BUMPLESS_DIGEST": f"digest-{self.version}",
-            "BUMPLESS_STATE_DIR": str(self._folder),
-            "BUMPLESS_LAME_DUCK_MS": "600",
-            "BUMPLESS_DRAIN_TIMEOUT_MS": "5000",
-        }
-        command = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *argv]
-        self.pid = os.posix_spawn("/bin/sh", command, {**contract, **env}, file_actions=actions)
-        for fd in high:
-            os.close(fd)
-
-    async def told(self, state: str) -> None:
-        """Until the process has sent `state`."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(DEADLINE_S):
-            while not any(state in seen for seen in self.states):
-                self.states += (await loop.sock_recv(self._notify, 4096)).decode().split("\n")
-
-    def silent(self) -> bool:
-        """Whether nothing was sent that has not been received."""
-        try:
-            self.states += self._notify.recv(4096).decode().split("\n")
-        except BlockingIOError:
-            return True
-        return False
-
-    async def admin(self, method: str, path: str) -> Any:
-        return await self._client.request(method, self.address, path)
-
-    def terminate(self) -> None:
-        os.kill(self.pid, signal.SIGTERM)
-
-    async def exit_code(self) -> int:
-        pidfd = os.pidfd_open(self.pid)
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(pidfd, ended.set)
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                await ended.wait()
-        finally:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-        return self._reap()
-
-    def _reap(self) -> int:
-        pid, self.pid = self.pid, 0
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def end(self) -> None:
-        self._client.close()
-        self._admin.close()
-        self._notify.close()
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-                self._reap()
-
-
 class Host:
     """A folder, one shared listener and the processes started on it."""
 
@@ -244,15 +141,6 @@ async def client() -> AsyncIterator[Client]:
     made = Client(timeout_s=DEADLINE_S)
     yield made
     made.close()
-
-
-async def until(process: Process, **expected: object) -> dict[str, Any]:
-    """Until GET /drain shows `expected`."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            progress = (await process.admin("GET", "/drain")).json()
-            if all(progress[name] == value for name, value in expected.items()):
-                return progress
 
 
 async def more_requests(load: Any, process: Process, count: int) -> None:

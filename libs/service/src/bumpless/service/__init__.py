@@ -6,15 +6,19 @@
 from bumpless.service.client import Client, Reply, RequestFailed, Upstream
 from bumpless.service.consumer import Consumer
 from bumpless.service.contract import Contract, ContractError
+from bumpless.service.endpoint import Endpoint
 from bumpless.service.handover import Handover
-from bumpless.service.http import HttpError, Limits, Request, Response
+from bumpless.service.http import Limits
+from bumpless.service.messages import HttpError, Request, Response
 from bumpless.service.service import Service
+from bumpless.service.websocket import WebSocket, websocket
 
 __all__ = [
     "Client",
     "Consumer",
     "Contract",
     "ContractError",
+    "Endpoint",
     "Handover",
     "HttpError",
     "Limits",
@@ -24,4 +28,6 @@ __all__ = [
     "Response",
     "Service",
     "Upstream",
+    "WebSocket",
+    "websocket",
 ]

@@ -28,7 +28,7 @@ class ContractError(Exception):
 
 @dataclass(frozen=True)
 class Contract:
-    """The identity, limits and listening sockets of this process. Times in seconds.
+    """The identity, limits and shared sockets of this process. Times in seconds.
 
     `standby`: start up and say ready, but take nothing before the first resume. `handover_file`: where the state
     of a component that runs once lies between two processes; None for one that runs beside its successor.
@@ -96,7 +96,7 @@ def _inherited(environ: Mapping[str, str], pid: int) -> dict[str, tuple[socket.s
             inherited = socket.socket(fileno=fd)
         except OSError as error:
             raise ContractError(
-                f"expected a listening socket on descriptor {fd}, found {error.strerror}"
+                f"expected a shared socket on descriptor {fd}, found {error.strerror}"
             ) from error
         inherited.set_inheritable(False)
         # O_NONBLOCK belongs to the open file and so to every process that shares it. All of them want it.
@@ -114,7 +114,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def bind(address: str) -> socket.socket:
-    """A listening socket of our own on `host:port` or `unix:/path`, for a service run by hand."""
+    """A socket of our own on `host:port`, `unix:/path` or `udp:host:port`, for a service run by hand."""
     if address.startswith("unix:"):
         path = Path(address.removeprefix("unix:"))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,8 +122,13 @@ def bind(address: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(path))
     else:
-        host, port = split_address(address)
+        host, port = split_address(address.removeprefix("udp:"))
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        if address.startswith("udp:"):
+            bound = socket.socket(family, socket.SOCK_DGRAM)
+            bound.bind((host, port))
+            bound.setblocking(False)
+            return bound
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -134,21 +139,33 @@ def bind(address: str) -> socket.socket:
 
 
 class Notifier:
-    """Sends states to NOTIFY_SOCKET. Without one, and when nobody listens, sending does nothing."""
+    """Sends states to NOTIFY_SOCKET, else to the pipe NOTIFY_FD. Without either, sending does nothing."""
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, fd: int | None = None) -> None:
         self._path = "\0" + path[1:] if path and path.startswith("@") else path
+        self._fd = fd
 
     def send(self, *states: str) -> None:
-        """`READY=1`, `STOPPING=1`, `STATUS=text`; several are sent as one datagram."""
-        if not self._path:
-            return
+        """`READY=1`, `STOPPING=1`, `STATUS=text`; several are sent at once."""
+        text = "\n".join(states).encode()
         # The executor may be restarting: its absence must never take the service down.
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.settimeout(0.2)
-            sender.sendto("\n".join(states).encode(), self._path)
+        with contextlib.suppress(OSError):
+            if self._path:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                    sender.settimeout(0.2)
+                    sender.sendto(text, self._path)
+            elif self._fd is not None:
+                os.write(self._fd, text + b"\n")
 
 
-def notifier() -> Notifier:
-    """For the NOTIFY_SOCKET of this process; the variable stays set for the life of the process."""
-    return Notifier(os.environ.get("NOTIFY_SOCKET"))
+def notifier(managed: bool) -> Notifier:
+    """For the channels of this process; the variables stay set for the life of the process.
+
+    The descriptor is used only by a managed process: a child that merely inherited the variable has something else
+    there.
+    """
+    fd = (_number(os.environ, "NOTIFY_FD", 0) or None) if managed else None
+    if fd is not None:
+        with contextlib.suppress(OSError):
+            os.set_inheritable(fd, False)
+    return Notifier(os.environ.get("NOTIFY_SOCKET"), fd)

@@ -2,24 +2,28 @@
 
 Invariants: whatever was accepted is served; a paused server keeps serving open connections and marks
 every answer `Connection: close` at the moment it is written; nothing is ever done to a listening socket
-but `accept` and closing our own descriptor. TLS, HTTP/2 and routing are not here.
+but `accept` and closing our own descriptor. TLS is that of `ssl`. HTTP/2 and routing are not here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import random
 import re
 import socket
+import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from bumpless.service.contract import BACKLOG
+from bumpless.service.acceptor import Acceptor
+from bumpless.service.endpoint import Observer
+from bumpless.service.messages import Handler, HttpError, Request, Response, until_told
 from bumpless.service.wire import (
     MAX_HEAD,
     TOKEN,
@@ -34,54 +38,7 @@ from bumpless.service.wire import (
 _log = logging.getLogger("bumpless.service")
 
 _TARGET = re.compile(r"[^\x00-\x20\x7f]+")
-_ACCEPT_BATCH = 64
 _LINGER_S = 1.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request, body included. Header names are lower case."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    target: str
-
-    def json(self) -> Any:
-        """The decoded body. Raises HttpError 400."""
-        try:
-            return json.loads(self.body)
-        except ValueError as error:
-            raise HttpError(400, "expected a JSON body") from error
-
-
-@dataclass(frozen=True)
-class Response:
-    """An answer. An async iterator as body is sent chunk by chunk."""
-
-    status: int = 200
-    body: bytes | AsyncIterator[bytes] = b""
-    content_type: str = "text/plain; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def json(cls, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-        body = json.dumps(value, separators=(",", ":")).encode()
-        return cls(status, body, "application/json", headers or {})
-
-
-class HttpError(Exception):
-    """Raised in a handler to answer with `status` and a short text."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-Handler = Callable[[Request], Awaitable[Response]]
-Observer = Callable[[str, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -95,10 +52,7 @@ class Limits:
 
 
 class HttpServer:
-    """Serves `handler` on already listening sockets.
-
-    `observe(method, status, seconds)` is called once for every answered request.
-    """
+    """Serves `handler` on already listening sockets. Implements `Endpoint`."""
 
     def __init__(
         self,
@@ -107,17 +61,19 @@ class HttpServer:
         *,
         limits: Limits | None = None,
         observe: Observer | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self.tls = tls
         self.inflight = 0
-        self.accepting = False
-        self._sockets = list(sockets)
+        self.streams = 0
+        self._acceptor = Acceptor(sockets, self._attach)
         self._handler = handler
         self._observe = observe
         self._connections: set[_Connection] = set()
+        self._spread_s: float | None = None
         self._empty = asyncio.Event()
         self._empty.set()
-        self._retry: asyncio.TimerHandle | None = None
         self._failure_logged = float("-inf")
 
     @property
@@ -126,30 +82,44 @@ class HttpServer:
         return len(self._connections)
 
     @property
+    def accepting(self) -> bool:
+        return self._acceptor.accepting
+
+    @property
     def addresses(self) -> list[Any]:
-        """What the listening sockets are bound to, as getsockname gives it."""
-        return [listener.getsockname() for listener in self._sockets]
+        return self._acceptor.addresses
 
     def accept(self) -> None:
-        """Starts, or after `pause` resumes, taking connections."""
-        self.accepting = True
-        loop = asyncio.get_running_loop()
-        for listener in self._sockets:
-            loop.add_reader(listener.fileno(), self._ready, listener)
+        self._acceptor.accept()
 
     def pause(self) -> None:
-        """Takes no further connection; the other process that shares the socket gets them."""
-        self.accepting = False
-        self._stop_polling()
+        self._acceptor.pause()
 
     def close_listeners(self, *, sweep: bool) -> None:
-        """Closes our descriptors. `sweep` first takes what waits in a backlog that dies with us."""
-        self.pause()
-        for listener in self._sockets:
-            if sweep:
-                self._ready(listener, BACKLOG)
-            listener.close()
-        self._sockets.clear()
+        self._acceptor.close(sweep=sweep)
+
+    def tell_streams(self, spread_s: float) -> None:
+        """Each stream is told at a random moment, so that their clients do not all come back at once."""
+        self._spread_s = spread_s
+        for connection in self._connections:
+            self.leave_later(connection)
+
+    def leave_later(self, connection: _Connection) -> None:
+        """Tells a stream to reconnect, if streams are being told."""
+        if self._spread_s is not None and connection.lasts:
+            loop = asyncio.get_running_loop()
+            loop.call_later(random.uniform(0, self._spread_s), connection.leave.set)
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """A request in flight has become a stream."""
+        self.inflight -= 1
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
+            self.inflight += 1
 
     def close_idle(self) -> None:
         """Closes connections that wait for a request; one that has bytes waiting is served first."""
@@ -168,36 +138,9 @@ class HttpServer:
         await self._empty.wait()
         return len(left)
 
-    def _stop_polling(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        loop = asyncio.get_running_loop()
-        for listener in self._sockets:
-            loop.remove_reader(listener.fileno())
-
-    def _ready(self, listener: socket.socket, batch: int = _ACCEPT_BATCH) -> None:
-        # Accepted here and tracked in the same step, unlike in asyncio's own server, which can drop what
-        # it accepted when it is closed before the connection was attached (cpython issue 109564).
-        for _ in range(batch):
-            try:
-                accepted, _peer = listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError as error:
-                # Out of descriptors or memory, mostly: the connection stays queued until there is room.
-                _log.error("expected to accept a connection, found %s", error.strerror)
-                self._stop_polling()
-                if self.accepting:
-                    self._retry = asyncio.get_running_loop().call_later(0.1, self.accept)
-                return
-            accepted.setblocking(False)
-            if accepted.family in (socket.AF_INET, socket.AF_INET6):
-                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.add(_Connection(self, accepted))
-            self._empty.clear()
+    def _attach(self, accepted: socket.socket) -> None:
+        self._connections.add(_Connection(self, accepted))
+        self._empty.clear()
 
     def gone(self, connection: _Connection) -> None:
         self._connections.discard(connection)
@@ -228,6 +171,8 @@ class _Connection:
         self._server = server
         self._stream = Stream()
         self._idle = True
+        self.lasts = False
+        self.leave = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(accepted))
         # A callback and not the end of `_run`: a task cancelled before its first step never runs.
         self._task.add_done_callback(lambda _: server.gone(self))
@@ -242,7 +187,9 @@ class _Connection:
 
     async def _run(self, accepted: socket.socket) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: self._stream, accepted)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._stream, accepted, ssl=self._server.tls
+            )
             while await self._next():
                 pass
         except OSError:
@@ -289,6 +236,11 @@ class _Connection:
             request = Request(method, path, query, fields, body, target)
             response = await self._server.respond(request)
             ends = wants_close(version, fields)
+            if response.lasts:
+                self._server.answered(method, response.status, time.monotonic() - started)
+                with self._server.streaming():
+                    await self._last(request, response, chunks=version == "HTTP/1.1")
+                return False
             ends = await self._send(request, response, ends=ends, chunks=version == "HTTP/1.1")
             self._server.answered(method, response.status, time.monotonic() - started)
         finally:
@@ -296,6 +248,21 @@ class _Connection:
         if ends:
             await stream.linger(_LINGER_S)
         return not ends
+
+    async def _last(self, request: Request, response: Response, *, chunks: bool) -> None:
+        """Serves a stream until it ends or is told to leave; the connection ends with it."""
+        self.lasts = True
+        self._server.leave_later(self)
+        if response.upgrade is not None:
+            lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
+            lines += [f"{name}: {value}" for name, value in response.headers.items()]
+            self._stream.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+            await response.upgrade(self._stream, self.leave)
+        else:
+            body = response.body
+            events = body if isinstance(body, bytes) else until_told(self.leave, body)
+            await self._send(request, replace(response, body=events), ends=True, chunks=chunks)
+        await self._stream.linger(_LINGER_S)
 
     async def _send(self, request: Request, response: Response, *, ends: bool, chunks: bool) -> bool:
         # Whether to keep the connection is decided now and not when the request came: a pause in between

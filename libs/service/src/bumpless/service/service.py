@@ -1,10 +1,10 @@
-"""One managed process: its sockets, its admin endpoints and the order of starting and draining.
+"""One managed process: its sockets and the order of starting and draining.
 
 Starts: take sockets over, answer admin requests, run the `on_ready` callbacks, accept, READY=1. A standby says
 READY=1 and accepts only after the first resume, which also takes over the state its predecessor left.
-Drains: STOPPING=1, accept nothing, serve what is open until the lame duck ends, close idle connections,
-finish what is in flight, leave the state, exit with 0; at the drain deadline the rest is cut. The executor decides when any
-of it happens; this module only does as told.
+Drains: STOPPING=1, accept nothing, tell streams to reconnect, serve what is open until the lame duck ends, close idle
+connections, finish what is in flight, leave the state, exit with 0; at the drain deadline the rest is cut. The
+executor decides when any of it happens; this module only does as told.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ import contextlib
 import logging
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bumpless.service.admin import Admin
 from bumpless.service.consumer import Consumer
 from bumpless.service.contract import Contract, ContractError, bind, notifier, read_contract
+from bumpless.service.datagrams import DatagramHandler, DatagramServer
+from bumpless.service.endpoint import Endpoint, Factory
 from bumpless.service.handover import Keeper, Restore, Save
-from bumpless.service.http import Handler, HttpServer, Limits, Request, Response
+from bumpless.service.http import HttpServer, Limits
+from bumpless.service.messages import Handler
 from bumpless.service.metrics import (
-    CONTENT_TYPE,
     DURATION_BUCKETS,
     Counter,
     Gauge,
@@ -42,8 +46,10 @@ ACCEPT_SETTLE_S = 0.05
 CANCEL_GRACE_S = 2.0
 """For consumers to give work back once the drain deadline has cancelled them."""
 CONSUMER_RESTART_S = 0.5
+LONGEST_SPREAD_S = 5.0
+"""Over which streams are told to reconnect; at most a quarter of the drain timeout, so that it ends in time."""
 
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "DATAGRAM"}
 
 Callback = Callable[[], Awaitable[None]]
 ConsumerFactory = Callable[[Consumer], Coroutine[Any, Any, None]]
@@ -51,10 +57,9 @@ F = TypeVar("F", bound=Callback)
 
 
 @dataclass(frozen=True)
-class _Endpoint:
+class _Declared:
     default: str
-    handler: Handler
-    limits: Limits | None
+    factory: Factory
 
 
 class Service:
@@ -70,8 +75,8 @@ class Service:
         self.metrics = Metrics()
         self.state = "starting"
         self._admin_default = admin or f"unix:{self.contract.state_dir / f'{name}-admin.sock'}"
-        self._endpoints: dict[str, _Endpoint] = {}
-        self._servers: dict[str, HttpServer] = {}
+        self._endpoints: dict[str, _Declared] = {}
+        self._servers: dict[str, Endpoint] = {}
         self._factories: list[ConsumerFactory] = []
         self._consumers: list[Consumer] = []
         self._background: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -84,7 +89,7 @@ class Service:
         self._keeper = Keeper(
             contract.handover_file, contract.component or name, self.version, contract.instance
         )
-        self._notifier = notifier()
+        self._notifier = notifier(contract.managed)
         add_process_metrics(self.metrics)
         self._requests = self.counter("http_requests_total", "Requests answered.", ("method", "status"))
         self._durations = self.histogram("http_request_duration_seconds", "From head to last byte written.")
@@ -100,11 +105,26 @@ class Service:
         handler: Handler | None = None,
         *,
         limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Serves `handler` on the inherited sockets called `name`; by hand, on `default`."""
-        if handler is None or name == ADMIN or name in self._endpoints:
-            raise ValueError(f"expected a handler and a new endpoint name, found {name!r}")
-        self._endpoints[name] = _Endpoint(default, handler, limits)
+        if handler is None:
+            raise ValueError(f"expected a handler for {name!r}, found None")
+        self.serve(
+            name,
+            default,
+            lambda given, seen: HttpServer(given, handler, limits=limits, observe=seen, tls=tls),
+        )
+
+    def datagrams(self, name: str, default: str, handler: DatagramHandler) -> None:
+        """Answers datagrams on the inherited sockets called `name`; by hand, on `default` (`udp:host:port`)."""
+        self.serve(name, default, lambda given, seen: DatagramServer(given, handler, seen))
+
+    def serve(self, name: str, default: str, factory: Factory) -> None:
+        """Serves the sockets called `name` by an `Endpoint` of your own, which `factory(sockets, observe)` makes."""
+        if name == ADMIN or name in self._endpoints:
+            raise ValueError(f"expected a new endpoint name, found {name!r}")
+        self._endpoints[name] = _Declared(default, factory)
 
     def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:
         return self.metrics.counter(name, help, labels)
@@ -159,6 +179,10 @@ class Service:
         return sum(server.inflight for server in self._servers.values())
 
     @property
+    def streams(self) -> int:
+        return sum(server.streams for server in self._servers.values())
+
+    @property
     def connections(self) -> int:
         return sum(server.connections for server in self._servers.values())
 
@@ -168,7 +192,13 @@ class Service:
 
     @property
     def paused(self) -> bool:
+        """Whether it takes nothing, as in a pause or as a standby."""
         return self._paused_at is not None or self.state == "standby"
+
+    @property
+    def handover(self) -> str:
+        """What became of the state that the process before left, in words."""
+        return self._keeper.outcome
 
     def addresses(self, name: str = "http") -> list[Any]:
         """What the sockets of an endpoint are bound to; known from `on_ready` on."""
@@ -224,17 +254,12 @@ class Service:
                 raise ContractError(
                     f"expected a socket named {name!r} in LISTEN_FDNAMES, found {sorted(given)}"
                 )
-            self._servers[name] = HttpServer(
-                sockets or [bind(endpoint.default)],
-                endpoint.handler,
-                limits=endpoint.limits,
-                observe=self._observe,
-            )
+            self._servers[name] = endpoint.factory(sockets or [bind(endpoint.default)], self._observe)
         private = given.get(ADMIN, ())
         if self.contract.managed and not private:
             _log.warning("expected a socket named 'admin' in LISTEN_FDNAMES, found %s", sorted(given))
             return None
-        admin = HttpServer(private or [bind(self._admin_default)], self._admin)
+        admin = HttpServer(private or [bind(self._admin_default)], Admin(self, self._health).answer)
         admin.accept()
         return admin
 
@@ -260,6 +285,8 @@ class Service:
 
     async def pause(self) -> None:
         """Lame duck: takes no new connection and no new work, keeps serving what is open."""
+        if self.state == "standby":
+            return
         if self._paused_at is None:
             self._paused_at = time.monotonic()
         if self.state == "serving":
@@ -298,6 +325,7 @@ class Service:
         self._paused_at = self._paused_at if self._paused_at is not None else began
         for server in servers:
             server.pause()
+            server.tell_streams(min(LONGEST_SPREAD_S, self.contract.drain_timeout_s / 4))
         for consumer in self._consumers:
             consumer.drain()
         await asyncio.sleep(ACCEPT_SETTLE_S)
@@ -340,55 +368,6 @@ class Service:
     def _observe(self, method: str, status: int, seconds: float) -> None:
         self._requests.inc(method=method if method in _METHODS else "OTHER", status=str(status))
         self._durations.observe(seconds)
-
-    async def _unhealthy(self) -> str:
-        for check in self._health:
-            try:
-                await check()
-            except Exception as error:
-                return f"{type(error).__name__}: {error}"
-        return ""
-
-    async def _admin(self, request: Request) -> Response:
-        match request.method, request.path:
-            case "GET", "/healthz":
-                reason = await self._unhealthy()
-                return Response(503 if reason else 200, f"{reason or 'ok'}\n".encode())
-            case "GET", "/readyz":
-                reason = self.state if self.state != "serving" else await self._unhealthy()
-                return Response(503 if reason else 200, f"{reason or 'ok'}\n".encode())
-            case "GET", "/metrics":
-                return Response(200, self.metrics.expose(), CONTENT_TYPE)
-            case "GET", "/drain":
-                return Response.json(self._progress())
-            case "POST", "/pause" | "/resume":
-                if self.state in ("starting", "draining"):
-                    return Response.json(self._progress(), 409)
-                return await self._paused_or_resumed(pause=request.path == "/pause")
-            case _, "/healthz" | "/readyz" | "/metrics" | "/drain" | "/pause" | "/resume":
-                return Response(405, b"method not allowed\n")
-        return Response(404, b"not found\n")
-
-    async def _paused_or_resumed(self, *, pause: bool) -> Response:
-        if not pause:
-            try:
-                await self.resume()
-            except Exception as error:
-                _log.exception("the state that was left is refused")
-                return Response(500, f"expected to take the state over, found {error!r}\n".encode())
-        elif self.state != "standby":
-            await self.pause()
-        return Response.json(self._progress(), 409 if self.state == "draining" else 200)
-
-    def _progress(self) -> dict[str, object]:
-        return {
-            "inflight": self.inflight,
-            "connections": self.connections,
-            "unacknowledged": self.unacknowledged,
-            "paused": self.paused,
-            "state": self.state,
-            "handover": self._keeper.outcome,
-        }
 
 
 async def _at_most(futures: Sequence[asyncio.Future[Any]], seconds: float) -> None:
