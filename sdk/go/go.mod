@@ -1,0 +1,3 @@
+module bumpless
+
+go 1.19
