@@ -42,7 +42,7 @@ bench-%: $(STAMP)
 	$(PY) benchmarks/bench_$*.py
 
 # The peers that are Python packages have an environment of their own.
-bench-delta bench-delta-quick: $(BENCH_STAMP)
+bench-delta bench-delta-quick bench-switch: $(BENCH_STAMP)
 bench-delta-quick: $(STAMP)
 	$(PY) benchmarks/bench_delta.py --quick
 

@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import struct
 from collections.abc import Iterator
 
 _CREDENTIALS = struct.Struct("3i")
 _MAX_DATAGRAM = 4096
+_STATE = re.compile(rb"[A-Z_]+=")
 LOWEST_FD = 64
 """Away from the descriptors that a child is given."""
 
@@ -79,9 +81,9 @@ class Notifications:
         *lines, rest = (self._line + data).split(b"\n")
         self._line = rest[:_MAX_DATAGRAM]
         for line in lines:
-            # s6: whatever ends in a newline means ready, unless it is one of the states that mean something else.
+            # s6: whatever ends in a newline means ready, unless it is a state that means something else.
             self._read(line)
-            if not line.startswith((b"STATUS=", b"STOPPING=", b"READY=0")):
+            if not _STATE.match(line):
                 self.ready.set()
         if self._line == b"READY=1":
             self.ready.set()
