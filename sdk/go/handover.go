@@ -2,38 +2,43 @@ package bumpless
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"path/filepath"
 )
 
-const envelope = 1
+const (
+	handoverFormat = "bumpless-handover/1"
+	maxHead        = 4096
+	maxState       = 1 << 30
+)
 
-// Handover is state that an exclusive service leaves to its successor. Format is the service's own affair.
+// Handover is the state that one process of a component leaves for the next, and who wrote it.
 type Handover struct {
-	Format int
-	Writer string // the version that wrote it
-	State  []byte // JSON, unless Bytes
-	Bytes  bool
+	State             []byte
+	Version, Instance string
 }
 
 type handoverHead struct {
-	Handover int    `json:"handover"`
-	Format   int    `json:"format"`
-	Encoding string `json:"encoding"`
-	Writer   string `json:"writer"`
+	Format    string `json:"format"`
+	Component string `json:"component"`
+	Version   string `json:"version"`
+	Instance  string `json:"instance"`
+	Size      int    `json:"size"`
+	SHA256    string `json:"sha256"`
 }
 
-// WriteHandover makes the file appear whole or not at all: one line of head, then the state.
-func WriteHandover(path string, left Handover) error {
-	head := handoverHead{envelope, left.Format, "json", left.Writer}
-	if left.Bytes {
-		head.Encoding = "bytes"
-	} else if !json.Valid(left.State) {
-		return fmt.Errorf("expected the state as JSON, found %.80q", left.State)
+// WriteHandover puts left in place of what was there, in one step, and returns when it is on the disk.
+func WriteHandover(path, component string, left Handover) error {
+	if len(left.State) > maxState {
+		return fmt.Errorf("expected a state of at most %d bytes, found %d", maxState, len(left.State))
 	}
+	head := handoverHead{handoverFormat, component, left.Version, left.Instance, len(left.State), digest(left.State)}
 	line, err := json.Marshal(head)
 	if err != nil {
 		return err
@@ -41,22 +46,35 @@ func WriteHandover(path string, left Handover) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	aside := fmt.Sprintf("%s.%d", path, os.Getpid())
-	file, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	part := fmt.Sprintf("%s.%s-%d.part", path, left.Instance, os.Getpid())
+	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(append(append(line, '\n'), left.State...))
-	err = firstOf(err, file.Sync())
-	err = firstOf(err, file.Close())
+	for _, step := range []func() error{file.Sync, file.Close} {
+		if failed := step(); err == nil {
+			err = failed
+		}
+	}
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		_ = os.Remove(part)
+		return err
+	}
+	directory, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	return os.Rename(aside, path)
+	defer directory.Close()
+	return directory.Sync()
 }
 
-// ReadHandover returns nil where nobody left anything.
-func ReadHandover(path string) (*Handover, error) {
+// ReadHandover returns what was left for component, nil where nothing was. What does not agree with its head is an
+// error and is never handed out.
+func ReadHandover(path, component string) (*Handover, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -64,17 +82,67 @@ func ReadHandover(path string) (*Handover, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, state, _ := bytes.Cut(data, []byte{'\n'})
+	line, state, ended := bytes.Cut(data, []byte{'\n'})
 	var head handoverHead
-	if err := json.Unmarshal(line, &head); err != nil || head.Handover != envelope {
-		return nil, fmt.Errorf("expected a handover of version %d in %s, found %.80q", envelope, path, line)
+	if !ended || len(line) >= maxHead || json.Unmarshal(line, &head) != nil {
+		return nil, fmt.Errorf("expected a line with a JSON object, found %.40q", line)
 	}
-	return &Handover{head.Format, head.Writer, state, head.Encoding == "bytes"}, nil
+	switch {
+	case head.Format != handoverFormat:
+		return nil, fmt.Errorf("expected the format %s, found %q", handoverFormat, head.Format)
+	case head.Component != component:
+		return nil, fmt.Errorf("expected the state of %q, found that of %q", component, head.Component)
+	case head.Size != len(state):
+		return nil, fmt.Errorf("expected %d bytes of state, found %d", head.Size, len(state))
+	case head.SHA256 != digest(state):
+		return nil, errors.New("expected the state that was written, found another digest")
+	}
+	return &Handover{state, head.Version, head.Instance}, nil
 }
 
-func firstOf(one, other error) error {
-	if one != nil {
-		return one
+func digest(state []byte) string {
+	sum := sha256.Sum256(state)
+	return hex.EncodeToString(sum[:])
+}
+
+// takeOver hands what was left to Restore, once. What cannot be read is told in outcome and gone on without.
+func (s *Service) takeOver() error {
+	outcome := "nothing was left"
+	if s.Contract.HandoverFile != "" && s.Restore != nil {
+		left, err := ReadHandover(s.Contract.HandoverFile, s.component())
+		if err != nil {
+			log.Printf("the state in %s is not taken: %v", s.Contract.HandoverFile, err)
+			outcome = "not read: " + err.Error()
+		}
+		if left != nil {
+			if err := s.Restore(*left); err != nil {
+				return err
+			}
+			outcome = "taken from " + left.Instance
+		}
 	}
-	return other
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outcome = outcome
+	return nil
+}
+
+// leave writes what Save gives. A process that never began to work leaves what lies there alone.
+func (s *Service) leave() error {
+	if s.Contract.HandoverFile == "" || s.Save == nil || !s.active {
+		return nil
+	}
+	state, err := s.Save()
+	if err != nil {
+		return err
+	}
+	left := Handover{state, s.Contract.Version, s.Contract.Instance}
+	return WriteHandover(s.Contract.HandoverFile, s.component(), left)
+}
+
+func (s *Service) component() string {
+	if s.Contract.Component != "" {
+		return s.Contract.Component
+	}
+	return s.Name
 }

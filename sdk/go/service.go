@@ -28,17 +28,17 @@ const (
 )
 
 // Service is one managed process. Declare, then Run. OnReady runs before anything is accepted, OnStop after the last
-// request; a Health function that returns an error makes /healthz answer 503. With Serialize and Restore, state goes to
-// the successor of an exclusive service.
+// request; a Health function that returns an error makes /healthz answer 503. With Save and Restore, state goes to the next
+// process of a component that runs once at a time.
 type Service struct {
 	Name     string
 	Contract Contract
 	OnReady  func(context.Context) error
 	OnStop   func()
 	Health   func() error
-	// Serialize returns what to hand over; Restore is given what the predecessor left, if it left anything.
-	Serialize func() (Handover, error)
-	Restore   func(Handover) error
+	// Save gives the state after the last request; Restore is given what the process before left, if it left anything.
+	Save    func() ([]byte, error)
+	Restore func(Handover) error
 
 	declared  []declared
 	endpoints []*endpoint
@@ -49,6 +49,7 @@ type Service struct {
 	turn      sync.Mutex // one pause or resume at a time
 	mu        sync.Mutex
 	state     string
+	outcome   string // what became of the state that was left
 	active    bool
 	pausedAt  time.Time
 }
@@ -70,7 +71,7 @@ func New(name string) (*Service, error) {
 		contract.Version = "dev"
 	}
 	rand.Seed(time.Now().UnixNano() ^ int64(os.Getpid())) // before Go 1.20 every process draws the same numbers
-	s := &Service{Name: name, Contract: contract, state: "starting"}
+	s := &Service{Name: name, Contract: contract, state: "starting", outcome: "not taken yet"}
 	s.durations.counts = make([]uint64, len(buckets))
 	s.requests = s.Counter("http_requests_total", "Requests answered.", "method", "status")
 	return s, nil
@@ -128,7 +129,7 @@ func (s *Service) Run() error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.drain()
-	err := s.handOver()
+	err := s.leave()
 	if s.OnStop != nil {
 		s.OnStop()
 	}
@@ -266,29 +267,6 @@ func (s *Service) drain() {
 	}
 }
 
-func (s *Service) takeOver() error {
-	if s.Contract.HandoverFile == "" || s.Restore == nil {
-		return nil
-	}
-	left, err := ReadHandover(s.Contract.HandoverFile)
-	if err != nil || left == nil {
-		return err
-	}
-	return s.Restore(*left)
-}
-
-func (s *Service) handOver() error {
-	if s.Contract.HandoverFile == "" || s.Serialize == nil || !s.active {
-		return nil
-	}
-	left, err := s.Serialize()
-	if err != nil {
-		return err
-	}
-	left.Writer = s.Contract.Version
-	return WriteHandover(s.Contract.HandoverFile, left)
-}
-
 func (s *Service) administer() error {
 	var listener net.Listener
 	var err error
@@ -322,7 +300,7 @@ func (s *Service) admin(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		fmt.Fprint(w, s.metrics())
 	case r.URL.Path == "/drain":
-		s.progress(w, http.StatusOK, nil)
+		s.progress(w, http.StatusOK)
 	case r.URL.Path == "/healthz":
 		s.verdict(w, "")
 	case r.URL.Path == "/readyz":
@@ -338,16 +316,16 @@ func (s *Service) admin(w http.ResponseWriter, r *http.Request) {
 
 func (s *Service) move(w http.ResponseWriter, on bool) {
 	if state := s.now(); state == "starting" || state == "draining" {
-		s.progress(w, http.StatusConflict, nil)
+		s.progress(w, http.StatusConflict)
 		return
 	}
 	if !on {
 		s.pause()
 	} else if err := s.resume(); err != nil {
-		s.progress(w, http.StatusServiceUnavailable, err)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	s.progress(w, http.StatusOK, nil)
+	s.progress(w, http.StatusOK)
 }
 
 func (s *Service) verdict(w http.ResponseWriter, reason string) {
@@ -363,19 +341,18 @@ func (s *Service) verdict(w http.ResponseWriter, reason string) {
 	fmt.Fprintln(w, "ok")
 }
 
-func (s *Service) progress(w http.ResponseWriter, status int, problem error) {
+func (s *Service) progress(w http.ResponseWriter, status int) {
 	streams := 0
 	for _, e := range s.endpoints {
 		_, more := e.count()
 		streams += more
 	}
-	state := s.now()
+	s.mu.Lock()
+	state, outcome := s.state, s.outcome
+	s.mu.Unlock()
 	found := map[string]any{
 		"inflight": s.inflight(), "streams": streams, "connections": s.connections(), "unacknowledged": 0,
-		"paused": state == "paused" || state == "standby", "state": state,
-	}
-	if problem != nil {
-		found["error"] = problem.Error()
+		"paused": state == "paused" || state == "standby", "state": state, "handover": outcome,
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

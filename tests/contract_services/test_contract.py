@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import datetime
+import json
 import os
 import shutil
 import socket
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
 
 from bumpless.service import Client, RequestFailed
-from bumpless.service.handover import Handover, read_handover
+from bumpless.service.handover import Handover, read_handover, write_handover
 from support.contract_host import DEADLINE_S, Process, listener, until
 from support.http_load import HttpLoad
 
@@ -278,21 +279,25 @@ async def test_a_standby_takes_nothing_until_it_is_resumed_and_then_has_the_stat
     host: Host, client: Client
 ) -> None:
     file = str(host.folder / "handover" / "state")
-    old = await host.serving("v1", BUMPLESS_HANDOVER_FILE=file)
+    env = {"BUMPLESS_HANDOVER_FILE": file, "BUMPLESS_COMPONENT": "counter"}
+    old = await host.serving("v1", **env, BUMPLESS_INSTANCE="one")
+    assert (await old.admin("GET", "/drain")).json()["handover"] == "nothing was left"
     for _ in range(3):
         await client.request("POST", host.address, "/count")
-    new = await host.serving("v2", BUMPLESS_HANDOVER_FILE=file, BUMPLESS_STANDBY="1")
+    new = await host.serving("v2", **env, BUMPLESS_STANDBY="1")
     assert (await new.admin("GET", "/healthz")).status == 200
     assert (await new.admin("GET", "/readyz")).body == b"standby\n"
     assert (await new.admin("POST", "/pause")).status == 200
     client.close()
     old.terminate()
     assert await old.exit_code() == 0
-    assert read_handover(Path(file)) == Handover({"count": 3}, 1, "v1")
+    left = read_handover(Path(file), "counter")
+    assert left is not None
+    assert (left.version, left.instance, json.loads(left.state)) == ("v1", "one", {"count": 3})
     waiting = asyncio.create_task(client.get(host.address, "/count"))
     await until(new, connections=0, paused=True, state="standby")
     assert not waiting.done()
-    assert (await new.admin("POST", "/resume")).status == 200
+    assert (await new.admin("POST", "/resume")).json()["handover"] == "taken from one"
     assert (await waiting).json() == {"version": "v2", "count": 3}
     # A pause and a resume of an active process restore nothing again.
     await client.request("POST", host.address, "/count")
@@ -301,17 +306,33 @@ async def test_a_standby_takes_nothing_until_it_is_resumed_and_then_has_the_stat
     assert (await client.get(host.address, "/count")).json()["count"] == 4
 
 
-async def test_a_standby_that_was_never_activated_leaves_the_state_alone(host: Host) -> None:
+async def test_a_standby_that_refuses_the_state_stays_one_and_leaves_it_alone(host: Host) -> None:
     file = host.folder / "state"
-    file.write_bytes(b"not a handover")
-    new = await host.serving("v2", BUMPLESS_HANDOVER_FILE=str(file), BUMPLESS_STANDBY="1")
-    answer = await new.admin("POST", "/resume")
-    assert answer.status == 503
-    assert "expected a handover" in answer.json()["error"]
-    assert answer.json()["state"] == "standby"
+    write_handover(file, "counter", Handover(b"a count nobody understands", "v1", "one"))
+    written = file.read_bytes()
+    env = {"BUMPLESS_HANDOVER_FILE": str(file), "BUMPLESS_COMPONENT": "counter", "BUMPLESS_STANDBY": "1"}
+    new = await host.serving("v2", **env)
+    assert (await new.admin("POST", "/resume")).status == 500
+    assert (await new.admin("GET", "/readyz")).body == b"standby\n"
     new.terminate()
     assert await new.exit_code() == 0
-    assert file.read_bytes() == b"not a handover"
+    assert file.read_bytes() == written
+
+
+@pytest.mark.parametrize(("component", "cut"), [("another", 0), ("counter", 1)])
+async def test_a_state_that_cannot_be_read_is_told_and_gone_on_without(
+    host: Host, client: Client, component: str, cut: int
+) -> None:
+    file = host.folder / "state"
+    write_handover(file, component, Handover(b'{"count": 7}', "v1", "one"))
+    written = file.read_bytes()
+    file.write_bytes(written[: len(written) - cut])
+    env = {"BUMPLESS_HANDOVER_FILE": str(file), "BUMPLESS_COMPONENT": "counter", "BUMPLESS_STANDBY": "1"}
+    new = await host.serving("v2", **env)
+    answer = await new.admin("POST", "/resume")
+    assert answer.status == 200
+    assert answer.json()["handover"].startswith("not read: expected ")
+    assert (await client.get(host.address, "/count")).json()["count"] == 0
 
 
 async def test_readiness_goes_over_the_pipe_too_and_a_dead_reader_does_no_harm(

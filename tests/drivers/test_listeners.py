@@ -71,7 +71,7 @@ class Node:
         target = Target(
             component="kinds", version=version, root=digest, artifact=digest, artifact_size=1, run=run
         )
-        listeners = await self.switch.listen("kinds", listen)
+        listeners = await self.switch.listen("kinds", run)
         home = self.home / "components" / "kinds"
         instance = Instance(id=f"{version}-{len(self.started)}", target=target, listeners=listeners)
         started = await self.switch.start(
@@ -138,7 +138,7 @@ async def test_every_kind_is_switched_and_found_again_by_the_next_executor(node:
     node.die()
     adopted = await node.switch.adopt(old)
     assert adopted is not None
-    assert await node.switch.listen("kinds", listen) == old.listeners  # taken over, not bound again
+    assert await node.switch.listen("kinds", old.target.run) == old.listeners  # taken over, not bound again
     await node.switch.wait_ready(await node.start("v2", listen), DEADLINE_S)
     await node.switch.pause(adopted)
     await node.switch.stop(adopted, 5)

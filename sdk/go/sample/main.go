@@ -71,14 +71,10 @@ func main() {
 		}
 		return nil
 	}
-	service.Serialize = func() (bumpless.Handover, error) {
-		state, err := json.Marshal(map[string]int64{"count": atomic.LoadInt64(&count)})
-		return bumpless.Handover{Format: 1, State: state}, err
+	service.Save = func() ([]byte, error) {
+		return json.Marshal(map[string]int64{"count": atomic.LoadInt64(&count)})
 	}
 	service.Restore = func(left bumpless.Handover) error {
-		if left.Format != 1 {
-			return fmt.Errorf("expected a handover of format 1, found %d", left.Format)
-		}
 		var state struct{ Count int64 }
 		if err := json.Unmarshal(left.State, &state); err != nil {
 			return err

@@ -1,37 +1,38 @@
-// State that an exclusive service hands to its successor, in one file:
+// The state that one process of a component leaves for the next, in one file (docs/service-contract.md):
 //
-//     {"handover": 1, "format": 3, "encoding": "json", "writer": "v7"}\n
-//     the state, as JSON or as bytes
+//     {"format": "bumpless-handover/1", "component": …, "version": …, "instance": …, "size": …, "sha256": …}\n
+//     the bytes of the state
 //
-// `format` is the service's own affair. The file appears whole or not at all. Whoever named it removes it.
+// What does not agree with its head is never handed out. The file appears whole or not at all. Whoever named it removes it.
 
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-const ENVELOPE = 1;
+const FORMAT = 'bumpless-handover/1';
+const MAX_HEAD = 4096;
+const MAX_STATE = 2 ** 30;
 
 export class HandoverError extends Error {}
 
-export async function writeHandover(path, { state, format, writer = '' }) {
-  const bytes = state instanceof Uint8Array;
-  const head = { handover: ENVELOPE, format, encoding: bytes ? 'bytes' : 'json', writer };
-  const aside = `${path}.${process.pid}`;
+/** Puts the state in place of what was there, and resolves when it is on the disk. */
+export async function writeHandover(path, component, { state, version = '', instance = '' }) {
+  if (state.length > MAX_STATE) throw new HandoverError(`expected a state of at most ${MAX_STATE} bytes, found ${state.length}`);
+  const head = { format: FORMAT, component, version, instance, size: state.length, sha256: digest(state) };
+  const part = `${path}.${instance || process.pid}.part`;
   await mkdir(dirname(path), { recursive: true });
-  const file = await open(aside, 'w', 0o600);
   try {
-    await file.writeFile(Buffer.concat([
-      Buffer.from(JSON.stringify(head) + '\n'),
-      bytes ? state : Buffer.from(JSON.stringify(state)),
-    ]));
-    await file.sync();
-  } finally {
-    await file.close();
+    await synced(part, 'w', (file) => file.writeFile(Buffer.concat([Buffer.from(JSON.stringify(head) + '\n'), state])));
+    await rename(part, path);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
   }
-  await rename(aside, path);
+  await synced(dirname(path), 'r', () => {});
 }
 
-/** null: nobody left anything. */
-export async function readHandover(path) {
+/** What was left for `component`; null when nothing was. Throws HandoverError, or what the disk throws. */
+export async function readHandover(path, component) {
   let data;
   try {
     data = await readFile(path);
@@ -39,14 +40,74 @@ export async function readHandover(path) {
     if (error.code === 'ENOENT') return null;
     throw error;
   }
-  const end = data.indexOf(10);
+  const head = headOf(data.subarray(0, MAX_HEAD));
+  if (head.format !== FORMAT) throw new HandoverError(`expected the format ${FORMAT}, found ${JSON.stringify(head.format)}`);
+  if (head.component !== component) {
+    throw new HandoverError(`expected the state of ${JSON.stringify(component)}, found that of ${JSON.stringify(head.component)}`);
+  }
+  const state = data.subarray(data.indexOf(10) + 1);
+  if (state.length !== head.size) throw new HandoverError(`expected ${head.size} bytes of state, found ${state.length}`);
+  if (digest(state) !== head.sha256) throw new HandoverError('expected the state that was written, found another digest');
+  return { state, version: String(head.version ?? ''), instance: String(head.instance ?? '') };
+}
+
+function headOf(start) {
+  const end = start.indexOf(10);
   try {
-    const head = JSON.parse(data.subarray(0, end < 0 ? data.length : end).toString());
-    if (head.handover !== ENVELOPE || !Number.isInteger(head.format)) throw new Error('another envelope');
-    const body = data.subarray(end + 1);
-    const state = head.encoding === 'bytes' ? body : JSON.parse(body.toString());
-    return { state, format: head.format, writer: head.writer ?? '' };
-  } catch (error) {
-    throw new HandoverError(`expected a handover of version ${ENVELOPE} in ${path}, found ${error.message}`);
+    const head = JSON.parse(start.subarray(0, end).toString());
+    if (end >= 0 && head !== null && typeof head === 'object') return head;
+  } catch {
+    // told below
+  }
+  throw new HandoverError(`expected a line with a JSON object, found ${JSON.stringify(start.subarray(0, 40).toString())}`);
+}
+
+const digest = (state) => createHash('sha256').update(state).digest('hex');
+
+async function synced(path, flags, work) {
+  const file = await open(path, flags, 0o600);
+  try {
+    await work(file);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** One process's part: takes the state once, when it begins to work; leaves it at its end, if it ever began. */
+export class Keeper {
+  save = null;
+  restore = null;
+  outcome = 'not taken yet';
+  #taken = false;
+
+  constructor(path, component, version, instance) {
+    Object.assign(this, { path, component, version, instance });
+  }
+
+  /** Throws whatever `restore` throws; the next call tries again. */
+  async take() {
+    if (this.#taken) return;
+    let left = null;
+    this.outcome = 'nothing was left';
+    if (this.path && this.restore) {
+      try {
+        left = await readHandover(this.path, this.component);
+      } catch (error) {
+        console.error(`the state in ${this.path} is not taken: ${error.message}`);
+        this.outcome = `not read: ${error.message}`;
+      }
+      if (left !== null) {
+        await this.restore(left);
+        this.outcome = `taken from ${left.instance || 'a process without a name'}`;
+      }
+    }
+    this.#taken = true;
+  }
+
+  async leave() {
+    if (!this.#taken || !this.path || !this.save) return;
+    const state = Buffer.from(await this.save());
+    await writeHandover(this.path, this.component, { state, version: this.version, instance: this.instance });
   }
 }

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { ContractError, readContract } from './contract.js';
 import { Endpoint } from './endpoint.js';
-import { readHandover, writeHandover } from './handover.js';
+import { Keeper } from './handover.js';
 import { CONTENT_TYPE, Metrics } from './metrics.js';
 import { notifier } from './notify.js';
 
@@ -23,9 +23,7 @@ export class Service {
   #ready = [];
   #stopped = [];
   #checks = [];
-  #serialize = null;
-  #restore = null;
-  #active = false;
+  #keeper;
   #pausedAt = null;
   #turn = Promise.resolve();
 
@@ -33,6 +31,8 @@ export class Service {
     this.name = name;
     this.contract = readContract();
     this.version = this.contract.version || version;
+    const { handoverFile, component, instance } = this.contract;
+    this.#keeper = new Keeper(handoverFile, component || name, this.version, instance);
     this.notify = notifier(this.contract);
     this.adminDefault = admin ?? `${this.contract.stateDir}/${name}-admin.sock`;
     const started = Date.now() / 1000 - process.uptime();
@@ -62,8 +62,12 @@ export class Service {
   onReady(callback) { this.#ready.push(callback); return this; }
   onStop(callback) { this.#stopped.push(callback); return this; }
   health(check) { this.#checks.push(check); return this; }
-  onHandover(serialize, { format = 1 } = {}) { this.#serialize = { serialize, format }; return this; }
-  onRestore(restore) { this.#restore = restore; return this; }
+
+  /** `save` gives the state, as bytes or text, after the last request; for a component that runs once at a time. */
+  onHandover(save) { this.#keeper.save = save; return this; }
+
+  /** `restore({ state, version, instance })` is called before the first request, if the process before left a state. */
+  onRestore(restore) { this.#keeper.restore = restore; return this; }
 
   /** Serves until SIGTERM or SIGINT; then drains and ends the process with 0. It ends with 1 if it cannot start. */
   async run() {
@@ -84,10 +88,8 @@ export class Service {
   }
 
   async resume() {
-    if (!this.#active) {
-      await this.#takeOver();
-      this.#active = true;
-    }
+    await this.#keeper.take();
+    if (this.state === 'draining') return;
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.accept()));
     this.#pausedAt = null;
     this.state = 'serving';
@@ -107,7 +109,7 @@ export class Service {
       await stop;
       await this.#turn;
       await this.#drain();
-      await this.#handOver();
+      await this.#keeper.leave();
     }
     for (const callback of this.#stopped) await callback();
   }
@@ -138,18 +140,6 @@ export class Service {
       console.error(`drain deadline reached: cut ${cut} connections`);
       this.notify(`STATUS=drain deadline reached, ${cut} cut`);
     }
-  }
-
-  async #takeOver() {
-    if (!this.contract.handoverFile || !this.#restore) return;
-    const left = await readHandover(this.contract.handoverFile);
-    if (left !== null) await this.#restore(left);
-  }
-
-  async #handOver() {
-    if (!this.contract.handoverFile || !this.#serialize || !this.#active) return;
-    const { serialize, format } = this.#serialize;
-    await writeHandover(this.contract.handoverFile, { state: await serialize(), format, writer: this.version });
   }
 
   #places(name, place) {
@@ -196,7 +186,7 @@ export class Service {
       await turn;
       return reply(response, 200, JSON.stringify(this.#progress()), 'application/json');
     } catch (error) {
-      return reply(response, 503, JSON.stringify({ ...this.#progress(), error: String(error) }), 'application/json');
+      return reply(response, 500, `${error}\n`);
     }
   }
 
@@ -212,7 +202,7 @@ export class Service {
   }
 
   #progress() {
-    return { inflight: this.inflight, streams: this.streams, connections: this.connections, unacknowledged: 0, paused: this.paused, state: this.state };
+    return { inflight: this.inflight, streams: this.streams, connections: this.connections, unacknowledged: 0, paused: this.paused, state: this.state, handover: this.#keeper.outcome };
   }
 
   #sum(of) { return this.#endpoints.reduce((total, endpoint) => total + of(endpoint), 0); }

@@ -47,9 +47,6 @@ server.on('upgrade', echo);
 service.http(server);
 if (SAMPLE_GATE) service.onReady(() => readFile(SAMPLE_GATE)); // a named pipe: whoever opens it lets us go on
 service.health(() => { if (broken) throw new Error('out of order'); });
-service.onHandover(() => ({ count }), { format: 1 });
-service.onRestore(({ state, format }) => {
-  if (format !== 1) throw new Error(`expected a handover of format 1, found ${format}`);
-  count = state.count;
-});
+service.onHandover(() => JSON.stringify({ count }));
+service.onRestore(({ state }) => { count = JSON.parse(state).count; });
 await service.run();

@@ -4,6 +4,7 @@ By hand: `python app.py`, then `curl http://127.0.0.1:8080/`.
 """
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -82,17 +83,15 @@ async def check() -> None:
         raise RuntimeError("out of order")
 
 
-@service.on_handover(format=1)
-async def save() -> dict[str, int]:
-    return {"count": count}
+@service.on_handover
+async def save() -> bytes:
+    return json.dumps({"count": count}).encode()
 
 
 @service.on_restore
 async def load(left: Handover) -> None:
     global count
-    if left.format != 1:
-        raise ValueError(f"expected a handover of format 1, found {left.format}")
-    count = left.state["count"]
+    count = json.loads(left.state)["count"]
 
 
 tls = {
