@@ -8,11 +8,9 @@ import contextlib
 import datetime
 import json
 import os
-import shutil
 import socket
 import ssl
 import struct
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -28,9 +26,7 @@ from bumpless.service import Client, RequestFailed
 from bumpless.service.handover import Handover, read_handover, write_handover
 from support.contract_host import DEADLINE_S, Process, listener, until
 from support.http_load import HttpLoad
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-GO = REPOSITORY / "build" / "go"
+from support.runtimes import GO, REPOSITORY, go, require
 
 
 def _python(path: str) -> list[str]:
@@ -38,31 +34,14 @@ def _python(path: str) -> list[str]:
 
 
 def _node() -> list[str]:
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed (Debian: nodejs)")
+    require("node", "nodejs")
     return ["node", str(REPOSITORY / "sdk/node/sample/app.js")]
 
 
 def _go() -> list[str]:
-    if shutil.which("go") is None:
-        pytest.skip("go is not installed (Debian: golang-go)")
     binary = GO / f"sample-{os.getpid()}"
     if not binary.exists():
-        env = {
-            "GOCACHE": str(GO / "cache"),
-            "GOPATH": str(GO / "path"),
-            "GOPROXY": "off",
-            "GOFLAGS": "",
-            "GO111MODULE": "on",
-        }
-        subprocess.run(
-            ["go", "build", "-o", str(binary), "./sample"],
-            cwd=REPOSITORY / "sdk/go",
-            env={**os.environ, **env},
-            check=True,
-            stdin=subprocess.DEVNULL,
-            timeout=170,
-        )
+        go("build", "-o", str(binary), "./sample")
     return [str(binary)]
 
 
