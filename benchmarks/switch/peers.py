@@ -20,6 +20,8 @@ SWITCHES = 3
 STEADY_S = 1.5
 READY_S = 30.0
 LAME_DUCK_S = 2.0
+QUICK = {"BUMPLESS_LAME_DUCK_MS": "0", "BUMPLESS_DRAIN_TIMEOUT_MS": "4000"}
+"""These ways know no lame duck; streams are told within a second."""
 
 
 class Absent(Exception):
@@ -46,7 +48,10 @@ class Child:
         script = moves + 'LISTEN_PID=$$ exec "$@"'
         contract = {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "http:admin", "NOTIFY_FD": "5"}
         process = await asyncio.create_subprocess_exec(
-            "bash", "-c", script, "bash", *command, env={**os.environ, **contract, **env}, pass_fds=given
+            *("bash", "-c", script, "bash", *command),
+            env={**os.environ, **contract, **env},
+            pass_fds=given,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         for fd in given[1:]:
             os.set_inheritable(fd, False)
@@ -73,7 +78,7 @@ async def stop_start(load_binary: Path) -> list[Row]:
         samples["go"] = (str(await build_go(ROOT / "sdk" / "go", "./sample", GO / "bench-sample")),)
     for name, command in samples.items():
         with tempfile.TemporaryDirectory(prefix="bench-switch-") as text, _listener() as held:
-            environment = {"BUMPLESS_LAME_DUCK_MS": "0", "BUMPLESS_STATE_DIR": text}
+            environment = {**QUICK, "BUMPLESS_STATE_DIR": text}
             serving = await Child.start(command, held, Path(text), **environment)
             load = Load(load_binary, held.getsockname()[1])
             await load.start()
@@ -155,7 +160,7 @@ async def haproxy_drain(load_binary: Path) -> list[Row]:
         colours = {"blue": blue, "green": green}
         children: dict[str, Child] = {}
         try:
-            environment = {"BUMPLESS_LAME_DUCK_MS": "0", "BUMPLESS_STATE_DIR": text}
+            environment = {**QUICK, "BUMPLESS_STATE_DIR": text}
             children["blue"] = await Child.start([str(binary)], blue, folder, **environment)
             await _answers(port)
             load = Load(load_binary, port)

@@ -22,7 +22,7 @@ def require(program: str, package: str) -> None:
 def go(*arguments: str) -> None:
     """Runs the go tool in sdk/go, offline, with caches of its own. Raises: CalledProcessError, with its output shown."""
     require("go", "golang-go")
-    env = {"GOCACHE": str(GO / "cache"), "GOPATH": str(GO / "path"), "GOPROXY": "off", "GOFLAGS": ""}
+    env = {"GOCACHE": str(GO / "cache"), "GOPATH": str(GO / "path"), "GOPROXY": "off", "CGO_ENABLED": "0"}
     subprocess.run(
         ["go", *arguments],
         cwd=REPOSITORY / "sdk" / "go",
