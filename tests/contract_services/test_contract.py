@@ -340,6 +340,30 @@ async def test_tls_ends_in_the_service_on_the_shared_socket(host: Host) -> None:
     assert load.failures == []
 
 
+async def test_several_sockets_of_one_name_are_served_paused_and_resumed_together(
+    host: Host, client: Client
+) -> None:
+    path = str(host.folder / "http.sock")
+    local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    local.bind(path)
+    local.listen(64)
+    local.setblocking(False)
+    host.shared["http#unix"] = local
+    addresses = [host.address, f"unix:{path}"]
+    with contextlib.suppress(OSError):  # a machine without IPv6
+        host.shared["http#v6"] = listener(socket.AF_INET6)
+        addresses.append(f"[::1]:{host.shared['http#v6'].getsockname()[1]}")
+    process = await host.serving("v1")
+    for address in addresses:
+        assert (await client.get(address, "/", keep_alive=False)).json()["version"] == "v1"
+    assert (await process.admin("POST", "/pause")).status == 200
+    waiting = [asyncio.create_task(client.get(address, "/", keep_alive=False)) for address in addresses]
+    await until(process, connections=0, inflight=0)
+    assert not any(one.done() for one in waiting)
+    assert (await process.admin("POST", "/resume")).status == 200
+    assert [(await one).json()["version"] for one in waiting] == ["v1"] * len(addresses)
+
+
 @pytest.mark.parametrize("host", ["helper", "go"], indirect=True)
 async def test_both_versions_answer_datagrams_and_none_is_lost(host: Host) -> None:
     shared = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -51,7 +51,7 @@ class Process:
     def spawn(
         self, argv: list[str], shared: Mapping[str, socket.socket], env: Mapping[str, str | None]
     ) -> None:
-        """`env` None takes a variable away."""
+        """`env` None takes a variable away. What follows a `#` in a name of `shared` is not part of it."""
         sockets = {**shared, "admin": self._admin}
         given = [*(one.fileno() for one in sockets.values()), self._pipe_in]
         # Away from the targets first: dup2 onto a source that is still needed would lose it.
@@ -65,7 +65,7 @@ class Process:
         contract: dict[str, str | None] = {
             "PATH": os.environ["PATH"],
             "LISTEN_FDS": str(len(sockets)),
-            "LISTEN_FDNAMES": ":".join(sockets),
+            "LISTEN_FDNAMES": ":".join(name.partition("#")[0] for name in sockets),
             "NOTIFY_SOCKET": self._notify.getsockname(),
             "NOTIFY_FD": str(3 + len(sockets)),
             "BUMPLESS_NODE": "node-1",

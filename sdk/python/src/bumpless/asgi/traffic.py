@@ -7,6 +7,7 @@ written; a stream that was told to leave gets a farewell, and its application se
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -96,6 +97,7 @@ class _Exchange:
         self._task = asyncio.current_task()
         self._timers: list[asyncio.TimerHandle] = []
         self._farewell: asyncio.Task[None] | None = None
+        self._counted = self._over = False
         self.left = False
 
     def leave_within(self, spread_s: float) -> None:
@@ -139,15 +141,17 @@ class _Exchange:
             self._begin()
             return
         await self._send(message)
-        if kind == "http.response.body" and not message.get("more_body", False) and self._leave is None:
+        if kind == "websocket.close" or (
+            kind == "http.response.body" and not message.get("more_body", False)
+        ):
+            self._over = True
             self._answered()
 
     def end(self) -> None:
         for timer in self._timers:
             timer.cancel()
-        if self._leave is None and self._status == 0:
-            self._status = 500
-            self._answered()
+        self._over = True
+        self._answered()
         self._traffic.ended(self)
 
     def _begin(self) -> None:
@@ -156,10 +160,13 @@ class _Exchange:
         self._traffic.begun(self)
 
     def _answered(self) -> None:
-        self._traffic.answered(self._method, self._status, time.monotonic() - self._started)
+        if self._counted:
+            return
+        self._counted = True
+        self._traffic.answered(self._method, self._status or 500, time.monotonic() - self._started)
 
     def _part(self) -> None:
-        if self.left or self._leave is None:
+        if self.left or self._over or self._leave is None:
             return
         self.left = True
         self._farewell = asyncio.ensure_future(self._say_goodbye())
@@ -168,8 +175,9 @@ class _Exchange:
             self._timers.append(asyncio.get_running_loop().call_later(GRACE_S, self._task.cancel))
 
     async def _say_goodbye(self) -> None:
-        if self._websocket:
-            await self._send({"type": "websocket.close", "code": RESTART, "reason": "reconnect"})
-            return
         last = f"retry: {reconnect_delay_ms()}\nevent: reconnect\ndata:\n\n".encode()
-        await self._send({"type": "http.response.body", "body": last, "more_body": False})
+        with contextlib.suppress(OSError, RuntimeError):  # the client left first
+            if self._websocket:
+                await self._send({"type": "websocket.close", "code": RESTART, "reason": "reconnect"})
+            else:
+                await self._send({"type": "http.response.body", "body": last, "more_body": False})
