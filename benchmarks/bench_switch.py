@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -45,6 +46,9 @@ async def main(services: list[str], providers: list[str]) -> int:
     if shutil.which("go") is None:
         print("expected go, which the load is written in, found none; on Debian: apt-get install golang-go")
         return 1
+    task = asyncio.current_task()
+    if task is not None:  # ended from outside: what was started is stopped first
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     load = await build_go(HERE / "switch", "load.go", GO / "bench-load")
     rows: list[Row] = []
     goals, absent = [], {}
