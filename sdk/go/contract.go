@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -82,6 +83,7 @@ func ReadContract() (Contract, error) {
 		if c.notifyFD, err = number("NOTIFY_FD", 0); err != nil {
 			return c, err
 		}
+		syscall.CloseOnExec(c.notifyFD)
 	}
 	return c, nil
 }

@@ -10,8 +10,6 @@ import (
 	"time"
 )
 
-// backlog of sockets bound by hand is the system's own; inherited ones keep the executor's.
-
 // gate is a listener that can stop accepting and go on. It never closes a connection and never calls listen(2).
 type gate struct {
 	net.Listener
