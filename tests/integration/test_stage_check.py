@@ -57,7 +57,7 @@ def kept(site: Site) -> dict[Path, bytes]:
     return {
         path.relative_to(node): path.resolve().read_bytes() if path.is_file() else bytes(path.resolve())
         for path in node.rglob("*")
-        if not {"log", "run", "checks", "downloads"} & set(path.relative_to(node).parts)
+        if not {"log", "run", "checks", "downloads", "verified"} & set(path.relative_to(node).parts)
     }
 
 

@@ -136,7 +136,7 @@ EXPECTED: dict[type[heard.Input], tuple[Pair, ...]] = {
     heard.Proven:        (G,     G,      X,      A,       X,        X,       G),
     heard.StartFailed:   (G,     G,      X,      A,       X,        X,       G),
     heard.Switched:      (G,     G,      X,      X,       A,        X,       G),
-    heard.SwitchFailed:  (G,     G,      X,      X,       A,        X,       G),
+    heard.SwitchFailed:  (G,     G,      X,      X,       A,        A,       G),
     heard.Drained:       (G,     G,      X,      X,       X,        A,       G),
     heard.Restored:      (X,     X,      X,      A,       A,        A,       X),
     heard.RestoreFailed: (X,     X,      X,      A,       A,        A,       X),
@@ -198,7 +198,7 @@ def test_a_first_install_goes_through_every_state() -> None:
 
 def test_an_upgrade_pauses_drains_and_keeps_the_old_one_warm() -> None:
     m = at(S.DRAINING)
-    assert m.names() == ["PauseOld", "DrainOld"]
+    assert m.names() == ["DrainOld"]
     old = m.record.serving
     m.hear(heard.Drained(m.cause, ("2 requests in flight",)))
     assert m.names() == ["KeepWarm"]
@@ -399,7 +399,7 @@ RESUMED = {
     S.STAGING: ["Stage"],
     S.STARTING: ["Start"],
     S.SWITCHING: ["CommitSwitch"],
-    S.DRAINING: ["PauseOld", "DrainOld"],
+    S.DRAINING: ["DrainOld"],
     S.STUCK: ["Revive"],
 }
 

@@ -74,6 +74,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
+        self.differs: dict[Digest, tuple[str, ...]] = {}
         self.checked: list[tuple[str, Layout | None, frozenset[Digest]]] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -84,6 +85,9 @@ class FakeSource:
             raise self.errors.pop(0)
         layout.version(target.root).mkdir(exist_ok=True)
         return StagedTree("full", 10, 10)
+
+    async def changed(self, root: Digest, layout: Layout) -> tuple[str, ...]:
+        return self.differs.pop(root, ())
 
     async def check(self, wanted: StageCheck, layout: Layout | None, in_use: frozenset[Digest]) -> StagedTree:
         if self.errors:

@@ -118,6 +118,7 @@ async def build_release(
                 artifact_size=len(found.envelope),
                 place=item.place,
                 run=item.run,
+                hooks=item.hooks,
                 strategy=item.strategy or file.strategy,
                 gate=item.gate or file.gate,
             )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from bumpless.common.contract.base import Digest
 from bumpless.common.contract.events import StepFinished, StepProgressed, StepStaged
 from bumpless.common.errors import Broken
 from bumpless.common.shell.log import get_logger
@@ -19,6 +20,7 @@ from bumpless.executor import telemetry
 from bumpless.executor.component import decide
 from bumpless.executor.journal import Journal
 from bumpless.executor.layout import Layout
+from bumpless.executor.lifecycle import Lifecycle
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch
 from bumpless.executor.record import Command, ComponentRecord, Instance
 from bumpless.executor.starter import Starter
@@ -60,9 +62,13 @@ class ComponentActor:
         self._journal = Journal(layout.journal)
         self._switch, self._word, self._now = switch, word, now
         self._inputs: asyncio.Queue[heard.Input] = asyncio.Queue()
-        starter = Starter(record.component, record.node, address, layout, switch)
-        self._steps = Steps(layout, switch, source, starter, self.tell, lambda: self.record, now)
+        starter = Starter(record.component, record.node, address, layout, switch, source, self._in_use)
+        hooks = Lifecycle(record.component, record.node, address, layout, starter)
+        self._steps = Steps(layout, switch, source, starter, hooks, self.tell, lambda: self.record, now)
         self._watchers: dict[str, asyncio.Task[None]] = {}
+
+    def _in_use(self) -> frozenset[Digest]:
+        return frozenset(i.target.root for i in self.record.instances if i.pid)
 
     def tell(self, given: heard.Input) -> None:
         self._inputs.put_nowait(given)

@@ -181,10 +181,10 @@ def _switched(record: ComponentRecord, given: heard.Switched, now: datetime) -> 
     if record.failing is not None:
         return Decision(record, notes=("switched after the step had failed; it is being undone",))
     moved = enter(record, S.DRAINING, now, switched_at=given.at)
-    if record.serving is None:
+    command = _standing(record)
+    if record.serving is None and (command.target is None or command.target.hooks.post_upgrade is None):
         return finish(moved, now, _take)
-    wait = do.DrainOld(_standing(record), record.serving)
-    return Decision(moved, (do.PauseOld(record.serving), wait))
+    return Decision(moved, (do.DrainOld(command, record.serving),))
 
 
 def _drained(record: ComponentRecord, given: heard.Drained, now: datetime) -> Decision:
@@ -283,7 +283,7 @@ _ACTS: dict[type[heard.Input], frozenset[S]] = {
     heard.Proven: frozenset({S.STARTING}),
     heard.StartFailed: frozenset({S.STARTING}),
     heard.Switched: frozenset({S.SWITCHING}),
-    heard.SwitchFailed: frozenset({S.SWITCHING}),
+    heard.SwitchFailed: frozenset({S.SWITCHING, S.DRAINING}),
     heard.Drained: frozenset({S.DRAINING}),
     heard.Restored: _UNDONE,
     heard.RestoreFailed: _UNDONE,

@@ -60,9 +60,10 @@ class ResumeOld:
 
 @dataclass(frozen=True)
 class DrainOld:
-    """Wait out the lame duck of the paused `instance` and its open work, up to the deadline. Answers Drained.
+    """Pause `instance`, the old one, and wait out its lame duck and its open work, up to the deadline.
 
-    `instance` None: it is gone, so nothing is left to wait for.
+    Hooks run before and after it is paused. `instance` None: it is gone, and nothing is left to wait for. Answers
+    Drained, or SwitchFailed where a hook failed.
     """
 
     command: Command
@@ -71,9 +72,9 @@ class DrainOld:
 
 @dataclass(frozen=True)
 class Retire:
-    """Pause, drain and stop `instance`, then remove the `current` link; `previous` shall name this tree.
+    """Run the hook, pause, drain and stop `instance`, then remove the `current` link; `previous` shall name this tree.
 
-    Answers Drained, with the moment the link went.
+    Answers Drained, with the moment the link went, or SwitchFailed where the hook failed.
     """
 
     command: Command

@@ -67,6 +67,8 @@ class Switched:
 
 @dataclass(frozen=True)
 class SwitchFailed:
+    """The links could not be moved, or a hook beside the switch failed."""
+
     cause: MessageId
     reason: str
 

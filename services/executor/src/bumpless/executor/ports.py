@@ -145,6 +145,10 @@ class ArtifactSource(Protocol):
         """
         ...
 
+    async def changed(self, root: Digest, layout: Layout) -> tuple[str, ...]:
+        """What is not as it was staged in the tree at `layout.version(root)`, one sentence each; empty: it is whole."""
+        ...
+
     async def check(self, wanted: StageCheck, layout: Layout | None, in_use: frozenset[Digest]) -> StagedTree:
         """Do all that `stage` would, within `wanted.timeout_s` and in a place of its own, and remove the result.
 

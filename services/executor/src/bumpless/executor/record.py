@@ -32,7 +32,8 @@ class Listener(Model):
 class Instance(Model):
     """One process of one version. `pid` 0: about to be started. (`pid`, `started_ticks`) names a process for ever.
 
-    `started_ticks` is field 22 of /proc/PID/stat: clock ticks from boot to the start of the process.
+    `started_ticks` is field 22 of /proc/PID/stat: clock ticks from boot to the start of the process. `admin` is the
+    path of its private socket, where it has one.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Instance(Model):
     pid: int = 0
     started_ticks: int = 0
     listeners: tuple[Listener, ...] = ()
+    admin: str = ""
     since: Instant | None = None
 
 

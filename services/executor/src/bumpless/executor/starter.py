@@ -8,19 +8,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from bumpless.common.artifacts.errors import ArtifactError
+from bumpless.common.contract.base import Digest
+from bumpless.common.errors import Refused, ReleaseError
+from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Run
+from bumpless.common.shell.log import get_logger
 from bumpless.executor.layout import Layout
-from bumpless.executor.ports import Launch, NotReady, ProcessSwitch, Unanswered
+from bumpless.executor.ports import ArtifactSource, Launch, NotReady, ProcessSwitch, Unanswered
 from bumpless.executor.record import Instance
+
+log = get_logger(__name__)
 
 
 class Starter:
     """For one component of one node."""
 
     def __init__(
-        self, component: str, node: str, address: str, layout: Layout, switch: ProcessSwitch
+        self,
+        component: str,
+        node: str,
+        address: str,
+        layout: Layout,
+        switch: ProcessSwitch,
+        source: ArtifactSource,
+        in_use: Callable[[], frozenset[Digest]],
     ) -> None:
         self._component, self._layout, self._switch = component, layout, switch
+        self._source, self._in_use = source, in_use
         self._words = {"{node.name}": node, "{node.address}": address, "{state}": str(layout.state.resolve())}
 
     async def start(self, instance: Instance, born: Callable[[Instance], None] | None = None) -> Instance:
@@ -28,7 +43,9 @@ class Starter:
 
         Raises:
             NotReady, Refused: it could not be started, or did not become ready in time. It is gone.
+            ArtifactError: its tree was changed by somebody, and cannot be made again.
         """
+        await self._make_whole(instance.target)
         run = self.filled(instance.target.run)
         listeners = await self._switch.listen(self._component, run)
         ready = instance.model_copy(
@@ -47,6 +64,21 @@ class Starter:
             born(started)
         await self.wait(started)
         return started
+
+    async def _make_whole(self, target: Target) -> None:
+        """Nothing is started from a tree that is not what was staged: it is made again, unless something runs from it."""
+        differs = await self._source.changed(target.root, self._layout)
+        if not differs:
+            return
+        log.error("a tree was changed", component=self._component, version=target.version, differs=differs)
+        try:
+            await self._source.stage(target, self._layout, self._in_use())
+        except (ReleaseError, ArtifactError, OSError) as error:
+            raise Refused(
+                f"the tree of {target.version} as it was staged",
+                "; ".join(differs),
+                f"it could not be made again: {error}",
+            ) from error
 
     async def wait(self, instance: Instance) -> None:
         """Until it is ready and healthy, for as long as its run spec allows.
@@ -83,11 +115,15 @@ class Starter:
         """The run spec with the node's own words in place of the placeholders."""
         return run.model_copy(
             update={
-                "command": tuple(self._fill(part) for part in run.command),
+                "command": self.fill(run.command),
                 "env": {name: self._fill(value) for name, value in run.env.items()},
                 "listen": {name: self._fill(address) for name, address in run.listen.items()},
             }
         )
+
+    def fill(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """Program and arguments with the node's own words in place of the placeholders."""
+        return tuple(self._fill(part) for part in argv)
 
     def _fill(self, text: str) -> str:
         for word, value in self._words.items():

@@ -14,11 +14,13 @@ from typing import Any, assert_never
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.contract.base import Digest, derive_id
 from bumpless.common.errors import ReleaseError
+from bumpless.common.model.hooks import HookName
 from bumpless.common.model.plan import Target
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
 from bumpless.executor.layout import Layout
+from bumpless.executor.lifecycle import Lifecycle
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Unanswered
 from bumpless.executor.record import RESTING, ComponentRecord, Instance
 from bumpless.executor.starter import Starter
@@ -47,12 +49,13 @@ class Steps:
         switch: ProcessSwitch,
         source: ArtifactSource,
         starter: Starter,
+        hooks: Lifecycle,
         tell: Tell,
         record: Callable[[], ComponentRecord],
         now: Callable[[], datetime],
     ) -> None:
         self._layout, self._switch, self._source, self._starter = layout, switch, source, starter
-        self._tell, self._record, self._now = tell, record, now
+        self._hooks, self._tell, self._record, self._now = hooks, tell, record, now
         self._work: asyncio.Task[None] | None = None
         self._revival: asyncio.Task[None] | None = None
         self._beside: set[asyncio.Task[None]] = set()
@@ -67,11 +70,9 @@ class Steps:
             case do.Restore():
                 self._begin(self._restore(effect), lambda why: heard.RestoreFailed(effect.command.id, why))
             case do.DrainOld():
-                self._begin(self._drain(effect), lambda why: heard.Drained(effect.command.id, (why,)))
+                self._begin(self._drain(effect), lambda why: heard.SwitchFailed(effect.command.id, why))
             case do.Retire():
-                self._begin(
-                    self._retire(effect), lambda why: heard.Drained(effect.command.id, (why,), self._now())
-                )
+                self._begin(self._retire(effect), lambda why: heard.SwitchFailed(effect.command.id, why))
             case do.CommitSwitch():
                 await self._commit(effect)
             case do.Abort():
@@ -113,9 +114,13 @@ class Steps:
 
     async def _start(self, effect: do.Start) -> None:
         instance = effect.instance
-        cause = effect.command.id
+        command, cause = effect.command, effect.command.id
+        old = self._record().current
+        if effect.reuse or not instance.pid:
+            await self._hooks.run(HookName.PRE_UPGRADE, command, old)
         if effect.reuse:
             if await self._comes_back(instance):
+                await self._hooks.run(HookName.SMOKE_TEST, command, old, instance)
                 self._tell(heard.Proven(cause, instance))
                 return
             # The machine must wait for the other one before it hears that this one died.
@@ -135,22 +140,35 @@ class Steps:
         else:
             started = await self._starter.start(instance, born)
         await self._starter.soak(started)
+        await self._hooks.run(HookName.SMOKE_TEST, command, old, started)
         self._tell(heard.Proven(cause, started))
 
     async def _drain(self, effect: do.DrainOld) -> None:
+        command, old = effect.command, self._record().current
         cut: tuple[str, ...] = ()
         if effect.instance is not None:
-            timing = effect.instance.target.run.timing
-            cut = await self._switch.drained(effect.instance, timing.lame_duck_s, timing.drain_timeout_s)
-        self._tell(heard.Drained(effect.command.id, cut))
+            await self._hooks.run(HookName.PRE_DRAIN, command, old, self._record().fresh)
+            await self._try(self._switch.pause(effect.instance), "pause", effect.instance)
+        await self._hooks.run(HookName.POST_UPGRADE, command, old, self._record().fresh)
+        if effect.instance is not None:
+            cut = await self._drained(effect.instance)
+        self._tell(heard.Drained(command.id, cut))
+
+    async def _drained(self, instance: Instance) -> tuple[str, ...]:
+        timing = instance.target.run.timing
+        try:
+            return await self._switch.drained(instance, timing.lame_duck_s, timing.drain_timeout_s)
+        except (ReleaseError, OSError) as error:
+            # What it still did is not known; the new version serves all the same.
+            return (str(error) or repr(error),)
 
     async def _retire(self, effect: do.Retire) -> None:
         cut: tuple[str, ...] = ()
         if effect.instance is not None:
-            timing = effect.instance.target.run.timing
+            await self._hooks.run(HookName.PRE_DRAIN, effect.command, self._record().current)
             await self._try(self._switch.pause(effect.instance), "pause", effect.instance)
-            cut = await self._switch.drained(effect.instance, timing.lame_duck_s, timing.drain_timeout_s)
-            await self._switch.stop(effect.instance, timing.drain_timeout_s)
+            cut = await self._drained(effect.instance)
+            await self._switch.stop(effect.instance, effect.instance.target.run.timing.drain_timeout_s)
         previous = effect.previous or self._layout.previous()
         await asyncio.to_thread(self._layout.point, None, previous)
         self._tell(heard.Drained(effect.command.id, cut, self._now()))

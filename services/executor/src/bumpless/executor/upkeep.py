@@ -151,5 +151,4 @@ def _resume(record: ComponentRecord, fresh: Instance | None) -> Decision:
     if record.state is S.SWITCHING:
         commit = do.CommitSwitch(command, target.root, root_of(replaced(record, target)))
         return Decision(running, (commit,))
-    step_back: tuple[do.Effect, ...] = (do.PauseOld(record.serving),) if record.serving else ()
-    return Decision(running, (*step_back, do.DrainOld(command, record.serving)))
+    return Decision(running, (do.DrainOld(command, record.serving),))

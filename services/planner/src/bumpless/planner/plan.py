@@ -82,7 +82,9 @@ def make_plan(
                 canary=part.canary,
                 approval=component.strategy.approval and number > 1,
                 wait_s=component.strategy.interval_s if previous else 0,
-                apply_timeout_s=_apply_timeout_s(component.run.timing, release.limits),
+                apply_timeout_s=_apply_timeout_s(
+                    component.run.timing, release.limits, _hooks_s(component, places[name])
+                ),
             )
             batches.append(batch)
             previous = (batch.id,)
@@ -180,6 +182,7 @@ def _target(component: Component, release: str, peers: dict[str, str], reasons: 
         artifact=component.artifact,
         artifact_size=component.artifact_size,
         run=component.run.model_copy(update={"env": env}),
+        hooks=component.hooks,
         keep_metrics=keep,
     )
 
@@ -193,9 +196,17 @@ def _serves(seen: ComponentObserved | None, wanted: Target) -> bool:
     return same and set(wanted.keep_metrics) <= set(found.keep_metrics)
 
 
-def _apply_timeout_s(timing: Timing, limits: Limits) -> float:
+def _hooks_s(component: Component, nodes: list[Node]) -> float:
+    """The most that hooks may take on a node: those of the new version, and of the one that is drained."""
+    seen = [found.target for node in nodes if (found := node.components.get(component.name)) is not None]
+    old = [target.hooks.pre_drain for target in seen if target is not None]
+    return component.hooks.longest_s + max((hook.timeout_s for hook in old if hook is not None), default=0)
+
+
+def _apply_timeout_s(timing: Timing, limits: Limits, hooks_s: float) -> float:
     return (
         limits.fetch_allowance_s
+        + hooks_s
         + timing.ready_timeout_s
         + timing.soak_s
         + timing.lame_duck_s

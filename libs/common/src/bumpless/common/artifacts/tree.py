@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -28,6 +28,9 @@ _PLAIN = re.compile(
     re.ASCII,
 )
 """Most paths, which need no closer look."""
+
+Known = Callable[[str, os.stat_result], str]
+"""The SHA-256 in hex of the file at a path, where whoever asks knows it without reading; empty: read it."""
 
 NO_ROOT = "sha256:" + "0" * 64
 """Stands where a full package has no base."""
@@ -156,8 +159,10 @@ def check_target(path: str, target: str) -> None:
         )
 
 
-def scan(root: Path, *, bytecode: bool = True) -> Tree:
+def scan(root: Path, *, bytecode: bool = True, known: Known | None = None) -> Tree:
     """The tree under the directory `root`. `bytecode=False` leaves `__pycache__` and `*.pyc` out (a build input).
+
+    `known` is asked about every file once it is open.
 
     Raises:
         UnsafePath: a device, socket, pipe, setuid file, or a path or link a tree may not hold.
@@ -165,7 +170,7 @@ def scan(root: Path, *, bytecode: bool = True) -> Tree:
     """
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return tree_of(_walk(fd, "", bytecode))
+        return tree_of(_walk(fd, "", bytecode, known))
     finally:
         os.close(fd)
 
@@ -192,7 +197,7 @@ def verify_root(root: Path, expected_root: str) -> Tree:
     return tree
 
 
-def _walk(fd: int, prefix: str, bytecode: bool) -> Iterator[Entry]:
+def _walk(fd: int, prefix: str, bytecode: bool, known: Known | None) -> Iterator[Entry]:
     with os.scandir(fd) as listing:
         found = sorted(listing, key=lambda item: item.name)
     for item in found:
@@ -208,17 +213,17 @@ def _walk(fd: int, prefix: str, bytecode: bool) -> Iterator[Entry]:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             inner = os.open(item.name, flags, dir_fd=fd)
             try:
-                yield from _walk(inner, path + "/", bytecode)
+                yield from _walk(inner, path + "/", bytecode, known)
             finally:
                 os.close(inner)
         elif stat.S_ISREG(info.st_mode):
-            yield _read_file(fd, item.name, path)
+            yield _read_file(fd, item.name, path, known)
         else:
             kind = stat.filemode(info.st_mode)
             raise UnsafePath(path, f"expected a file, directory or relative link, found {kind}")
 
 
-def _read_file(fd: int, name: str, path: str) -> Entry:
+def _read_file(fd: int, name: str, path: str, known: Known | None) -> Entry:
     # O_NONBLOCK: a pipe put in the file's place since the listing must not hang the scan.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with open(os.open(name, flags, dir_fd=fd), "rb") as file:
@@ -227,7 +232,7 @@ def _read_file(fd: int, name: str, path: str) -> Entry:
             raise UnsafePath(
                 path, f"expected no setuid or setgid bit, found mode {stat.S_IMODE(info.st_mode):04o}"
             )
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = (known(path, info) if known else "") or hashlib.file_digest(file, "sha256").hexdigest()
     entry = file_entry(path, bool(info.st_mode & stat.S_IXUSR), digest, info.st_size)
     return replace(entry, stamp=stamp_of(info))
 

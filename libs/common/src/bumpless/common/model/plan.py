@@ -12,6 +12,7 @@ from pydantic import Field
 
 from bumpless.common.contract.base import BatchId, Digest, Model, PlanHash, RolloutId, Token, canonical_json
 from bumpless.common.model.gate import GateSpec
+from bumpless.common.model.hooks import Hooks
 from bumpless.common.model.release import RollbackPolicy, Run
 
 TargetId = NewType("TargetId", str)
@@ -29,7 +30,7 @@ class Direction(StrEnum):
 
 
 class Target(Model):
-    """One version of one component, complete: what to fetch, what digest to end with, how to run it.
+    """One version of one component, complete: what to fetch, what digest to end with, how to run it, what to run around.
 
     `release` is the product's version that brought it; `root` is the digest of the rebuilt tree, `artifact` that of the blob with its signed description, `keep_metrics`
     names the metric families that the node ships.
@@ -42,6 +43,7 @@ class Target(Model):
     artifact: Digest
     artifact_size: int
     run: Run
+    hooks: Hooks = Hooks()
     keep_metrics: tuple[str, ...] = ()
 
     @property

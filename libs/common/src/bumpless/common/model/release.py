@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator,
 from bumpless.common.contract.base import Digest, Model, StrictModel, Token, canonical_json
 from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile
 from bumpless.common.model.gate import GateSpec
+from bumpless.common.model.hooks import Hooks
 from bumpless.common.model.service_settings import ServiceSettings
 
 Share = Annotated[int | str, Field(description="A count of nodes, or a share of them such as '25%'")]
@@ -114,6 +115,23 @@ class Driver(StrEnum):
     SYSTEMD = "systemd"
 
 
+class OnCrashLoop(StrEnum):
+    """What a node does by itself about a component that crashes again and again.
+
+    `restart`: it goes on starting the current version. `previous`: it returns to the version before, once.
+    """
+
+    RESTART = "restart"
+    PREVIOUS = "previous"
+
+
+class CrashLoop(StrictModel):
+    """`crashes` of the serving process or failed starts of it within `window_s` seconds are a crash loop."""
+
+    crashes: int = Field(default=5, ge=2, le=100)
+    window_s: float = Field(default=120, gt=0)
+
+
 class Run(StrictModel):
     """How an instance is started. Commands are argument lists; no shell takes part.
 
@@ -128,6 +146,8 @@ class Run(StrictModel):
     env: dict[str, str] = {}
     service: ServiceSettings = {}
     metrics_interval_s: float = Field(default=5, gt=0)
+    on_crash_loop: OnCrashLoop = OnCrashLoop.RESTART
+    crash_loop: CrashLoop = CrashLoop()
     timing: Timing = Timing()
 
     @model_validator(mode="after")
@@ -146,6 +166,7 @@ class ComponentFile(StrictModel):
     artifact: str | None = None
     place: Placement = Placement()
     run: Run | None = None
+    hooks: Hooks = Hooks()
     strategy: Strategy | None = None
     gate: GateSpec | None = None
 
@@ -186,6 +207,7 @@ class Component(Model):
     artifact_size: int
     place: Placement = Placement()
     run: Run
+    hooks: Hooks = Hooks()
     strategy: Strategy
     gate: GateSpec | None = None
 

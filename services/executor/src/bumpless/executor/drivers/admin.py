@@ -30,6 +30,10 @@ class AdminSockets:
         """The listening socket that a new instance is given. Raises: OSError."""
         return bind_unix(self._path(instance), 0o600)
 
+    def address(self, instance: str) -> str:
+        """The path of its socket."""
+        return str(self._path(instance).resolve())
+
     def remove(self, instance: str) -> None:
         self._path(instance).unlink(missing_ok=True)
 

@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from bumpless.common.artifacts.errors import Corrupt
@@ -25,7 +24,6 @@ from bumpless.common.artifacts.stage import StagedReport, rebuild_from_store
 from bumpless.common.artifacts.stores.blobs import hex_name
 from bumpless.common.artifacts.stores.download import remove_old
 from bumpless.common.artifacts.stores.store import BlobReader
-from bumpless.common.artifacts.tree import verify_root
 from bumpless.common.contract.base import Digest
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES
 from bumpless.common.contract.stage_check import StageCheck
@@ -37,6 +35,7 @@ from bumpless.executor.drivers.turns import Turns
 from bumpless.executor.durable import write_file
 from bumpless.executor.layout import Layout, require_space
 from bumpless.executor.ports import StagedTree
+from bumpless.executor.sound import differences
 
 log = get_logger(__name__)
 
@@ -66,11 +65,14 @@ class StoredArtifacts:
         self._downloads, self._checks = downloads, checks
         self._start_delay, self._require = start_delay, require
         self._turns = Turns()
-        self._verified: set[Path] = set()
 
     async def stage(self, target: Target, layout: Layout, in_use: frozenset[Digest]) -> StagedTree:
         async with self._turns.staging():
             return await self._stage(target, layout, in_use)
+
+    async def changed(self, root: Digest, layout: Layout) -> tuple[str, ...]:
+        tree = layout.version(root)
+        return await asyncio.to_thread(differences, tree, root, layout.home / "verified" / tree.name)
 
     async def check(self, wanted: StageCheck, layout: Layout | None, in_use: frozenset[Digest]) -> StagedTree:
         async with self._turns.check(self._store, wanted.timeout_s) as store:
@@ -78,7 +80,7 @@ class StoredArtifacts:
             bases: dict[str, Path] = {}
             if layout is not None:
                 out = layout.version(wanted.root)
-                if await self._is_sound(out, artifact, wanted.root in in_use):
+                if await self._is_sound(wanted.root, layout, in_use):
                     return StagedTree("present", 0, artifact.full.size)
                 bases = {root: path for root, path in layout.present().items() if path != out}
             await asyncio.to_thread(self._checks.mkdir, parents=True, exist_ok=True, mode=0o700)
@@ -105,14 +107,19 @@ class StoredArtifacts:
             await asyncio.sleep(self._start_delay())
         artifact, envelope = await self._describe(target, layout, self._store)
         await asyncio.to_thread(write_file, layout.descriptions / hex_name(target.artifact), envelope)
-        # Read back once in the life of this process: version directories are not written to after that.
-        if out in self._verified and await asyncio.to_thread(out.is_dir):
+        if await self._is_sound(target.root, layout, in_use):
             return StagedTree("present", 0, artifact.full.size)
-        if not await asyncio.to_thread(out.is_dir):
-            require_space(layout.staging, artifact.tree_size + artifact.full.size)
-            await asyncio.to_thread(self._make_downloads)
-        report = await self._rebuild(artifact, layout, out, target.root in in_use)
-        self._verified.add(out)
+        if await asyncio.to_thread(out.exists):
+            await asyncio.to_thread(layout.discard, out)
+        require_space(layout.staging, artifact.tree_size + artifact.full.size)
+        await asyncio.to_thread(self._make_downloads)
+        report = await self._rebuild(artifact, layout, out)
+        # Read back, all of it; and what shares files with it, whose change times have moved.
+        for root in (target.root, *(layout.present().keys() - {target.root})):
+            if differs := await self.changed(root, layout):
+                log.warning("a tree is not what it was", tree=root, differs=differs)
+                if root == target.root:
+                    raise Corrupt(f"the tree {root}", "; ".join(differs), str(out))
         return StagedTree(report.used, report.bytes_fetched, artifact.full.size, report.fell_back)
 
     async def _describe(
@@ -135,45 +142,34 @@ class StoredArtifacts:
             )
         return artifact, envelope
 
-    async def _is_sound(self, tree: Path, artifact: Artifact, in_use: bool) -> bool:
-        """Whether the tree is here and what it should be; a damaged one is made again, unless it serves.
+    async def _is_sound(self, root: Digest, layout: Layout, in_use: frozenset[Digest]) -> bool:
+        """Whether the tree is here and what it should be; a damaged one is made again, unless something runs from it.
 
-        Raises: Corrupt, where `_rebuild` would.
+        Raises: Corrupt, where that is so: what serves is left for a person.
         """
+        tree = layout.version(root)
         if not await asyncio.to_thread(tree.is_dir):
             return False
-        if tree in self._verified:
-            return True
-        try:
-            await asyncio.to_thread(verify_root, tree, artifact.root)
-        except Corrupt:
-            if in_use:
-                raise
-            return False
-        return True
+        differs = await self.changed(root, layout)
+        if differs and root in in_use:
+            raise Corrupt(f"the tree {root}", "; ".join(differs), str(tree))
+        if differs:
+            log.warning("a tree is not what it was", tree=root, differs=differs)
+        return not differs
 
-    async def _rebuild(self, artifact: Artifact, layout: Layout, out: Path, in_use: bool) -> StagedReport:
+    async def _rebuild(self, artifact: Artifact, layout: Layout, out: Path) -> StagedReport:
         bases: dict[str, Path] = {root: path for root, path in layout.present().items() if path != out}
         work = layout.staging / clock.fresh_id()
-        rebuild = partial(
-            rebuild_from_store,
-            artifact,
-            self._store,
-            bases=bases,
-            out_dir=out,
-            work_dir=work,
-            downloads=self._downloads,
-            decoding=self._decoder,
-        )
         try:
-            try:
-                return await rebuild()
-            except Corrupt:
-                # A damaged tree that nothing runs from is replaced; one that serves is left for a person.
-                if in_use or out in self._verified or not await asyncio.to_thread(out.exists):
-                    raise
-                await asyncio.to_thread(layout.discard, out)
-                return await rebuild()
+            return await rebuild_from_store(
+                artifact,
+                self._store,
+                bases=bases,
+                out_dir=out,
+                work_dir=work,
+                downloads=self._downloads,
+                decoding=self._decoder,
+            )
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -56,6 +56,9 @@ class DrilledSource:
             await asyncio.sleep(SLOW_S)
         return await self._source.stage(target, layout, in_use)
 
+    async def changed(self, root: Digest, layout: Layout) -> tuple[str, ...]:
+        return await self._source.changed(root, layout)
+
     async def check(self, wanted: StageCheck, layout: Layout | None, in_use: frozenset[Digest]) -> StagedTree:
         return await self._source.check(wanted, layout, in_use)
 

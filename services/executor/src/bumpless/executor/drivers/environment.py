@@ -11,10 +11,8 @@ import sys
 from bumpless.executor.ports import Launch
 
 
-def environment(node: str, launch: Launch) -> dict[str, str]:
-    """Names to values. What the contract promises wins over what the release sets."""
-    target = launch.instance.target
-    timing = target.run.timing
+def base() -> dict[str, str]:
+    """What everything finds that is started for a product, also what is no instance."""
     search = os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     return {
         # The executor's own interpreter first, so that `python3` is the one with the service's libraries.
@@ -23,6 +21,15 @@ def environment(node: str, launch: Launch) -> dict[str, str]:
         "LANG": os.environ.get("LANG", "C.UTF-8"),
         # A version's directory stays as it was verified.
         "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def environment(node: str, launch: Launch) -> dict[str, str]:
+    """Names to values. What the contract promises wins over what the release sets."""
+    target = launch.instance.target
+    timing = target.run.timing
+    return {
+        **base(),
         **target.run.env,
         "BUMPLESS_NODE": node,
         "BUMPLESS_COMPONENT": launch.component,

@@ -23,7 +23,7 @@ TAIL_BYTES = 4096
 LOG_BYTES = 256 << 10
 """What is kept of the output in the log: the beginning, and TAIL_BYTES of the end."""
 CHUNK = 64 << 10
-MARK = "BUMPLESS_COMMAND"
+MARK = "BUMPLESS_RUN_MARK"
 """Carried by the command and everything it starts, so that all of it is found at the end."""
 
 

@@ -98,7 +98,13 @@ class NativeSwitch:
             self._admin.remove(instance.id)
             raise Refused(f"{run.command[0]} to start", str(error)) from error
         self._watch(instance.id, _Running(process, notifications, log))
-        return instance.model_copy(update={"pid": pid, "started_ticks": processes.start_ticks(pid) or 0})
+        return instance.model_copy(
+            update={
+                "pid": pid,
+                "started_ticks": processes.start_ticks(pid) or 0,
+                "admin": self._admin.address(instance.id),
+            }
+        )
 
     async def wait_ready(self, instance: Instance, timeout_s: float) -> None:
         running = self._running.get(instance.id)
