@@ -99,6 +99,24 @@ class Course:
             },
         )
 
+    def crash_looping(self, step: Step, **more: Any) -> e.ComponentCrashLooping:
+        target = self.plan.targets[step.after or ""]
+        return self.make(
+            e.ComponentCrashLooping,
+            **{
+                "direction": self.plan.direction,
+                "plan_hash": self.plan.hash,
+                "node": step.node,
+                "component": step.component,
+                "root": target.root,
+                "version": target.version,
+                "crashes": 5,
+                "window_s": 120,
+                "reason": "it crashed 5 times",
+                **more,
+            },
+        )
+
     def finished(
         self, batch: str, step: Step, outcome: e.StepOutcome = e.StepOutcome.DONE, **more: Any
     ) -> e.StepFinished:

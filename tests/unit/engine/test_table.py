@@ -86,6 +86,8 @@ def message(course: Course, kind: type[Message]) -> Message:
         return course.staged(first)
     if kind is e.StepFinished:
         return course.finished(course.plan.batches[0].id, first)
+    if kind is e.ComponentCrashLooping:
+        return course.crash_looping(first)
     if kind is e.VerdictReached:
         return course.verdict("cache-1" if "cache-1" in course.state.batches else "api-1")
     if kind is e.AlertFired:

@@ -58,7 +58,8 @@ def list_nodes(ctx: typer.Context) -> None:
                     name,
                     None if target is None else target.version,
                     None if component.root is None else component.root.removeprefix("sha256:")[:12],
-                    component.state.value,
+                    component.state.value
+                    + (f", left {component.returned_from}" if component.returned_from else ""),
                     component.restarts,
                     seen,
                 ]

@@ -11,12 +11,20 @@ from pydantic import Field
 
 from bumpless.common.contract.base import Digest, Instant, Model, Token
 from bumpless.common.contract.commands import ApplyComponent, StageComponent
-from bumpless.common.contract.events import StepFinished, StepStaged
+from bumpless.common.contract.events import (
+    ComponentCrashLooping,
+    ReturnedToPrevious,
+    StepFinished,
+    StepStaged,
+)
 from bumpless.common.model.fleet import ComponentObserved, ComponentState
 from bumpless.common.model.plan import Target
 
 Command = Annotated[StageComponent | ApplyComponent, Field(discriminator="type")]
 Result = Annotated[StepStaged | StepFinished, Field(discriminator="type")]
+Said = Annotated[
+    StepStaged | StepFinished | ComponentCrashLooping | ReturnedToPrevious, Field(discriminator="type")
+]
 
 RESTING = (ComponentState.ABSENT, ComponentState.SERVING, ComponentState.STUCK)
 
@@ -51,7 +59,9 @@ class ComponentRecord(Model):
     `command` is the highest one taken, whole; `waiting` a higher one that came while the switch could not be left.
     `serving` runs `current`; `fresh` runs the command's target until it takes over; `warm` is the replaced instance,
     paused; `stopping` are on their way out. `rest` is the state to return to if the transition fails; `failing` why
-    it does. `outbox` are results the broker has not acknowledged, `result` the last one.
+    it does. `outbox` is what the broker has not acknowledged, `result` the last answer. `crashed_at` are the latest
+    crashes that may be part of a loop. `may_return`: the version before may be returned to if this one crashes again and
+    again; `returned_from`: that was done.
     """
 
     node: Token
@@ -72,9 +82,12 @@ class ComponentRecord(Model):
     marks: dict[str, Instant] = {}
     restarts: int = 0
     crashes: int = 0
+    crashed_at: tuple[Instant, ...] = ()
+    may_return: bool = False
+    returned_from: Target | None = None
     reason: str | None = None
     result: Result | None = None
-    outbox: tuple[Result, ...] = ()
+    outbox: tuple[Said, ...] = ()
 
     @property
     def number(self) -> tuple[int, int]:
@@ -113,5 +126,6 @@ class ComponentRecord(Model):
             sequence=max(0, self.number[1]),
             instances=len(self.takes_traffic),
             restarts=self.restarts,
+            returned_from=self.returned_from.version if self.returned_from else None,
             reason=self.failing or self.reason,
         )

@@ -115,6 +115,10 @@ def finish(
         stopping=record.stopping + leaving,
         restarts=0,
         crashes=0,
+        crashed_at=(),
+        # Only what a rollout brought is left for what was there before: nothing goes back to what was taken back.
+        may_return=command.direction is Direction.FORWARD,
+        returned_from=None,
     )
     effects: tuple[do.Effect, ...] = before + tuple(do.StopOld(i) for i in leaving)
     if keep_warm and old is not None:
@@ -136,6 +140,9 @@ def retired(record: ComponentRecord, now: datetime, take: Take, *, cut: tuple[st
         stopping=record.stopping + leaving,
         restarts=0,
         crashes=0,
+        crashed_at=(),
+        may_return=False,
+        returned_from=None,
     )
     return settle(after, StepOutcome.DONE, now, take, tuple(do.StopOld(i) for i in leaving), cut=cut)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from bumpless.common.contract.base import derive_id
 from bumpless.common.model.fleet import ComponentState as S
+from bumpless.executor import crash_loop
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
 from bumpless.executor.precheck import root_of
@@ -28,7 +29,7 @@ def died(record: ComponentRecord, given: heard.Died, now: datetime) -> Decision:
     if record.fresh is not None and record.fresh.id == gone and record.failing is None:
         return fail(with_(record, fresh=None), f"the new instance {given.reason}")
     if record.serving is not None and record.serving.id == gone:
-        return _serving_died(record, given)
+        return _serving_died(record, given, now)
     if record.warm is not None and record.warm.id == gone:
         return Decision(with_(record, warm=None, warm_until=None), notes=(f"warm instance: {given.reason}",))
     if any(i.id == gone for i in record.stopping):
@@ -37,7 +38,7 @@ def died(record: ComponentRecord, given: heard.Died, now: datetime) -> Decision:
     return Decision(record, notes=(f"death of {gone} is dealt with elsewhere",))
 
 
-def _serving_died(record: ComponentRecord, given: heard.Died) -> Decision:
+def _serving_died(record: ComponentRecord, given: heard.Died, now: datetime) -> Decision:
     if record.failing is not None:
         # The undoing answers for it: it resumes the instance or starts another.
         return Decision(record, notes=("the serving instance died while the step is being undone",))
@@ -53,7 +54,7 @@ def _serving_died(record: ComponentRecord, given: heard.Died) -> Decision:
     )
     stand_in: tuple[do.Effect, ...] = (do.ResumeOld(record.warm),) if record.warm else ()
     decision = Decision(lost, stand_in, (f"serving instance died: {given.reason}",))
-    return then(keep_trying(decision), do.Report())
+    return crash_loop.counted(decision, now, given.reason, keep_trying)
 
 
 def keep_trying(decision: Decision) -> Decision:
@@ -87,7 +88,7 @@ def revive_failed(record: ComponentRecord, given: heard.ReviveFailed, now: datet
     )
     if record.failing is not None:
         return Decision(again)
-    return then(keep_trying(Decision(again, notes=(given.reason,))), do.Report())
+    return crash_loop.counted(Decision(again, notes=(given.reason,)), now, given.reason, keep_trying)
 
 
 def cooled(record: ComponentRecord, given: heard.Cooled, now: datetime) -> Decision:

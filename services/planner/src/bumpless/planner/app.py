@@ -52,7 +52,7 @@ class PlanAnswer(Model):
 Operators = Annotated[
     c.Pause | c.Resume | c.Promote | c.Abort | c.Approve | c.Retry | e.AlertFired, Field(discriminator="type")
 ]
-Results = Annotated[e.StepStaged | e.StepFinished, Field(discriminator="type")]
+Results = Annotated[e.StepStaged | e.StepFinished | e.ComponentCrashLooping, Field(discriminator="type")]
 Events = Annotated[
     e.VerdictReached | e.RevertStarted | e.RolloutReverted | e.RolloutHalted, Field(discriminator="type")
 ]

@@ -209,7 +209,7 @@ class Planner:
         announced = readable(items, e.ReleaseAnnounced)
         return next((m for m in reversed(announced) if m.digest == state.plan.release_digest), None)
 
-    async def result(self, message: e.StepStaged | e.StepFinished) -> None:
+    async def result(self, message: e.StepStaged | e.StepFinished | e.ComponentCrashLooping) -> None:
         if message.direction is Direction.FORWARD:
             await self._runner.handle(message.rollout, message)
 

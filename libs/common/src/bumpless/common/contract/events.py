@@ -197,6 +197,42 @@ class StepFinished(Message):
     seconds: dict[str, float] = {}
 
 
+class ComponentCrashLooping(Message):
+    """The serving process died or failed to start `crashes` times within `window_s` seconds.
+
+    `rollout`, `plan_hash` and `direction` are those of the node's standing command, `root` and `version` what crashes.
+    `returning`: the node goes back to the version before by itself.
+    """
+
+    type: Literal["component-crash-looping"] = "component-crash-looping"
+    rollout: RolloutId
+    plan_hash: PlanHash
+    direction: Direction = Direction.FORWARD
+    node: Token
+    component: Token
+    root: Digest
+    version: str
+    crashes: int
+    window_s: float
+    reason: str
+    returning: bool = False
+
+
+class ReturnedToPrevious(Message):
+    """A node left a version that crashed again and again. `root` and `version` are what it runs from now on."""
+
+    type: Literal["returned-to-previous"] = "returned-to-previous"
+    rollout: RolloutId
+    node: Token
+    component: Token
+    root: Digest
+    version: str
+    left_root: Digest
+    left_version: str
+    warm: bool = Field(description="The process of the earlier version was still there and was resumed")
+    reason: str
+
+
 class NodeObserved(Message):
     """A node's own word about itself; the last one per node is the inventory."""
 

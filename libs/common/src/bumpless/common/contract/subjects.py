@@ -63,6 +63,8 @@ ROUTES: dict[type[Message], Route] = {
     c.RequestReport: Route(Stream.CORE, "report.all", "planner, rollback"),
     e.StepStaged: Route(Stream.EVT, "evt.{node}.step-staged", "executor"),
     e.StepFinished: Route(Stream.EVT, "evt.{node}.step-finished", "executor"),
+    e.ComponentCrashLooping: Route(Stream.EVT, "evt.{node}.component-crash-looping", "executor"),
+    e.ReturnedToPrevious: Route(Stream.EVT, "evt.{node}.returned-to-previous", "executor"),
     e.MetricsSampled: Route(Stream.EVT, "evt.{node}.metrics-sampled", "executor"),
     e.NodeObserved: Route(Stream.INV, "inv.{name}", "executor"),
     e.RolloutProgressed: Route(Stream.PROG, "prog.{rollout}.rollout", "planner, rollback"),

@@ -13,6 +13,9 @@ from bumpless.common.model.rollout import BatchState, BatchStatus, Rollout, Step
 GATE_GRACE_S = 30.0
 """How long after a gate's own deadline its verdict may take: one restart of the health gate and its lease."""
 
+CRASH_LOOPING = "crash-looping"
+"""The outcome of a step whose version came up and did not stay up. Nothing that was said before outweighs it."""
+
 _NOT_STARTED = frozenset({BatchStatus.PENDING, BatchStatus.AWAITING_APPROVAL})
 _GOOD = frozenset({StepOutcome.DONE, StepOutcome.ALREADY})
 
@@ -32,8 +35,17 @@ def fact_of(plan: Plan, step: Step, result: StepFinished) -> StepFact:
 def with_fact(state: BatchState, step: Step, fact: StepFact) -> BatchState:
     """`state` knowing `fact`; the very same state where it knew it, or a better one, before."""
     known = state.steps.get(step.key)
-    if known is None or known == fact or known.ok:
+    if known is None or known == fact or known.ok or known.outcome == CRASH_LOOPING:
         return state
+    return state.model_copy(update={"steps": {**state.steps, step.key: fact}})
+
+
+def with_crash_loop(state: BatchState, step: Step, reason: str) -> BatchState:
+    """`state` knowing that what `step` brought does not stay up; the very same state where it knew."""
+    known = state.steps.get(step.key)
+    if known is None or known.outcome == CRASH_LOOPING:
+        return state
+    fact = known.model_copy(update={"ok": False, "outcome": CRASH_LOOPING, "reason": reason})
     return state.model_copy(update={"steps": {**state.steps, step.key: fact}})
 
 

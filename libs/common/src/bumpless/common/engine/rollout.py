@@ -60,6 +60,8 @@ def decide(state: Rollout, message: Message, now: datetime) -> Decision[Rollout]
             _staged(turn, message)
         case e.StepFinished():
             _finished(turn, message)
+        case e.ComponentCrashLooping():
+            _crash_looping(turn, message)
         case e.VerdictReached():
             _verdict(turn, message)
         case e.AlertFired():
@@ -126,6 +128,32 @@ def _staged(turn: Turn, message: e.StepStaged) -> None:
 
 def _all_staged(turn: Turn) -> bool:
     return all(turn.state.staged.get(s.key) for s in turn.state.plan.steps() if s.after is not None)
+
+
+def _crash_looping(turn: Turn, message: e.ComponentCrashLooping) -> None:
+    """What a step brought does not stay up: its node is bad, also where its batch had passed."""
+    plan, where = turn.state.plan, (message.node, message.component)
+    found = next(
+        ((batch, s) for batch in plan.batches for s in batch.steps if (s.node, s.component) == where), None
+    )
+    if found is None or message.plan_hash != plan.hash:
+        return turn.note(f"{'/'.join(where)}: not a step of this plan")
+    batch, step = found
+    if step.after is None or plan.targets[step.after].root != message.root:
+        return turn.note(
+            f"{step.key}: {message.version} crashes again and again, and is not what this plan brings"
+        )
+    known = turn.state.batches[batch.id]
+    changed = b.with_crash_loop(known, step, message.reason)
+    if changed is known:
+        return turn.note(f"{step.key}: known, or not commanded")
+    turn.state = turn.state.model_copy(update={"batches": {**turn.state.batches, batch.id: changed}})
+    if known.status is B.APPLYING:
+        return _settle(turn, batch)
+    key, fact = b.failures(changed)[0]
+    if len(b.failures(changed)) > batch.tolerance and known.status in (B.BAKING, B.PASSED):
+        return _fail_batch(turn, batch, f"{key}: {fact.outcome}: {fact.reason}")
+    return turn.note(f"{step.key} crashes again and again; batch {batch.id} tolerates it")
 
 
 def _finished(turn: Turn, message: e.StepFinished) -> None:

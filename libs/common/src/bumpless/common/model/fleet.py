@@ -23,6 +23,7 @@ class ComponentState(StrEnum):
 class ComponentObserved(Model):
     """What runs: `target` and `root` are what the running instance was started from, None when nothing runs.
 
+    `returned_from` is the version that the node left by itself because it crashed again and again.
     `previous` is the tree that can be started again without a fetch. `generation` and `sequence` are the highest
     command taken.
     """
@@ -37,6 +38,7 @@ class ComponentObserved(Model):
     sequence: int = 0
     instances: int = 0
     restarts: int = 0
+    returned_from: str | None = None
     reason: str | None = None
 
 

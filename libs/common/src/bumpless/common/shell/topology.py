@@ -42,7 +42,9 @@ PLANNER_RELEASES = Durable(
 )
 PLANNER_OPERATORS = Durable("planner", Stream.OPS, (subjects.operator_subjects("planner"),))
 PLANNER_RESULTS = Durable(
-    "planner", Stream.EVT, (subjects.subject_for(e.StepStaged), subjects.subject_for(e.StepFinished))
+    "planner",
+    Stream.EVT,
+    tuple(subjects.subject_for(kind) for kind in (e.StepStaged, e.StepFinished, e.ComponentCrashLooping)),
 )
 PLANNER_EVENTS = Durable(
     "planner",
