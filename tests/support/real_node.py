@@ -124,6 +124,10 @@ class RealNode:
 
     async def restart(self) -> None:
         await self.leave()
+        await self.come_back()
+
+    async def come_back(self) -> None:
+        """Another executor, after `leave`."""
         self.executor = self._new()
         await self.executor.start()
 

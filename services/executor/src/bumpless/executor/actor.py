@@ -6,6 +6,7 @@ The queue is the only way in. A record that could not be written is not acted on
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
@@ -56,7 +57,9 @@ class ComponentActor:
         source: ArtifactSource,
         word: Word,
         now: Callable[[], datetime],
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._make_room = make_room
         self.record = record
         self.layout = layout
         self._journal = Journal(layout.journal)
@@ -142,6 +145,9 @@ class ComponentActor:
             try:
                 await asyncio.to_thread(self._journal.save, record)
             except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT) and await asyncio.to_thread(self._make_room):
+                    log.warning("the disk is full; the journal takes from the reserve")
+                    continue
                 log.error("the journal cannot be written", component=record.component, error=str(error))
                 if isinstance(given, heard.Commanded):
                     return False

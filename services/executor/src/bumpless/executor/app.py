@@ -25,6 +25,7 @@ from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
+from bumpless.executor.drivers import kin
 from bumpless.executor.drivers.artifacts import StoredArtifacts
 from bumpless.executor.drivers.broker import BrokerChecks, BrokerReports
 from bumpless.executor.drivers.choose import switch_of_node
@@ -42,6 +43,7 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         Retryable: no broker could be reached at the start.
     """
     stop = stop or _on_signals()
+    kin.adopt_orphans()
     trust = TrustStore.load(settings.trust)
     caught_up = asyncio.Event()
 

@@ -35,6 +35,7 @@ from bumpless.executor.metrics import Sampler
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Reports
 from bumpless.executor.record import Command, ComponentRecord
 from bumpless.executor.reporter import Reporter
+from bumpless.executor.reserve import Reserve
 
 log = get_logger(__name__)
 
@@ -91,6 +92,7 @@ class Executor:
         self._tasks: list[asyncio.Task[None]] = []
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lock = -1
+        self._reserve = Reserve(config.data_dir / "reserve")
 
     async def start(self) -> None:
         """Read every journal, take over what is alive, go on where the last executor stopped.
@@ -99,6 +101,7 @@ class Executor:
             Refused: another executor works in the data directory, or a journal cannot be read.
         """
         self._lock = _lock(self._config.data_dir)
+        await asyncio.to_thread(self._reserve.fill)
         shutil.rmtree(self._config.checks_dir, ignore_errors=True)
         self._config.components_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         for home in sorted(self._config.components_dir.iterdir()):
@@ -220,7 +223,14 @@ class Executor:
                 "give every node its own data directory",
             )
         actor = ComponentActor(
-            record, self._config.address, layout, self._switch, self._source, self, self._now
+            record,
+            self._config.address,
+            layout,
+            self._switch,
+            self._source,
+            self,
+            self._now,
+            self._reserve.release,
         )
         self._actors[component] = actor
         return actor
@@ -242,6 +252,7 @@ class Executor:
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(TIDY_S)
+            await asyncio.to_thread(self._reserve.fill)
             with contextlib.suppress(OSError):
                 await self._switch.tidy()
 

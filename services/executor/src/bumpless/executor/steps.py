@@ -15,11 +15,11 @@ from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.contract.base import Digest, derive_id
 from bumpless.common.errors import ReleaseError
 from bumpless.common.model.hooks import HookName
-from bumpless.common.model.plan import Target
+from bumpless.common.model.plan import Direction, Target
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
-from bumpless.executor.layout import Layout
+from bumpless.executor.layout import Layout, require_space
 from bumpless.executor.lifecycle import Lifecycle
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Unanswered
 from bumpless.executor.record import RESTING, ComponentRecord, Instance
@@ -140,6 +140,9 @@ class Steps:
         else:
             started = await self._starter.start(instance, born)
         await self._starter.soak(started)
+        if command.direction is Direction.FORWARD:
+            # A new version that fills the disk takes the old one and the journals with it.
+            await asyncio.to_thread(require_space, self._layout.home, 0)
         await self._hooks.run(HookName.SMOKE_TEST, command, old, started)
         self._tell(heard.Proven(cause, started))
 

@@ -25,6 +25,11 @@ def tail(path: Path) -> str:
     return "\n".join(lines[-TAIL_LINES:])
 
 
+def too_large(path: Path) -> bool:
+    """Raises: OSError."""
+    return path.stat().st_size > LIMIT
+
+
 def trim(path: Path) -> None:
     """Cut a log that has grown beyond its limit to its later half. Lines written meanwhile may be lost."""
     try:

@@ -21,6 +21,9 @@ from bumpless.common.model.release import Run
 from bumpless.executor.drivers import logs, processes, sockets
 from bumpless.executor.drivers.admin import AdminSockets
 from bumpless.executor.drivers.environment import environment
+from bumpless.executor.drivers.hook_commands import MARK
+from bumpless.executor.drivers.kin import Orphans
+from bumpless.executor.drivers.log_bounds import LogBounds
 from bumpless.executor.drivers.notify import Notifications
 from bumpless.executor.drivers.processes import GONE_S, Process
 from bumpless.executor.drivers.traffic import Traffic
@@ -51,6 +54,9 @@ class NativeSwitch:
         self._scope = hashlib.sha256(os.fsencode(run_dir.resolve())).hexdigest()[:16]
         self._listeners: dict[tuple[str, str], socket.socket] = {}
         self._running: dict[str, _Running] = {}
+        self._dead: set[str] = set()
+        self._orphans = Orphans()
+        self._bounds = LogBounds()
 
     # sockets
 
@@ -92,7 +98,7 @@ class NativeSwitch:
                 }
                 given = [*(s.fileno() for s in (*shared, admin)), pipe]
                 pid = processes.spawn(run.command, env, launch.version_dir.resolve(), given, log)
-                process = Process(pid)
+                process = Process(pid, self._marks(instance))
         except (Refused, OSError) as error:
             notifications.close()
             self._admin.remove(instance.id)
@@ -176,11 +182,29 @@ class NativeSwitch:
     async def adopt(self, instance: Instance) -> Instance | None:
         if instance.id in self._running:
             return instance
+        found = self._found(instance)
+        if found is None:
+            # What it has left behind is not to be taken for it; see `reap`.
+            self._dead.add(instance.id)
+            return None
+        process, ticks = found
+        component = instance.target.component
+        for listener in instance.listeners:
+            if (component, listener.address) not in self._listeners:
+                held = sockets.adopt(process.pid, process.fd, listener.inode)
+                if held is not None:
+                    self._listeners[component, listener.address] = held
+        log = self._components / component / "log" / f"{instance.id}.log"
+        self._watch(instance.id, _Running(process, self._notifications_again(instance.id), log, adopted=True))
+        return instance.model_copy(update={"pid": process.pid, "started_ticks": ticks})
+
+    def _found(self, instance: Instance) -> tuple[Process, int] | None:
+        """Its process, and when that was started."""
         pid = instance.pid or self._pid_of(instance.id)
         if pid is None:
             return None
         try:
-            process = Process(pid)
+            process = Process(pid, self._marks(instance))
         except OSError:
             return None
         # Only now, with the pidfd open, can the pid not pass to another process between the look and the use.
@@ -188,21 +212,15 @@ class NativeSwitch:
         if ticks is None or instance.started_ticks not in (0, ticks):
             process.close()
             return None
-        component = instance.target.component
-        for listener in instance.listeners:
-            if (component, listener.address) not in self._listeners:
-                found = sockets.adopt(pid, process.fd, listener.inode)
-                if found is not None:
-                    self._listeners[component, listener.address] = found
-        log = self._components / component / "log" / f"{instance.id}.log"
-        self._watch(instance.id, _Running(process, self._notifications_again(instance.id), log, adopted=True))
-        return instance.model_copy(update={"pid": pid, "started_ticks": ticks})
+        return process, ticks
 
     async def reap(self, known: Iterable[str]) -> tuple[str, ...]:
         kept = set(known)
         lost = []
-        for pid, env in self._ours():
-            if (name := env.get("BUMPLESS_INSTANCE", "")) not in kept:
+        for pid, env in self._ours(everyone=True):
+            name = env.get("BUMPLESS_INSTANCE", "")
+            # What a dead instance has left behind, and hooks of an executor that is gone, end too.
+            if name not in kept or name in self._dead or MARK in env:
                 with contextlib.suppress(OSError):
                     process = Process(pid)
                     process.kill()
@@ -215,6 +233,7 @@ class NativeSwitch:
     async def tidy(self) -> None:
         for running in list(self._running.values()):
             await asyncio.to_thread(logs.trim, running.log)
+        await asyncio.to_thread(self._orphans.reap)
         alive = set(self._running)
         for directory in self._components.glob("*/log"):
             await asyncio.to_thread(logs.forget_old, directory, alive)
@@ -227,6 +246,7 @@ class NativeSwitch:
         for sock in self._listeners.values():
             sock.close()
         self._running.clear()
+        self._bounds.close()
         self._listeners.clear()
         self._admin.close()
 
@@ -234,11 +254,13 @@ class NativeSwitch:
 
     def _watch(self, name: str, running: _Running) -> None:
         self._running[name] = running
+        self._bounds.add(running.log)
 
         def gone(_: asyncio.Future[str]) -> None:
             if running.notifications is not None:
                 running.notifications.close()
             self._traffic.forget(name)
+            self._bounds.discard(running.log)
             if self._running.get(name) is running:
                 # Its entry stays until the last who waits for its exit has read it.
                 asyncio.get_running_loop().call_later(60, self._forget, name, running)
@@ -283,11 +305,20 @@ class NativeSwitch:
             raise NotReady(f"it {how} before it was healthy{_last_words(running.log)}") from error
 
     def _pid_of(self, instance: str) -> int | None:
-        return next((pid for pid, env in self._ours() if env.get("BUMPLESS_INSTANCE") == instance), None)
+        ours = ((pid, env) for pid, env in self._ours() if MARK not in env)
+        return next((pid for pid, env in ours if env.get("BUMPLESS_INSTANCE") == instance), None)
 
-    def _ours(self) -> list[tuple[int, Mapping[str, str]]]:
-        """Session leaders that this node's executor started: their state lies under this node's components."""
-        return list(processes.started_by("BUMPLESS_STATE_DIR", f"{self._components}/"))
+    def _ours(self, *, everyone: bool = False) -> list[tuple[int, Mapping[str, str]]]:
+        """Session leaders that this node's executor started: their state lies under this node's components.
+
+        `everyone`: also what those started.
+        """
+        return list(processes.started_by("BUMPLESS_STATE_DIR", f"{self._components}/", everyone=everyone))
+
+    def _marks(self, instance: Instance) -> dict[str, str]:
+        """What only this instance and its children carry: ids follow from commands, so other nodes may have the same."""
+        state = self._components / instance.target.component / "state"
+        return {"BUMPLESS_INSTANCE": instance.id, "BUMPLESS_STATE_DIR": str(state)}
 
 
 def _last_words(log: Path) -> str:

@@ -68,14 +68,19 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[22 - 3])
 
 
-def started_by(variable: str, prefix: str) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """(pid, environment) of every session leader in whose environment `variable` begins with `prefix`."""
+def started_by(
+    variable: str, prefix: str, *, everyone: bool = False
+) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """(pid, environment) of every session leader in whose environment `variable` begins with `prefix`.
+
+    `everyone`: of every process.
+    """
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
             env = _environment(Path(f"/proc/{name}/environ").read_bytes())
-            leads = os.getsid(int(name)) == int(name)
+            leads = everyone or os.getsid(int(name)) == int(name)
         except OSError:
             continue
         if leads and env.get(variable, "").startswith(prefix):
