@@ -46,6 +46,8 @@ from bumpless.common.model.release import Run, Timing
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.topology import ensure_topology
+from support.servers import NatsServer
+from support.waiting import comes_true
 
 M = TypeVar("M", bound=Message)
 PROBE = Path(__file__).parents[1] / "drivers" / "probe.py"
@@ -457,3 +459,20 @@ def alive(site: Site) -> int:
         with contextlib.suppress(OSError):
             found += prefix in (process / "environ").read_bytes()
     return found
+
+
+async def test_without_a_broker_what_ran_before_is_brought_up_and_the_broker_is_joined_later(
+    site: Site, nats_server: NatsServer
+) -> None:
+    v1, v2 = await site.publish("v1"), await site.publish("v2", "v1")
+    site.start()
+    await site.apply((1, 1), v1)
+    await site.stop()  # and its services with it
+    await asyncio.to_thread(nats_server.stop)
+    site.start()
+    async with Load(site.port) as load:
+        await load.until("v1")
+    await asyncio.to_thread(nats_server.start)
+    await comes_true(lambda: site.connection.nc.is_connected, "the test itself to be connected")
+    second = await site.apply((2, 1), v2, v1)
+    assert (second.outcome, second.root) == (StepOutcome.DONE, v2.root)

@@ -20,9 +20,9 @@ from bumpless.common.contract.events import StepFinished
 from bumpless.common.contract.stage_check import StageCheck
 from bumpless.common.contract.subjects import subject_of
 from bumpless.common.errors import Retryable
-from bumpless.common.model.hooks import Hooks
 from bumpless.common.model.plan import Direction, Target
 from bumpless.common.model.release import Run, Timing
+from bumpless.common.model.release_hooks import Hooks
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Received
 from bumpless.executor.drivers.native import NativeSwitch

@@ -30,6 +30,7 @@ from bumpless.executor.drivers.artifacts import StoredArtifacts
 from bumpless.executor.drivers.broker import BrokerChecks, BrokerReports
 from bumpless.executor.drivers.choose import switch_of_node
 from bumpless.executor.executor import Executor, NodeConfig
+from bumpless.executor.no_broker import LateBlobs, LateConnection
 from bumpless.executor.settings import ExecutorSettings
 
 log = get_logger(__name__)
@@ -38,9 +39,10 @@ log = get_logger(__name__)
 async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = None) -> None:
     """Run one node until SIGTERM, SIGINT or `stop`. The services it runs go on, unless the settings say otherwise.
 
+    What ran before is brought up first. The broker is joined when it is there.
+
     Raises:
         Refused: the data directory, a journal, the trust store or the blob store's URL cannot be used.
-        Retryable: no broker could be reached at the start.
     """
     stop = stop or _on_signals()
     kin.adopt_orphans()
@@ -52,9 +54,15 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         executor.report(results=True)  # a broker that was killed may have lost what it acknowledged last
         caught_up.set()
 
-    connection = await Connection.connect(
-        settings.nats_url, name=f"executor-{settings.node}", on_reconnect=reconnected
-    )
+    async def connect() -> Connection:
+        return await Connection.connect(
+            settings.nats_url,
+            name=f"executor-{settings.node}",
+            on_reconnect=reconnected,
+            connect_timeout_s=10,
+        )
+
+    connection = LateConnection(connect)
     config = NodeConfig(
         node=settings.node,
         address=settings.address,
@@ -74,14 +82,11 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         require=settings.patcher_require,
     )
     executor = Executor(config, trust, switch, source, BrokerReports(connection, settings.node))
-    checks = BrokerChecks(connection, settings.node, executor.check)
-    ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)
+    ops = await serve_ops(settings.ops_port, lambda: connection.is_connected)
     loops: list[asyncio.Task[None]] = []
     try:
         await executor.start()
-        await _subscribe(connection, executor, settings)
-        await checks.start()
-        loops.append(asyncio.create_task(_catch_up(connection, executor, settings, caught_up)))
+        loops.append(asyncio.create_task(_attend(connection, executor, settings, caught_up)))
         log.info("executor runs", node=settings.node, data=str(settings.data_dir))
         stopping = asyncio.create_task(stop.wait())
         watched: list[asyncio.Future[Any]] = [stopping, executor.fault, *loops]
@@ -91,7 +96,7 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
     finally:
         for task in loops:
             task.cancel()
-        await checks.close()
+        await asyncio.gather(*loops, return_exceptions=True)
         await executor.close(stop_services=settings.stop_services_on_exit)
         switch.close()
         await store.close()
@@ -100,11 +105,29 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
             await ops.cleanup()
 
 
-def _store(connection: Connection, settings: ExecutorSettings) -> BlobReader:
-    store = open_store(settings.store_url, js=connection.js, ca_file=settings.store_ca)
+def _store(connection: LateConnection, settings: ExecutorSettings) -> BlobReader:
+    def open_in(joined: Connection | None) -> BlobReader:
+        return open_store(settings.store_url, js=joined.js if joined else None, ca_file=settings.store_ca)
+
+    in_broker = settings.store_url.startswith("jetstream:")
+    store = LateBlobs(connection, open_in) if in_broker else open_in(None)
     if not settings.fetch_bytes_per_s:
         return store
     return ThrottledBlobs(store, TokenBucket(settings.fetch_bytes_per_s, asyncio.get_running_loop().time))
+
+
+async def _attend(
+    late: LateConnection, executor: Executor, settings: ExecutorSettings, caught_up: asyncio.Event
+) -> None:
+    """Hear and answer what the broker brings, for ever, from the moment there is one."""
+    connection = await late.join()
+    checks = BrokerChecks(connection, settings.node, executor.check)
+    try:
+        await _subscribe(connection, executor, settings)
+        await checks.start()
+        await _catch_up(connection, executor, settings, caught_up)
+    finally:
+        await checks.close()
 
 
 async def _subscribe(connection: Connection, executor: Executor, settings: ExecutorSettings) -> None:

@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 from bumpless.common.errors import Refused, ReleaseError
-from bumpless.common.model.hooks import HookName
 from bumpless.common.model.plan import Direction, Target
+from bumpless.common.model.release_hooks import HookName
 from bumpless.common.shell.log import get_logger
 from bumpless.executor.drivers.environment import base
 from bumpless.executor.drivers.hook_commands import run_command

@@ -14,8 +14,8 @@ from typing import Any, assert_never
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.contract.base import Digest, derive_id
 from bumpless.common.errors import ReleaseError
-from bumpless.common.model.hooks import HookName
 from bumpless.common.model.plan import Direction, Target
+from bumpless.common.model.release_hooks import HookName
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard

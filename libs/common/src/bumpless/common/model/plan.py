@@ -12,8 +12,8 @@ from pydantic import Field
 
 from bumpless.common.contract.base import BatchId, Digest, Model, PlanHash, RolloutId, Token, canonical_json
 from bumpless.common.model.gate import GateSpec
-from bumpless.common.model.hooks import Hooks
 from bumpless.common.model.release import RollbackPolicy, Run
+from bumpless.common.model.release_hooks import Hooks
 
 TargetId = NewType("TargetId", str)
 StepKey = NewType("StepKey", str)

@@ -14,6 +14,7 @@ from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.contract.subjects import api_stage_check
 from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.log import get_logger
+from bumpless.executor.no_broker import LateConnection
 
 log = get_logger(__name__)
 
@@ -24,7 +25,7 @@ MOST_CHECKS = 32
 class BrokerReports:
     """Implements `ports.Reports`. The message id lets the broker drop what it has already."""
 
-    def __init__(self, connection: Connection, node: str) -> None:
+    def __init__(self, connection: LateConnection, node: str) -> None:
         self._connection, self._source = connection, f"executor/{node}"
 
     async def publish(self, message: Message) -> None:

@@ -26,7 +26,7 @@ FORMS = (
 )
 
 
-def open_store(url: str, *, js: JetStreamContext, ca_file: Path | None = None) -> BlobReader:
+def open_store(url: str, *, js: JetStreamContext | None, ca_file: Path | None = None) -> BlobReader:
     """The store at `url`; close it after use. Nothing is asked of it yet.
 
     `ca_file` has the certificate authorities (PEM) of an https or s3 store that the system does not know.
@@ -49,7 +49,7 @@ def open_store(url: str, *, js: JetStreamContext, ca_file: Path | None = None) -
     match parts.scheme:
         case _ if unknown or parts.fragment:
             pass
-        case "jetstream" if parts.path and not parts.netloc:
+        case "jetstream" if parts.path and not parts.netloc and js is not None:
             return JetStreamBlobs(js, parts.path)
         case "file" if not parts.netloc and parts.path.startswith("/"):
             return DirectoryBlobs(Path(unquote(parts.path)))
