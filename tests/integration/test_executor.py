@@ -125,6 +125,22 @@ class Site:
 
     # the executor process
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None else 0
+
+    async def second(self, folder: str) -> str:
+        """Run another executor of the same name with its data in `folder`, to its end; what it says."""
+        first, self._process = self._process, None
+        self.start(HEARTBEAT_S="1", DATA_DIR=str(self.home / folder))
+        second, self._process = self._process, first
+        assert second is not None
+        try:
+            assert await asyncio.to_thread(second.wait, 60) == 1
+        finally:
+            second.kill()
+        return (self.home / "executor.log").read_text()
+
     def start(self, **more: str) -> None:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("BUMPLESS_")}
         env = {
@@ -476,3 +492,20 @@ async def test_without_a_broker_what_ran_before_is_brought_up_and_the_broker_is_
     await comes_true(lambda: site.connection.nc.is_connected, "the test itself to be connected")
     second = await site.apply((2, 1), v2, v1)
     assert (second.outcome, second.root) == (StepOutcome.DONE, v2.root)
+
+
+async def test_a_second_executor_for_the_node_is_refused_with_the_first_one_named(site: Site) -> None:
+    site.start(HEARTBEAT_S="1")
+    observed = await site.wait(NodeObserved)
+    assert observed.node.executor.startswith(f"pid {site.pid} on ")
+    same_place = await site.second("node")
+    assert f"expected no other executor in {site.home / 'node'}" in same_place
+    assert f"found the one of node {NODE}: pid {site.pid} on " in same_place
+    elsewhere = await site.second("other")
+    assert f"expected no other executor for node {NODE}, found pid {site.pid} on " in elsewhere
+    assert str(site.home / "node") in elsewhere
+    # The first one goes on, and is no rival of itself.
+    await site.stop()
+    seen = len(site.heard)
+    site.start(HEARTBEAT_S="1")
+    await site.wait(NodeObserved, lambda m: m in site.heard[seen:])

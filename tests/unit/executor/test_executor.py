@@ -309,7 +309,7 @@ async def test_an_instance_that_does_not_answer_is_sampled_as_down(rig: Rig) -> 
 
 async def test_one_data_directory_has_one_executor(rig: Rig) -> None:
     other = rig._new()
-    with pytest.raises(Refused, match="one that is running"):
+    with pytest.raises(Refused, match="the one of node node-a: pid"):
         await other.start()
 
 

@@ -25,6 +25,7 @@ from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
+from bumpless.executor import rivals
 from bumpless.executor.drivers import kin
 from bumpless.executor.drivers.artifacts import StoredArtifacts
 from bumpless.executor.drivers.broker import BrokerChecks, BrokerReports
@@ -35,6 +36,9 @@ from bumpless.executor.settings import ExecutorSettings
 
 log = get_logger(__name__)
 
+RIVAL_S = 5.0
+"""More than two heartbeats, for another executor of the same node to be heard."""
+
 
 async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = None) -> None:
     """Run one node until SIGTERM, SIGINT or `stop`. The services it runs go on, unless the settings say otherwise.
@@ -42,7 +46,8 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
     What ran before is brought up first. The broker is joined when it is there.
 
     Raises:
-        Refused: the data directory, a journal, the trust store or the blob store's URL cannot be used.
+        Refused: the data directory, a journal, the trust store or the blob store's URL cannot be used, or another
+            executor speaks for the node.
     """
     stop = stop or _on_signals()
     kin.adopt_orphans()
@@ -54,13 +59,22 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         executor.report(results=True)  # a broker that was killed may have lost what it acknowledged last
         caught_up.set()
 
+    ours = rivals.identity(settings.data_dir)
+
     async def connect() -> Connection:
-        return await Connection.connect(
+        opened = await Connection.connect(
             settings.nats_url,
             name=f"executor-{settings.node}",
             on_reconnect=reconnected,
             connect_timeout_s=10,
         )
+        try:
+            await rivals.refuse_rivals(opened, settings.node, ours, 2 * settings.heartbeat_s + RIVAL_S)
+        except BaseException:
+            await opened.close()
+            raise
+        await rivals.watch(opened, settings.node, ours)
+        return opened
 
     connection = LateConnection(connect)
     config = NodeConfig(
@@ -70,6 +84,8 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         labels=settings.labels,
         drills=settings.drills,
         heartbeat_s=settings.heartbeat_s,
+        identity=ours,
+        executor=rivals.describe(settings.data_dir),
     )
     switch = switch_of_node(settings.node, config.run_dir, config.components_dir, settings.unit_dir)
     store = _store(connection, settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Mapping
@@ -25,7 +24,7 @@ from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Received
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import inputs as heard
-from bumpless.executor import telemetry
+from bumpless.executor import rivals, telemetry
 from bumpless.executor.actor import ComponentActor
 from bumpless.executor.drivers.drill import DrilledSource, DrilledSwitch, Drills
 from bumpless.executor.handlers import Intake
@@ -44,7 +43,7 @@ TIDY_S = 30.0
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """Who this node is and where its things lie."""
+    """Who this node is and where its things lie. `identity` and `executor` are told with the inventory, see `rivals`."""
 
     node: str
     address: str
@@ -52,6 +51,8 @@ class NodeConfig:
     labels: Mapping[str, str] = field(default_factory=dict)
     drills: bool = False
     heartbeat_s: float = 15.0
+    identity: str = ""
+    executor: str = ""
 
     @property
     def components_dir(self) -> Path:
@@ -100,7 +101,7 @@ class Executor:
         Raises:
             Refused: another executor works in the data directory, or a journal cannot be read.
         """
-        self._lock = _lock(self._config.data_dir)
+        self._lock = rivals.lock(self._config.data_dir, self._config.node)
         await asyncio.to_thread(self._reserve.fill)
         shutil.rmtree(self._config.checks_dir, ignore_errors=True)
         self._config.components_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -177,6 +178,8 @@ class Executor:
             },
             observed_at=self._now(),
             free_bytes=free_bytes(self._config.data_dir),
+            identity=self._config.identity,
+            executor=self._config.executor,
         )
 
     def record(self, component: str) -> ComponentRecord | None:
@@ -255,19 +258,3 @@ class Executor:
             await asyncio.to_thread(self._reserve.fill)
             with contextlib.suppress(OSError):
                 await self._switch.tidy()
-
-
-def _lock(data_dir: Path) -> int:
-    """One executor per data directory; the lock goes with the process, however it ends."""
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise Refused(
-            f"no other executor in {data_dir}",
-            "one that is running",
-            "stop it, or use another data directory",
-        ) from None
-    return fd

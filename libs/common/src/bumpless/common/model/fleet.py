@@ -43,7 +43,10 @@ class ComponentObserved(Model):
 
 
 class Node(Model):
-    """One node: its name, address and labels, and its components."""
+    """One node: its name, address and labels, and its components.
+
+    `identity` is that of the data directory, `executor` which process speaks: two of them under one name are a fault.
+    """
 
     name: Token
     address: str
@@ -51,6 +54,8 @@ class Node(Model):
     components: dict[str, ComponentObserved] = {}
     observed_at: Instant
     free_bytes: int | None = None
+    identity: str = ""
+    executor: str = ""
 
     @property
     def generation(self) -> int:
