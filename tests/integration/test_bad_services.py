@@ -104,7 +104,7 @@ BAD = {
     ),
     "forks away": Bad(AS_A_DAEMON + PROGRAM, "processes behind, which were ended with it"),
     "its child keeps the socket": Bad(LEAVES_A_CHILD, "exited with status 4", timing(soak_s=60)),
-    "prints without end": Bad(PRINTS, "the same again and again", timing(ready_timeout_s=3)),
+    "prints without end": Bad(PRINTS, "the same again and again", timing(ready_timeout_s=8)),
 }
 
 

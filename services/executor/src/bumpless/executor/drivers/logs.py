@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 LIMIT = 8 << 20
@@ -11,12 +12,14 @@ KEPT_FILES = 10
 """Logs of past instances per component."""
 TAIL_BYTES = 4096
 TAIL_LINES = 12
+_CUTTING = threading.Lock()
+"""Whoever reads the end of a log must not meet it while it is cut."""
 
 
 def tail(path: Path) -> str:
     """The last lines, for a reason that a person reads; empty if nothing was written."""
     try:
-        with open(path, "rb") as file:
+        with _CUTTING, open(path, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
             data = file.read(TAIL_BYTES)
     except OSError:
@@ -38,11 +41,12 @@ def trim(path: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        size = os.fstat(fd).st_size
-        if size > LIMIT:
-            kept = os.pread(fd, LIMIT // 2, size - LIMIT // 2)
-            os.ftruncate(fd, 0)
-            os.write(fd, kept)
+        with _CUTTING:
+            size = os.fstat(fd).st_size
+            if size > LIMIT:
+                kept = os.pread(fd, LIMIT // 2, size - LIMIT // 2)
+                os.ftruncate(fd, 0)
+                os.write(fd, kept)
     finally:
         os.close(fd)
 
