@@ -12,15 +12,19 @@ import pytest
 
 from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
+from bumpless.common.model.hooks import SwitchHooks
 from bumpless.common.model.plan import Target
-from bumpless.common.model.release import Run, Timing
+from bumpless.common.model.release import Driver, Run, Timing
+from bumpless.executor.drivers.hooks.switch import HooksSwitch
 from bumpless.executor.drivers.native import NativeSwitch
 from bumpless.executor.drivers.systemd.switch import SystemdSwitch
 from bumpless.executor.ports import Launch, NotReady, ProcessSwitch, Unanswered
 from bumpless.executor.record import Instance
+from drivers import hooked_probe_ask
 from drivers.fake_switch import FakeSwitch, World
 
 PROBE = Path(__file__).with_name("probe.py")
+HOOKED = Path(__file__).with_name("hooked_probe.py")
 DEADLINE_S = 15.0
 
 
@@ -43,6 +47,8 @@ class Bench:
             return FakeSwitch(self.world)
         if self.kind == "systemd":
             return SystemdSwitch("node-a", self.home / "components")
+        if self.kind == "hooks":
+            return HooksSwitch("node-a", self.home / "run", self.home / "components")
         return NativeSwitch("node-a", self.home / "run", self.home / "components")
 
     def die(self) -> None:
@@ -51,8 +57,11 @@ class Bench:
         self.switch = self._new()
 
     def target(self, version: str, mode: str = "", *, http: bool = True) -> Target:
+        hooked = self.kind == "hooks"
         run = Run(
-            command=("python3", str(PROBE)),
+            driver=Driver.HOOKS if hooked else Driver.NATIVE,
+            switch_hooks=SwitchHooks.model_validate(hooked_probe_ask.hooks()) if hooked else None,
+            command=("python3", str(HOOKED)) if hooked else ("python3", str(PROBE)),
             listen={"http": f"tcp://127.0.0.1:{self.port}"} if http else {},
             env={"PROBE_MODE": mode, "PROBE_HTTP": "1" if http else "0"},
             timing=Timing(ready_timeout_s=10, lame_duck_s=0.2, drain_timeout_s=0.4),
@@ -89,7 +98,7 @@ class Bench:
         return found
 
 
-@pytest.fixture(params=["native", "fake", pytest.param("systemd", marks=pytest.mark.booted)])
+@pytest.fixture(params=["native", "hooks", "fake", pytest.param("systemd", marks=pytest.mark.booted)])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     # Longer than a socket address can be: nothing may depend on a short data directory.
     home = tmp_path / ("d" * 60) / ("e" * 60)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -18,6 +18,7 @@ from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.release_hooks import Hooks
 from bumpless.common.model.service_settings import ServiceSettings
+from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
 
 Share = Annotated[int | str, Field(description="A count of nodes, or a share of them such as '25%'")]
 _SHARE = re.compile(r"^(100|[1-9]?[0-9])%$")
@@ -113,6 +114,7 @@ class Driver(StrEnum):
 
     NATIVE = "native"
     SYSTEMD = "systemd"
+    HOOKS = "hooks"
 
 
 class OnCrashLoop(StrEnum):
@@ -149,6 +151,29 @@ class Run(StrictModel):
     on_crash_loop: OnCrashLoop = OnCrashLoop.RESTART
     crash_loop: CrashLoop = CrashLoop()
     timing: Timing = Timing()
+    switch_hooks: SwitchHooks | None = None
+    profile: Profile | None = None
+    proxy: Proxy | None = None
+
+    @model_validator(mode="after")
+    def _hooks_belong_to_their_driver(self) -> Self:
+        given = [name for name in ("switch_hooks", "profile") if getattr(self, name) is not None]
+        if (self.driver is Driver.HOOKS) != (len(given) == 1):
+            raise ValueError(
+                "expected one of switch_hooks and profile with driver hooks, and none with another, "
+                f"found driver {self.driver} and {' and '.join(given) or 'neither'}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_proxy_has_something_to_stand_before(self) -> Self:
+        if self.proxy is not None and self.proxy.haproxy.servers:
+            wanted = self.proxy.haproxy.listener
+            if not self.listen or (wanted is not None and wanted not in self.listen):
+                raise ValueError(
+                    f"expected the proxy's own address in listen as {wanted or 'its first'}, found none"
+                )
+        return self
 
     @model_validator(mode="after")
     def _settings_of_a_unit(self) -> Run:

@@ -70,7 +70,7 @@ class Orphans:
 
     def reap(self) -> int:
         """Collect every child that was dead at the last look already: one with an owner is collected at once."""
-        dead = {pid for pid in _children() if _state(pid) == "Z"}
+        dead = {pid for pid in children() if _state(pid) == "Z"}
         for pid in dead & self._seen:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
@@ -79,7 +79,8 @@ class Orphans:
         return reaped
 
 
-def _children() -> set[int]:
+def children() -> set[int]:
+    """The direct children of this process, dead ones that nobody waited for included."""
     me = os.getpid()
     return {pid for pid, fields in _stats() if int(fields[1]) == me}
 

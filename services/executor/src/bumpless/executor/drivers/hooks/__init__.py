@@ -1,0 +1,1 @@
+"""Switches programs that do not keep the service contract, by hooks."""
