@@ -11,19 +11,21 @@ T = TypeVar("T")
 LIMIT_S = 15.0
 
 
-async def eventually(read: Callable[[], Awaitable[T]], until: Callable[[T], object], what: str) -> T:
+async def eventually(
+    read: Callable[[], Awaitable[T]], until: Callable[[T], object], what: str, limit_s: float = LIMIT_S
+) -> T:
     """Read again and again until `until` holds for what was read.
 
     Raises:
-        AssertionError: it did not within LIMIT_S; says what was expected and what was last read.
+        AssertionError: it did not within `limit_s`; says what was expected and what was last read.
     """
-    deadline = asyncio.get_running_loop().time() + LIMIT_S
+    deadline = asyncio.get_running_loop().time() + limit_s
     while True:
         found = await read()
         if until(found):
             return found
         if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"expected {what} within {LIMIT_S:g} s, last found {found!r}")
+            raise AssertionError(f"expected {what} within {limit_s:g} s, last found {found!r}")
         await asyncio.sleep(0.02)
 
 

@@ -52,12 +52,18 @@ def resolve(node: str, launch: Launch, directory: Path, log: Path) -> Resolved:
     env = {**base, **{k: v for k, v in recipe.env.items() if k not in run.env}}
     if names:
         env |= {"LISTEN_FDS": str(len(names)), "LISTEN_FDNAMES": ":".join(names)}
-    words = {"{state}": env["BUMPLESS_STATE_DIR"], "{instance}": instance.id, "{log}": str(log)}
+    cwd = str(launch.version_dir.resolve())
+    words = {
+        "{tree}": cwd,
+        "{state}": env["BUMPLESS_STATE_DIR"],
+        "{instance}": instance.id,
+        "{log}": str(log),
+    }
     return Resolved(
         command=tuple(_fill(part, words) for part in recipe.command),
         hooks=_filled(recipe.hooks, words),
         env=env,
-        cwd=str(launch.version_dir.resolve()),
+        cwd=cwd,
         log=str(log),
     )
 

@@ -17,7 +17,8 @@ def recipe(given: Given) -> Recipe:
     return Recipe(
         # -Ws is -W that says READY=1 once its worker has the sockets.
         (*given.command, "-Ws"),
-        SwitchHooks(prepare=Hook(argv=(*given.command, "-c"), timeout_s=30), stop=Hook(signal="USR1")),
+        # No check of the configuration before: without the sockets it would find fault with every `fd@`.
+        SwitchHooks(stop=Hook(signal="USR1")),
         {f"BUMPLESS_FD_{_upper(name)}": str(fd) for name, fd in given.descriptors.items()},
     )
 
