@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,16 +13,18 @@ import pytest
 
 from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
-from bumpless.common.model.hooks import SwitchHooks
+from bumpless.common.model.hooks import HaproxyServers, Proxy, SwitchHooks
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Driver, Run, Timing
 from bumpless.executor.drivers.hooks.switch import HooksSwitch
 from bumpless.executor.drivers.native import NativeSwitch
 from bumpless.executor.drivers.systemd.switch import SystemdSwitch
+from bumpless.executor.drivers.proxied import ProxiedSwitch
 from bumpless.executor.ports import Launch, NotReady, ProcessSwitch, Unanswered
 from bumpless.executor.record import Instance
 from drivers import hooked_probe_ask
 from drivers.fake_switch import FakeSwitch, World
+from support.haproxy import Haproxy, free_port
 
 PROBE = Path(__file__).with_name("probe.py")
 HOOKED = Path(__file__).with_name("hooked_probe.py")
@@ -34,9 +37,8 @@ class Bench:
     def __init__(self, kind: str, home: Path) -> None:
         self.kind, self.home = kind, home
         self.world = World()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.proxy = Haproxy({name: free_port() for name in ("blue", "green")}) if kind == "proxied" else None
+        self.port = self.proxy.port if self.proxy else free_port()
         self.switch: ProcessSwitch = self._new()
         self.started: list[Instance] = []
         for name in ("versions", "state", "log"):
@@ -49,7 +51,8 @@ class Bench:
             return SystemdSwitch("node-a", self.home / "components")
         if self.kind == "hooks":
             return HooksSwitch("node-a", self.home / "run", self.home / "components")
-        return NativeSwitch("node-a", self.home / "run", self.home / "components")
+        native = NativeSwitch("node-a", self.home / "run", self.home / "components")
+        return ProxiedSwitch(native, "node-a") if self.kind == "proxied" else native
 
     def die(self) -> None:
         """The owner is gone; the next one knows nothing but what was written down."""
@@ -65,11 +68,19 @@ class Bench:
             listen={"http": f"tcp://127.0.0.1:{self.port}"} if http else {},
             env={"PROBE_MODE": mode, "PROBE_HTTP": "1" if http else "0"},
             timing=Timing(ready_timeout_s=10, lame_duck_s=0.2, drain_timeout_s=0.4),
+            proxy=self._proxy() if http else None,
         )
         digest = Digest("sha256:" + version.encode().hex().ljust(64, "0"))
         return Target(
             component="probe", version=version, root=digest, artifact=digest, artifact_size=1, run=run
         )
+
+    def _proxy(self) -> Proxy | None:
+        if self.proxy is None:
+            return None
+        servers = {name: f"tcp://127.0.0.1:{port}" for name, port in self.proxy.servers.items()}
+        found = HaproxyServers(socket=str(self.proxy.socket), backend="web", servers=servers)
+        return Proxy(haproxy=found)
 
     async def start(self, version: str, mode: str = "", *, http: bool = True) -> Instance:
         target = self.target(version, mode, http=http)
@@ -98,17 +109,20 @@ class Bench:
         return found
 
 
-@pytest.fixture(params=["native", "hooks", "fake", pytest.param("systemd", marks=pytest.mark.booted)])
+@pytest.fixture(
+    params=["native", "hooks", "proxied", "fake", pytest.param("systemd", marks=pytest.mark.booted)]
+)
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     # Longer than a socket address can be: nothing may depend on a short data directory.
     home = tmp_path / ("d" * 60) / ("e" * 60)
     home.mkdir(parents=True)
     made = Bench(request.param, home)
     async with asyncio.timeout(60):
-        yield made
-        await asyncio.gather(*(made.switch.kill(i) for i in made.started))
-        await made.switch.reap(())
-        made.die()
+        with made.proxy or contextlib.nullcontext():
+            yield made
+            await asyncio.gather(*(made.switch.kill(i) for i in made.started))
+            await made.switch.reap(())
+            made.die()
 
 
 async def test_ready_instance_takes_traffic_and_says_how_it_is(bench: Bench) -> None:
@@ -191,7 +205,8 @@ async def test_the_next_owner_takes_over_what_lives_and_its_sockets(bench: Bench
     adopted = await bench.switch.adopt(instance)
     assert adopted is not None
     assert adopted.pid == instance.pid
-    assert await bench.switch.listen("probe", instance.target.run) == (listener,)
+    if bench.proxy is None:  # behind a proxy every instance has a socket of its own
+        assert await bench.switch.listen("probe", instance.target.run) == (listener,)
     await bench.ready("v2")
     await bench.switch.pause(adopted)
     assert await bench.answers() == {"v2"}

@@ -114,7 +114,7 @@ class Starter:
 
     def filled(self, run: Run) -> Run:
         """The run spec with the node's own words in place of the placeholders."""
-        texts = run.model_dump(include={"command", "env", "listen", "switch_hooks", "proxy"})
+        texts = run.model_dump(include={"command", "env", "listen", "switch_hooks"})
         return Run.model_validate(run.model_dump(exclude=set(texts)) | self._fill(texts))
 
     def fill(self, argv: tuple[str, ...]) -> tuple[str, ...]:

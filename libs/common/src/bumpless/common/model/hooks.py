@@ -96,17 +96,19 @@ class Profile(StrictModel):
 
 
 class HaproxyServers(StrictModel):
-    """Where instances stand behind an HAProxy on the same node, which is told over its runtime socket.
+    """Where instances stand behind an HAProxy, which is told over its runtime API: `socket` is the path of its stats
+    socket or `tcp://HOST:PORT`, with `level admin`.
 
     `servers`: names of servers of `backend` to the addresses that HAProxy reaches them by; every instance is given
     one of these addresses to listen on, in place of `listener` (None: the first of `run.listen`), which is HAProxy's
-    own. `server`: the one server that stands for this node, where old and new cannot run side by side.
+    own. `server`: the one server that stands for this node, where old and new cannot run side by side;
+    `{node.name}` in it is filled in on the node.
     """
 
-    socket: str = Field(pattern=r"^/\S+$")
+    socket: str = Field(pattern=r"^(/\S+|tcp://[^/\s]+:[0-9]{1,5})$")
     backend: ProxyName
     servers: dict[ProxyName, InstanceAddress] = {}
-    server: ProxyName | None = None
+    server: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.:-]|\{node\.name\})+$")] | None = None
     listener: Token | None = None
 
     @model_validator(mode="after")
