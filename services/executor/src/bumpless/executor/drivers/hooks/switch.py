@@ -185,19 +185,14 @@ class HooksSwitch:
             return instance
         directory = self._home / instance.id
         found = resolved.read(directory)
-        pid = instance.pid or self._keepers().get(instance.id)
-        if found is None or pid is None:
+        if found is None:
             return None
-        try:
-            process = Process(pid, self._marks(found.env))
-        except OSError:
-            self._end_orphans(found)
+        process = self._keeper_of(instance, found)
+        if process is None:
+            if instance.id not in self._keepers():
+                self._end_orphans(found)
             return None
-        # Only now, with the pidfd open, can the pid not pass to another process between the look and the use.
-        ticks = processes.start_ticks(pid)
-        if ticks is None or instance.started_ticks not in (0, ticks):
-            process.close()
-            return None
+        pid, ticks = process.pid, processes.start_ticks(process.pid) or 0
         self._listeners.adopt(instance, pid, process.fd)
         kept = Kept(process, directory, found)
         if kept.marked("drained"):
@@ -320,6 +315,21 @@ class HooksSwitch:
             kept.mark("drained")
             with contextlib.suppress(Refused):
                 await kept.act("rollback", hook)
+
+    def _keeper_of(self, instance: Instance, found: Resolved) -> Process | None:
+        pid = instance.pid or self._keepers().get(instance.id)
+        if pid is None:
+            return None
+        try:
+            process = Process(pid, self._marks(found.env))
+        except OSError:
+            return None
+        # Only now, with the pidfd open, can the pid not pass to another process between the look and the use.
+        ticks = processes.start_ticks(pid)
+        if ticks is None or instance.started_ticks not in (0, ticks):
+            process.close()
+            return None
+        return process
 
     def _keepers(self) -> dict[str, int]:
         """By instance: those that this node's executor started, whose state lies under this node's components."""
