@@ -174,6 +174,18 @@ async def test_a_proxy_that_falls_silent_while_it_starts_fails_the_step(node: No
     assert body("v1") in await version_at(node.proxy.port)
 
 
+async def test_while_the_proxy_cannot_be_told_the_old_one_serves_on(node: Node) -> None:
+    old, _ = await node.ready("v1"), await node.ready("v2")
+    node.proxy.socket.rename(node.proxy.socket.with_name("hidden"))
+    with pytest.raises(Unanswered):
+        await node.switch.pause(old)
+    left = await node.switch.drained(old, 0, 0.3)
+    assert "is not out of the proxy" in left[-1]
+    served = {await version_at(node.proxy.port) for _ in range(4)}
+    assert any(body("v1") in answer for answer in served)
+    assert any(body("v2") in answer for answer in served)
+
+
 async def test_one_that_dies_is_taken_out(node: Node) -> None:
     await node.ready("v1")
     lost = await node.ready("v2")

@@ -152,8 +152,15 @@ class ProxiedSwitch:
             return await self._switch.drained(instance, lame_duck_s, timeout_s)
         clock = asyncio.get_running_loop().time
         deadline = (placed.paused_at or clock()) + lame_duck_s + timeout_s
-        left = await self._empty(instance, placed, deadline) if placed.open else ()
-        await self._shut(placed)
+        left: tuple[str, ...] = ()
+        if placed.open:
+            left = await self._empty(instance, placed, deadline)
+            try:
+                await placed.server.set("maint")
+            except Unanswered as error:
+                # The proxy goes on sending traffic to it, so it goes on serving.
+                return (*left, f"{placed.server} is not out of the proxy: {error}")
+            placed.open = False
         # Only now: what the proxy had chosen it for before the drain has reached it.
         try:
             await self._switch.pause(instance)

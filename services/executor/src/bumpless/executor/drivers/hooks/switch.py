@@ -21,7 +21,7 @@ from bumpless.common.model.hooks import Hook
 from bumpless.common.model.release import Run
 from bumpless.executor.drivers import kin, logs, processes
 from bumpless.executor.drivers.hooks import keeper, resolved
-from bumpless.executor.drivers.hooks.kept import Kept, run_hook
+from bumpless.executor.drivers.hooks.hooked import Hooked, run_hook
 from bumpless.executor.drivers.hooks.resolved import Resolved
 from bumpless.executor.drivers.listeners import SharedListeners
 from bumpless.executor.drivers.processes import GONE_S, Process
@@ -47,7 +47,7 @@ class HooksSwitch:
         self._components = components_dir.resolve()
         self._scope = hashlib.sha256(os.fsencode(self._home)).hexdigest()[:16]
         self._listeners = SharedListeners()
-        self._kept: dict[str, Kept] = {}
+        self._hooked: dict[str, Hooked] = {}
 
     # sockets
 
@@ -76,112 +76,112 @@ class HooksSwitch:
                 self._listeners.descriptors(launch.component, instance.listeners),
                 log,
             )
-            self._watch(instance.id, Kept(Process(pid, self._marks(found.env)), directory, found))
+            self._watch(instance.id, Hooked(Process(pid, self._marks(found.env)), directory, found))
         except (Refused, OSError) as error:
             shutil.rmtree(directory, ignore_errors=True)
             raise Refused(f"{found.command[0]} to start", str(error)) from error
         return instance.model_copy(update={"pid": pid, "started_ticks": processes.start_ticks(pid) or 0})
 
     async def wait_ready(self, instance: Instance, timeout_s: float) -> None:
-        kept = self._kept.get(instance.id)
-        if kept is None:
+        held = self._hooked.get(instance.id)
+        if held is None:
             raise NotReady(f"expected {instance.target.version} to run, found no process")
         try:
             async with asyncio.timeout(timeout_s):
-                await self._until(kept, "ready", kept.resolved.hooks.ready)
-                await self._until(kept, "check", kept.resolved.hooks.check)
+                await self._until(held, "ready", held.resolved.hooks.ready)
+                await self._until(held, "check", held.resolved.hooks.check)
         except TimeoutError as error:
-            wanted = "its ready hook to succeed" if kept.resolved.hooks.ready else "READY=1"
+            wanted = "its ready hook to succeed" if held.resolved.hooks.ready else "READY=1"
             raise NotReady(
                 f"expected {wanted} and a healthy {instance.target.version} within {timeout_s:g} s, found "
-                + (f"status {kept.said!r}" if kept.said else "neither")
-                + kept.last_words
+                + (f"status {held.said!r}" if held.said else "neither")
+                + held.last_words
             ) from error
 
     async def check(self, instance: Instance) -> None:
-        kept = self._answering(instance)
-        if kept.resolved.hooks.check is not None:
-            await self._ask(kept, "check", kept.resolved.hooks.check)
+        held = self._answering(instance)
+        if held.resolved.hooks.check is not None:
+            await self._ask(held, "check", held.resolved.hooks.check)
 
     async def stop(self, instance: Instance, timeout_s: float) -> None:
-        kept = self._kept.get(instance.id)
-        if kept is None:
+        held = self._hooked.get(instance.id)
+        if held is None:
             return
-        await self._stop(kept)
-        if not await kept.process.wait(timeout_s + KILL_GRACE_S):
-            await self._kill(kept)
-        await self._roll_back(kept)
+        await self._stop(held)
+        if not await held.process.wait(timeout_s + KILL_GRACE_S):
+            await self._kill(held)
+        await self._roll_back(held)
 
     async def kill(self, instance: Instance, because: str = "") -> None:
-        kept = self._kept.get(instance.id)
-        if kept is not None:
-            kept.killed_because = because
-            await self._kill(kept)
-            await self._roll_back(kept)
+        held = self._hooked.get(instance.id)
+        if held is not None:
+            held.killed_because = because
+            await self._kill(held)
+            await self._roll_back(held)
 
     async def exited(self, instance: Instance) -> Exit:
-        kept = self._kept.get(instance.id)
-        if kept is None:
+        held = self._hooked.get(instance.id)
+        if held is None:
             return Exit("is not running", 0.0)
-        await asyncio.shield(kept.process.ended)
-        lived = asyncio.get_running_loop().time() - kept.process.since
-        if kept.killed_because:
-            return Exit(f"was ended: {kept.killed_because}", lived)
-        return Exit(f"{kept.how} after {lived:.1f} s{kept.last_words}", lived)
+        await asyncio.shield(held.process.ended)
+        lived = asyncio.get_running_loop().time() - held.process.since
+        if held.killed_because:
+            return Exit(f"was ended: {held.killed_because}", lived)
+        return Exit(f"{held.how} after {lived:.1f} s{held.last_words}", lived)
 
     # traffic
 
     async def pause(self, instance: Instance) -> None:
-        kept = self._answering(instance)
-        kept.mark("drained")
-        if kept.resolved.hooks.drain is not None:
-            await self._ask(kept, "drain", kept.resolved.hooks.drain)
+        held = self._answering(instance)
+        held.mark("drained")
+        if held.resolved.hooks.drain is not None:
+            await self._ask(held, "drain", held.resolved.hooks.drain)
         else:
-            await self._stop(kept)
-        kept.paused_at = asyncio.get_running_loop().time()
+            await self._stop(held)
+        held.paused_at = asyncio.get_running_loop().time()
 
     async def resume(self, instance: Instance) -> None:
-        kept = self._answering(instance)
-        if not kept.marked("drained"):
+        held = self._answering(instance)
+        if not held.marked("drained"):
             return
-        if kept.resolved.hooks.resume is None or kept.marked("stopped"):
+        if held.resolved.hooks.resume is None or held.marked("stopped"):
             raise Unanswered(
                 "expected a resume hook to undo the drain, found none; it has to be started anew"
             )
-        await self._ask(kept, "resume", kept.resolved.hooks.resume)
-        kept.unmark("drained")
-        kept.paused_at = None
+        await self._ask(held, "resume", held.resolved.hooks.resume)
+        held.unmark("drained")
+        held.paused_at = None
 
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
-        kept = self._kept.get(instance.id)
-        if kept is None:
+        held = self._hooked.get(instance.id)
+        if held is None:
             return ()
         clock = asyncio.get_running_loop().time
         # A lame duck is for connections that are open.
-        lame_until = (kept.paused_at or clock()) + (lame_duck_s if instance.listeners else 0)
+        lame_until = (held.paused_at or clock()) + (lame_duck_s if instance.listeners else 0)
         deadline = lame_until + timeout_s
-        hooks = kept.resolved.hooks
+        hooks = held.resolved.hooks
         left: tuple[str, ...] = ()
         if hooks.resume is not None or hooks.left is not None:
-            left = await self._until_idle(kept, lame_until, deadline)
+            left = await self._until_idle(held, lame_until, deadline)
         elif hooks.drain is not None:
-            await kept.process.wait(max(0.0, lame_until - clock()))
+            await held.process.wait(max(0.0, lame_until - clock()))
         if hooks.resume is None:
             # There is no way back to it, so its end is part of the drain.
-            await self._stop(kept)
-            if not await kept.process.wait(max(0.0, deadline - clock())) and not left:
+            await self._stop(held)
+            if not await held.process.wait(max(0.0, deadline - clock())) and not left:
                 left = (f"it still runs {timeout_s:g} s after it was told to stop",)
         return left
 
     async def scrape(self, instance: Instance) -> str:
-        kept = self._answering(instance)
-        hook = kept.resolved.hooks.metrics
-        return "" if hook is None else await self._ask(kept, "metrics", hook)
+        held = self._answering(instance)
+        hook = held.resolved.hooks.metrics
+        return "" if hook is None else await self._ask(held, "metrics", hook)
 
     # after a restart of the executor
 
     async def adopt(self, instance: Instance) -> Instance | None:
-        if instance.id in self._kept:
+        if instance.id in self._hooked:
             return instance
         directory = self._home / instance.id
         found = resolved.read(directory)
@@ -194,10 +194,10 @@ class HooksSwitch:
             return None
         pid, ticks = process.pid, processes.start_ticks(process.pid) or 0
         self._listeners.adopt(instance, pid, process.fd)
-        kept = Kept(process, directory, found)
-        if kept.marked("drained"):
-            kept.paused_at = asyncio.get_running_loop().time()
-        self._watch(instance.id, kept)
+        held = Hooked(process, directory, found)
+        if held.marked("drained"):
+            held.paused_at = asyncio.get_running_loop().time()
+        self._watch(instance.id, held)
         return instance.model_copy(update={"pid": pid, "started_ticks": ticks})
 
     async def reap(self, known: Iterable[str]) -> tuple[str, ...]:
@@ -217,43 +217,43 @@ class HooksSwitch:
         return tuple(lost)
 
     async def tidy(self) -> None:
-        alive = set(self._kept)
-        for kept in list(self._kept.values()):
-            await asyncio.to_thread(logs.trim, kept.log)
+        alive = set(self._hooked)
+        for held in list(self._hooked.values()):
+            await asyncio.to_thread(logs.trim, held.log)
         for directory in self._components.glob("*/log/hooks"):
             await asyncio.to_thread(logs.forget_old, directory, alive)
 
     def close(self) -> None:
-        for kept in self._kept.values():
-            kept.process.close()
-        self._kept.clear()
+        for held in self._hooked.values():
+            held.process.close()
+        self._hooked.clear()
         self._listeners.close()
 
     # inside
 
-    def _watch(self, name: str, kept: Kept) -> None:
-        self._kept[name] = kept
+    def _watch(self, name: str, held: Hooked) -> None:
+        self._hooked[name] = held
 
         def gone(_: asyncio.Future[str]) -> None:
-            asyncio.get_running_loop().call_later(FORGET_S, self._forget, name, kept)
+            asyncio.get_running_loop().call_later(FORGET_S, self._forget, name, held)
 
-        kept.process.ended.add_done_callback(gone)
+        held.process.ended.add_done_callback(gone)
 
-    def _forget(self, name: str, kept: Kept) -> None:
-        if self._kept.get(name) is kept:
-            del self._kept[name]
-            shutil.rmtree(kept.directory, ignore_errors=True)
+    def _forget(self, name: str, held: Hooked) -> None:
+        if self._hooked.get(name) is held:
+            del self._hooked[name]
+            shutil.rmtree(held.directory, ignore_errors=True)
 
-    def _answering(self, instance: Instance) -> Kept:
+    def _answering(self, instance: Instance) -> Hooked:
         """Raises: Unanswered."""
-        kept = self._kept.get(instance.id)
-        if kept is None or not kept.process.alive:
+        held = self._hooked.get(instance.id)
+        if held is None or not held.process.alive:
             raise Unanswered(f"expected {instance.target.version} to run, found no process")
-        return kept
+        return held
 
-    async def _ask(self, kept: Kept, name: str, hook: Hook) -> str:
+    async def _ask(self, held: Hooked, name: str, hook: Hook) -> str:
         try:
-            return await kept.asks(name, hook)
+            return await held.asks(name, hook)
         except Refused as error:
             raise Unanswered(str(error)) from error
 
@@ -268,53 +268,53 @@ class HooksSwitch:
                     await run_hook("rollback", found.hooks.rollback, found, directory)
             raise
 
-    async def _until(self, kept: Kept, name: str, hook: Hook | None) -> None:
-        """Until the hook succeeds; without one, until READY=1 was said. The caller sets the deadline."""
+    async def _until(self, held: Hooked, name: str, hook: Hook | None) -> None:
+        """Until the hook succeeds; without held, until READY=1 was said. The caller sets the deadline."""
         while True:
             if hook is not None:
                 with contextlib.suppress(Refused):
-                    await kept.asks(name, hook)
+                    await held.asks(name, hook)
                     return
-            elif name != "ready" or kept.said_ready:
+            elif name != "ready" or held.said_ready:
                 return
-            if await kept.process.wait(POLL_S):
-                raise NotReady(f"it {kept.how} before it was ready{kept.last_words}")
+            if await held.process.wait(POLL_S):
+                raise NotReady(f"it {held.how} before it was ready{held.last_words}")
 
-    async def _until_idle(self, kept: Kept, lame_until: float, deadline: float) -> tuple[str, ...]:
+    async def _until_idle(self, held: Hooked, lame_until: float, deadline: float) -> tuple[str, ...]:
         clock = asyncio.get_running_loop().time
-        hook = kept.resolved.hooks.left
+        hook = held.resolved.hooks.left
         left: tuple[str, ...] = ()
-        while kept.process.alive:
+        while held.process.alive:
             if hook is not None:
                 try:
-                    left = tuple((await kept.asks("left", hook)).splitlines())
+                    left = tuple((await held.asks("left", hook)).splitlines())
                 except Refused:
                     left = ("it did not say what it still does",)
             if clock() >= lame_until and not left:
                 return ()
             if clock() >= deadline:
                 return left
-            await kept.process.wait(POLL_S)
+            await held.process.wait(POLL_S)
         return ()
 
-    async def _stop(self, kept: Kept) -> None:
+    async def _stop(self, held: Hooked) -> None:
         """Tell it to finish, once: a second signal cuts off many a program. One that cannot be told is killed later."""
-        if kept.process.alive and not kept.marked("stopped"):
+        if held.process.alive and not held.marked("stopped"):
             with contextlib.suppress(Refused):
-                await kept.asks("stop", kept.resolved.hooks.stop)
-            kept.mark("stopped")
+                await held.asks("stop", held.resolved.hooks.stop)
+            held.mark("stopped")
 
-    async def _kill(self, kept: Kept) -> None:
-        kept.process.kill()
-        await kept.process.wait(GONE_S)
+    async def _kill(self, held: Hooked) -> None:
+        held.process.kill()
+        await held.process.wait(GONE_S)
 
-    async def _roll_back(self, kept: Kept) -> None:
+    async def _roll_back(self, held: Hooked) -> None:
         """What `prepare` did for an instance that never gave way to another one is undone."""
-        hook = kept.resolved.hooks.rollback
-        if hook is not None and not kept.marked("drained"):
-            kept.mark("drained")
+        hook = held.resolved.hooks.rollback
+        if hook is not None and not held.marked("drained"):
+            held.mark("drained")
             with contextlib.suppress(Refused):
-                await kept.act("rollback", hook)
+                await held.act("rollback", hook)
 
     def _keeper_of(self, instance: Instance, found: Resolved) -> Process | None:
         pid = instance.pid or self._keepers().get(instance.id)
@@ -337,7 +337,7 @@ class HooksSwitch:
         return {env["BUMPLESS_INSTANCE"]: pid for pid, env in found if keeper.MARK in env}
 
     def _marks(self, env: Mapping[str, str]) -> dict[str, str]:
-        """What every process of one instance has in its environment, and no other process."""
+        """What every process of held instance has in its environment, and no other process."""
         return {name: env[name] for name in ("BUMPLESS_INSTANCE", "BUMPLESS_STATE_DIR")}
 
     def _end_orphans(self, found: Resolved) -> None:

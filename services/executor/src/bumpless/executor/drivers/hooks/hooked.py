@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -23,12 +24,13 @@ PROGRAMS_OWN = ("LISTEN_FDS", "LISTEN_FDNAMES", "NGINX", "NOTIFY_SOCKET")
 
 
 @dataclass
-class Kept:
+class Hooked:
     process: Process
     directory: Path
     resolved: Resolved
     paused_at: float | None = None
     killed_because: str = ""
+    _marks: set[Mark] = field(default_factory=set)
 
     @property
     def log(self) -> Path:
@@ -58,13 +60,18 @@ class Kept:
         return str(self._status().get("said") or "")
 
     def marked(self, mark: Mark) -> bool:
-        return (self.directory / mark).exists()
+        return mark in self._marks or (self.directory / mark).exists()
 
     def mark(self, mark: Mark) -> None:
-        (self.directory / mark).touch()
+        self._marks.add(mark)
+        # A full disk must not hold up a drain; after a restart of the executor the hook is then run again.
+        with contextlib.suppress(OSError):
+            (self.directory / mark).touch()
 
     def unmark(self, mark: Mark) -> None:
-        (self.directory / mark).unlink(missing_ok=True)
+        self._marks.discard(mark)
+        with contextlib.suppress(OSError):
+            (self.directory / mark).unlink(missing_ok=True)
 
     async def act(self, name: str, hook: Hook) -> str:
         """Send the signal, or run the command; returns the end of its output. Raises: Refused."""
