@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.contract.base import Digest
@@ -114,19 +113,20 @@ class Starter:
 
     def filled(self, run: Run) -> Run:
         """The run spec with the node's own words in place of the placeholders."""
-        texts = run.model_dump(include={"command", "env", "listen", "switch_hooks"})
-        return Run.model_validate(run.model_dump(exclude=set(texts)) | self._fill(texts))
+        return run.model_copy(
+            update={
+                "command": self.fill(run.command),
+                "env": {name: self._fill(value) for name, value in run.env.items()},
+                "listen": {name: self._fill(address) for name, address in run.listen.items()},
+                "switch_hooks": run.switch_hooks and run.switch_hooks.filled(self._fill),
+            }
+        )
 
     def fill(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """Program and arguments with the node's own words in place of the placeholders."""
         return tuple(self._fill(part) for part in argv)
 
-    def _fill(self, given: Any) -> Any:
-        """`given` with the words filled in wherever it holds a text, names excepted."""
-        if isinstance(given, str):
-            for word, value in self._words.items():
-                given = given.replace(word, value)
-            return given
-        if isinstance(given, dict):
-            return {name: self._fill(value) for name, value in given.items()}
-        return tuple(self._fill(part) for part in given) if isinstance(given, tuple) else given
+    def _fill(self, text: str) -> str:
+        for word, value in self._words.items():
+            text = text.replace(word, value)
+        return text

@@ -5,6 +5,7 @@ The same model is written by the author of a release (`run.switch_hooks`) and by
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -70,6 +71,14 @@ class SwitchHooks(StrictModel):
         if self.resume is not None and self.drain is None:
             raise ValueError("expected drain beside resume, found none: a stopped program cannot be resumed")
         return self
+
+    def filled(self, fill: Callable[[str], str]) -> Self:
+        """With every argument of every command passed through `fill`."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        hooks = {name: hook for name, hook in found.items() if hook is not None}
+        return self.model_copy(
+            update={n: h.model_copy(update={"argv": tuple(map(fill, h.argv))}) for n, h in hooks.items()}
+        )
 
 
 class ProfileName(StrEnum):

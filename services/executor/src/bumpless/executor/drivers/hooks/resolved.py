@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bumpless.common.contract.base import Model
 from bumpless.common.errors import Refused
-from bumpless.common.model.hooks import Hook, SwitchHooks
+from bumpless.common.model.hooks import SwitchHooks
 from bumpless.executor.drivers import processes
 from bumpless.executor.drivers.environment import environment
 from bumpless.executor.drivers.hooks.profiles import PROFILES
@@ -61,7 +61,7 @@ def resolve(node: str, launch: Launch, directory: Path, log: Path) -> Resolved:
     }
     return Resolved(
         command=tuple(_fill(part, words) for part in recipe.command),
-        hooks=_filled(recipe.hooks, words),
+        hooks=recipe.hooks.filled(lambda text: _fill(text, words)),
         env=env,
         cwd=cwd,
         log=str(log),
@@ -82,15 +82,6 @@ def read(directory: Path) -> Resolved | None:
         return Resolved.model_validate_json((directory / NAME).read_bytes())
     except (OSError, ValueError):
         return None
-
-
-def _filled(hooks: SwitchHooks, words: Mapping[str, str]) -> SwitchHooks:
-    given = {name: getattr(hooks, name) for name in SwitchHooks.model_fields}
-    return SwitchHooks(**{name: _hook(hook, words) for name, hook in given.items() if hook is not None})
-
-
-def _hook(hook: Hook, words: Mapping[str, str]) -> Hook:
-    return hook.model_copy(update={"argv": tuple(_fill(part, words) for part in hook.argv)})
 
 
 def _fill(text: str, words: Mapping[str, str]) -> str:
