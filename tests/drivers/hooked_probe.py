@@ -37,6 +37,7 @@ class Program:
         control = await asyncio.start_unix_server(self.steer, CONTROL)
         async with control:
             await self.ended.wait()
+        self.accept(False)  # what was accepted is answered before asyncio lets go of its threads
         if MODE == "will-not-drain":
             await asyncio.Event().wait()
 
