@@ -19,6 +19,7 @@ import resource
 import selectors
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ HANDED_ON = (
 )
 _DATAGRAM = 4096
 _NOT_STARTED = 127
-_CREDENTIALS = 12
+_CREDENTIALS = struct.Struct("3i")
 """struct ucred: pid, uid, gid."""
 
 
@@ -115,8 +116,8 @@ class Keeper:
         assert self._notify is not None
         with contextlib.suppress(BlockingIOError):
             while True:
-                data, ancillary, _, _ = self._notify.recvmsg(_DATAGRAM, socket.CMSG_SPACE(_CREDENTIALS))
-                if _sender(ancillary) not in (os.getuid(), 0):
+                data, ancillary, _, _ = self._notify.recvmsg(_DATAGRAM, socket.CMSG_SPACE(_CREDENTIALS.size))
+                if not _is_ours(ancillary):
                     continue
                 for line in data.decode(errors="replace").splitlines():
                     name, _, value = line.partition("=")
@@ -149,11 +150,14 @@ def _notify_socket(address: str) -> socket.socket | None:
     return sock
 
 
-def _sender(ancillary: list[tuple[int, int, bytes]]) -> int | None:
+def _is_ours(ancillary: list[tuple[int, int, bytes]]) -> bool:
+    """Anybody on the host can send. A program that gave up its rights still belongs to this session."""
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            return int.from_bytes(data[4:8], sys.byteorder)
-    return None
+            pid, uid, _ = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
+            with contextlib.suppress(OSError):
+                return uid in (os.getuid(), 0) or os.getsid(pid) == os.getsid(0)
+    return False
 
 
 def main() -> None:
