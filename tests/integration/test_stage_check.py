@@ -51,13 +51,17 @@ async def check(site: Site, target: Target, timeout_s: float = PATIENCE_S) -> St
     return StageChecked.model_validate_json(await eventually(ask, bool, "an answer") or b"")
 
 
+OF_THE_EXECUTOR = {"log", "run", "checks", "downloads", "verified", "lock", "identity", "reserve"}
+"""What an executor writes on its own account, also when it only starts."""
+
+
 def kept(site: Site) -> dict[Path, bytes]:
     """Everything on the node that a check must leave as it was; a link is where it leads to."""
     node = site.home / "node"
     return {
         path.relative_to(node): path.resolve().read_bytes() if path.is_file() else bytes(path.resolve())
         for path in node.rglob("*")
-        if not {"log", "run", "checks", "downloads", "verified"} & set(path.relative_to(node).parts)
+        if not OF_THE_EXECUTOR & set(path.relative_to(node).parts)
     }
 
 
