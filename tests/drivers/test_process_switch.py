@@ -18,8 +18,8 @@ from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Driver, Run, Timing
 from bumpless.executor.drivers.hooks.switch import HooksSwitch
 from bumpless.executor.drivers.native import NativeSwitch
-from bumpless.executor.drivers.systemd.switch import SystemdSwitch
 from bumpless.executor.drivers.proxied import ProxiedSwitch
+from bumpless.executor.drivers.systemd.switch import SystemdSwitch
 from bumpless.executor.ports import Launch, NotReady, ProcessSwitch, Unanswered
 from bumpless.executor.record import Instance
 from drivers import hooked_probe_ask

@@ -15,6 +15,7 @@ from bumpless.executor.drivers.hooks.profiles.recipe import Given
 from bumpless.executor.layout import Layout
 from bumpless.executor.starter import Starter
 from drivers.fake_switch import FakeSwitch, World
+from support.real_node import Trees
 
 
 def test_a_list_is_a_command_and_a_word_a_signal() -> None:
@@ -80,7 +81,7 @@ def test_servers_need_the_address_of_the_proxy() -> None:
 
 def test_the_words_of_the_node_are_filled_into_hooks(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "web")
-    starter = Starter("web", "node-a", "10.0.0.1", layout, FakeSwitch(World()))
+    starter = Starter("web", "node-a", "10.0.0.1", layout, FakeSwitch(World()), Trees(), frozenset)
     given = {
         "driver": "hooks",
         "command": ["serve", "{node.name}"],

@@ -16,9 +16,9 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator,
 from bumpless.common.contract.base import Digest, Model, StrictModel, Token, canonical_json
 from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile
 from bumpless.common.model.gate import GateSpec
+from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
 from bumpless.common.model.release_hooks import Hooks
 from bumpless.common.model.service_settings import ServiceSettings
-from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
 
 Share = Annotated[int | str, Field(description="A count of nodes, or a share of them such as '25%'")]
 _SHARE = re.compile(r"^(100|[1-9]?[0-9])%$")
