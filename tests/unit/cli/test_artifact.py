@@ -217,9 +217,9 @@ def test_a_damaged_patch_leaves_nothing(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ("a b c", Wanted("a", Path("b"), Path("c"))),
-        ("- b --no-sandbox c --root r", Wanted("-", Path("b"), Path("c"), "r", False)),
-        ("a --share b c", Wanted("a", Path("b"), Path("c"), None, True, True)),
+        ("a b c", Wanted("a", "b", "c")),
+        ("- b --no-sandbox c --root r", Wanted("-", "b", "c", "r", False)),
+        ("a --share b c", Wanted("a", "b", "c", None, True, True)),
         ("a b", None),
         ("a b c d", None),
         ("a b c --root", None),

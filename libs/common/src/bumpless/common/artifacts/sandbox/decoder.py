@@ -101,7 +101,6 @@ class SandboxedDecoder:
                     codecs,
                     memory=self._limits.memory,
                     cpu_s=int(self._limits.seconds(self._limits.output)) + 1,
-                    stall_s=self._limits.stall_s,
                     command=command,
                 )
             )
@@ -219,8 +218,9 @@ class SandboxedDecoder:
                 return
 
     def _hello(self) -> Confinement:
-        self._patience = self._limits.stall_s
+        self._patience = STALL_S
         said = [self._greeting(place) for place in range(len(self._processes.sockets))]
+        self._processes.wait_at_most(self._limits.stall_s)
         self.pids = tuple(pid for pid, _ in said)
         missing = {m: reason for _, c in said for m, reason in c.missing.items()}
         confinement = Confinement(said[0][1].active - missing.keys(), missing)

@@ -24,7 +24,7 @@ COMMAND = (sys.executable, "-I", "-c", f"from {__package__}.patcher import main;
 MEMORY = 64 << 20
 """Bytes for each process."""
 STALL_S = 30.0
-"""The longest wait for a frame, if nothing else is said."""
+"""The longest wait for the processes to start, and for a frame if nothing else is said."""
 
 CPU_S = 2 * 3600
 """For the largest tree at the slowest rate."""
@@ -44,11 +44,9 @@ class Processes:
         *,
         memory: int = MEMORY,
         cpu_s: int = CPU_S,
-        stall_s: float = STALL_S,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        """`memory` is bytes for each process, `cpu_s` seconds of processor time for each, `stall_s` the longest wait on
-        a socket.
+        """`memory` is bytes for each process, `cpu_s` seconds of processor time for each.
 
         Raises:
             OSError: no process can be started.
@@ -57,10 +55,9 @@ class Processes:
         pairs = [socket.socketpair() for _ in range(LANES)]
         self.sockets = [ours for ours, _ in pairs]
         self._ended = False
+        self.wait_at_most(STALL_S)
         try:
-            for ours, theirs in pairs:
-                for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                    ours.setsockopt(socket.SOL_SOCKET, option, _timeval(stall_s))
+            for _, theirs in pairs:
                 # How far a lane can decode ahead; the kernel takes less without a word.
                 theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * WINDOW)
             self._first = subprocess.Popen(
@@ -79,6 +76,12 @@ class Processes:
         finally:
             for _, theirs in pairs:
                 theirs.close()
+
+    def wait_at_most(self, seconds: float) -> None:
+        """How long a socket waits from now on."""
+        for ours in self.sockets:
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                ours.setsockopt(socket.SOL_SOCKET, option, _timeval(seconds))
 
     def last_words(self, pid: int | None = None) -> tuple[int | None, str]:
         """How the process `pid`, else the first one, ended: its status, negative for a signal, None where it does not end
