@@ -1,7 +1,8 @@
 """`ports.ProcessSwitch` over memory. It passes the conformance suite, so tests may use it for the real one.
 
 `World` is the machine: it outlives a switch, as processes and sockets outlive an executor. Instances behave as
-PROBE_MODE in their run spec says, like the probe that the real driver runs.
+PROBE_MODE in their run spec says, like the probe that the real driver runs. The state of one that runs alone is the
+list of versions that have worked with it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bumpless.common.model.release import Run
 from bumpless.executor.ports import Exit, Launch, NotReady, Unanswered
 from bumpless.executor.record import Instance, Listener
+from bumpless.service.handover import Handover, HandoverError, read_handover, write_handover
 
 
 @dataclass
@@ -20,8 +23,17 @@ class FakeProcess:
     pid: int
     instance: Instance
     mode: str
+    handover: Path | None = None
+    state: list[str] = field(default_factory=list)
     paused: bool = False
+    standby: bool = False
+    stopping: bool = False
     ended: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def active(self) -> bool:
+        """Whether it is alive and was ever told to work."""
+        return not self.ended.done() and not self.standby
 
     def end(self, how: str) -> None:
         if not self.ended.done():
@@ -35,10 +47,21 @@ class World:
         self.processes: dict[str, FakeProcess] = {}
         self.inodes: dict[str, int] = {}
         self.log: list[tuple[str, str]] = []
+        self.together: list[tuple[str, str]] = []
+        """Pairs of instances that worked at once, of which one must not."""
+
+    def works(self, process: FakeProcess) -> None:
+        process.standby = process.paused = False
+        mine = process.instance.target
+        for other in self.processes.values():
+            theirs = other.instance.target
+            alone = theirs.component == mine.component and not (theirs.run.overlap and mine.run.overlap)
+            if other is not process and other.active and alone:
+                self.together.append((other.instance.id, process.instance.id))
 
     def serving(self) -> list[FakeProcess]:
         """Who takes new work."""
-        return [p for p in self.processes.values() if not p.ended.done() and not p.paused]
+        return [p for p in self.processes.values() if p.active and not p.paused]
 
 
 class FakeSwitch:
@@ -56,8 +79,12 @@ class FakeSwitch:
         pid = 100 + len(self.world.processes)
         started = launch.instance.model_copy(update={"pid": pid, "started_ticks": pid})
         mode = started.target.run.env.get("PROBE_MODE", "")
-        process = FakeProcess(pid, started, mode)
+        process = FakeProcess(
+            pid, started, mode, launch.handover, [started.target.version], standby=started.standby
+        )
         self.world.processes[started.id] = process
+        if not process.standby:
+            self.world.works(process)
         self.world.log.append(("start", started.target.version))
         self._known.add(started.id)
         return started
@@ -74,19 +101,45 @@ class FakeSwitch:
             raise NotReady(
                 "it exited with status 9 before it was ready; its last words: no database, no service"
             )
-        if process.mode == "dies-after-ready":
+        if process.mode == "dies-after-ready" and not process.standby:
             asyncio.get_running_loop().call_later(0.01, process.end, "exited with status 3")
 
     async def check(self, instance: Instance) -> None:
         self._answering(instance)
 
     async def pause(self, instance: Instance) -> None:
-        self._answering(instance).paused = True
+        process = self._answering(instance)
+        if process.stopping:
+            raise Unanswered("expected 200 from POST /pause, found 409")
+        process.paused = True
         self.world.log.append(("pause", instance.target.version))
 
     async def resume(self, instance: Instance) -> None:
-        self._answering(instance).paused = False
+        process = self._answering(instance)
+        if process.stopping:
+            raise Unanswered("expected 200 from POST /resume, found 409")
+        self.world.works(process)
         self.world.log.append(("resume", instance.target.version))
+
+    async def activate(self, instance: Instance, timeout_s: float) -> str:
+        process = self._answering(instance)
+        if process.stopping or process.mode == "refuses-state":
+            raise Unanswered("expected 200 from POST /resume, found 500: no such state")
+        said = "nothing was left"
+        if process.standby and process.handover is not None:
+            try:
+                left = read_handover(process.handover, instance.target.component)
+            except HandoverError as error:
+                said = f"not read: {error}"
+            else:
+                if left is not None:
+                    process.state = [*left.state.decode().split(), instance.target.version]
+                    said = f"taken from {left.instance}"
+        if process.mode == "dies-after-ready":
+            asyncio.get_running_loop().call_later(0.01, process.end, "exited with status 3")
+        self.world.works(process)
+        self.world.log.append(("activate", instance.target.version))
+        return said
 
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         process = self._alive(instance)
@@ -96,9 +149,24 @@ class FakeSwitch:
         return () if process.ended.done() else ("1 messages unacknowledged",)
 
     async def stop(self, instance: Instance, timeout_s: float) -> None:
-        if process := self._alive(instance):
-            process.end("exited with status 0")
-            self.world.log.append(("stop", instance.target.version))
+        process = self._alive(instance)
+        if process is None:
+            return
+        process.stopping = True
+        if process.mode == "slow-to-stop":
+            # The signal is sent: it ends whether or not anybody waits.
+            asyncio.get_running_loop().call_later(0.02, self._exits, process)
+            await asyncio.shield(process.ended)
+        else:
+            self._exits(process)
+
+    def _exits(self, process: FakeProcess) -> None:
+        target = process.instance.target
+        if process.active and process.handover is not None:
+            left = Handover(" ".join(process.state).encode(), target.version, process.instance.id)
+            write_handover(process.handover, target.component, left)
+        process.end("exited with status 0")
+        self.world.log.append(("stop", target.version))
 
     async def kill(self, instance: Instance, because: str = "") -> None:
         if process := self._alive(instance):

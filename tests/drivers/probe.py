@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from bumpless.service import Consumer, Request, Response, Service
+from bumpless.service import Consumer, Handover, Request, Response, Service
 
 MODE = os.environ.get("PROBE_MODE", "")
 service = Service("probe")
@@ -16,7 +16,9 @@ async def answer(request: Request) -> Response:
         await asyncio.sleep(0.3)
     if request.path == "/die":
         os._exit(7)
-    return Response.json({"version": service.version, "instance": service.contract.instance})
+    return Response.json(
+        {"version": service.version, "instance": service.contract.instance, "worked": worked}
+    )
 
 
 async def hold_a_job(consumer: Consumer) -> None:
@@ -29,6 +31,21 @@ async def die_soon() -> None:
     await asyncio.sleep(0.5)
     print("the probe gives up on purpose", flush=True)
     os._exit(3)
+
+
+worked = [service.version]
+
+
+@service.on_handover
+async def save() -> bytes:
+    return " ".join(worked).encode()
+
+
+@service.on_restore
+async def restore(left: Handover) -> None:
+    if MODE == "refuses-state":
+        raise ValueError("no such state")
+    worked[:0] = left.state.decode().split()
 
 
 @service.on_ready

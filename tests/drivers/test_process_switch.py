@@ -22,6 +22,7 @@ from bumpless.executor.drivers.proxied import ProxiedSwitch
 from bumpless.executor.drivers.systemd.switch import SystemdSwitch
 from bumpless.executor.ports import Launch, NotReady, ProcessSwitch, Unanswered
 from bumpless.executor.record import Instance
+from bumpless.service.handover import Handover, HandoverError, read_handover, write_handover
 from drivers import hooked_probe_ask
 from drivers.fake_switch import FakeSwitch, World
 from support.haproxy import Haproxy, free_port
@@ -59,12 +60,13 @@ class Bench:
         self.switch.close()
         self.switch = self._new()
 
-    def target(self, version: str, mode: str = "", *, http: bool = True) -> Target:
+    def target(self, version: str, mode: str = "", *, http: bool = True, overlap: bool = True) -> Target:
         hooked = self.kind == "hooks"
         run = Run(
             driver=Driver.HOOKS if hooked else Driver.NATIVE,
             switch_hooks=SwitchHooks.model_validate(hooked_probe_ask.hooks()) if hooked else None,
             command=("python3", str(HOOKED)) if hooked else ("python3", str(PROBE)),
+            overlap=overlap,
             listen={"http": f"tcp://127.0.0.1:{self.port}"} if http else {},
             env={"PROBE_MODE": mode, "PROBE_HTTP": "1" if http else "0"},
             timing=Timing(ready_timeout_s=10, lame_duck_s=0.2, drain_timeout_s=0.4),
@@ -82,20 +84,44 @@ class Bench:
         found = HaproxyServers(socket=str(self.proxy.socket), backend="web", servers=servers)
         return Proxy(haproxy=found)
 
-    async def start(self, version: str, mode: str = "", *, http: bool = True) -> Instance:
-        target = self.target(version, mode, http=http)
+    async def start(
+        self, version: str, mode: str = "", *, http: bool = True, standby: bool = False
+    ) -> Instance:
+        """A `standby` is of a component that must not run twice."""
+        target = self.target(version, mode, http=http, overlap=not standby)
         listeners = await self.switch.listen("probe", target.run)
         home = self.home / "components" / "probe"
-        instance = Instance(id=f"{version}-{len(self.started)}", target=target, listeners=listeners)
-        launch = Launch("probe", instance, home / "versions", home / "state", home / "log")
+        name = f"{version}-{len(self.started)}"
+        instance = Instance(id=name, target=target, listeners=listeners, standby=standby)
+        handover = self.handover if standby else None
+        launch = Launch("probe", instance, home / "versions", home / "state", home / "log", handover)
         started = await self.switch.start(launch)
         self.started.append(started)
         return started
 
-    async def ready(self, version: str, mode: str = "", *, http: bool = True) -> Instance:
-        instance = await self.start(version, mode, http=http)
+    async def ready(
+        self, version: str, mode: str = "", *, http: bool = True, standby: bool = False
+    ) -> Instance:
+        instance = await self.start(version, mode, http=http, standby=standby)
         await self.switch.wait_ready(instance, DEADLINE_S)
         return instance
+
+    @property
+    def handover(self) -> Path:
+        return self.home / "components" / "probe" / "state" / "handover"
+
+    async def accepts(self) -> bool:
+        """Whether anybody answers a new connection soon; one that waits in the backlog is given up."""
+        if self.kind == "fake":
+            return bool(self.world.serving())
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+            timeout = aiohttp.ClientTimeout(total=0.3)
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(f"http://127.0.0.1:{self.port}/"),
+            ):
+                return True
+        return False
 
     async def answers(self) -> set[str]:
         """The versions that take new connections."""
@@ -249,6 +275,72 @@ async def test_unknown_processes_are_reaped_and_known_ones_are_not(bench: Bench)
     assert await bench.switch.adopt(kept) is not None
     assert await bench.switch.reap([kept.id]) == (lost.id,)
     assert await bench.answers() == {"v1"}
+
+
+async def test_a_standby_is_ready_and_takes_nothing_until_it_is_activated(bench: Bench) -> None:
+    standby = await bench.ready("v1", standby=True)
+    await bench.switch.check(standby)
+    assert not await bench.accepts()
+    assert await bench.switch.activate(standby, DEADLINE_S) == "nothing was left"
+    assert await bench.answers() == {"v1"}
+    await bench.switch.activate(standby, DEADLINE_S)
+    assert await bench.answers() == {"v1"}
+
+
+async def test_the_state_goes_from_one_to_the_next_and_back(bench: Bench) -> None:
+    old, new = await bench.ready("v1", standby=True), await bench.ready("v2", standby=True)
+    await bench.switch.activate(old, DEADLINE_S)
+    for one, other in ((old, new), (new, await bench.ready("v1", standby=True))):
+        await bench.switch.pause(one)
+        await bench.switch.stop(one, DEADLINE_S)
+        await asyncio.wait_for(bench.switch.exited(one), DEADLINE_S)
+        assert await bench.switch.activate(other, DEADLINE_S) == f"taken from {one.id}"
+    assert await bench.answers() == {"v1"}
+    left = read_handover(bench.handover, "probe")
+    assert left is not None
+    assert (left.state, left.instance) == (b"v1 v2", new.id)
+
+
+async def test_a_standby_that_is_stopped_leaves_the_state_of_its_predecessor(bench: Bench) -> None:
+    write_handover(bench.handover, "probe", Handover(b"v0", "v0", "somebody"))
+    standby = await bench.ready("v1", standby=True)
+    await bench.switch.stop(standby, DEADLINE_S)
+    left = read_handover(bench.handover, "probe")
+    assert left is not None
+    assert left.instance == "somebody"
+
+
+async def test_a_damaged_state_is_told_and_a_refused_one_fails_the_activation(bench: Bench) -> None:
+    bench.handover.write_bytes(b"rubbish")
+    with pytest.raises(HandoverError):
+        read_handover(bench.handover, "probe")
+    standby = await bench.ready("v1", standby=True)
+    assert (await bench.switch.activate(standby, DEADLINE_S)).startswith("not read: expected a line")
+    await bench.switch.stop(standby, DEADLINE_S)
+    refusing = await bench.ready("v2", "refuses-state", standby=True)
+    with pytest.raises(Unanswered, match=r"found 500.*no such state"):
+        await bench.switch.activate(refusing, DEADLINE_S)
+    assert not await bench.accepts()
+
+
+async def test_the_next_owner_waits_for_a_standby_and_activates_it(bench: Bench) -> None:
+    standby = await bench.start("v1", standby=True)
+    bench.die()
+    adopted = await bench.switch.adopt(standby)
+    assert adopted is not None
+    await bench.switch.wait_ready(adopted, DEADLINE_S)
+    assert not await bench.accepts()
+    await bench.switch.activate(adopted, DEADLINE_S)
+    assert await bench.answers() == {"v1"}
+
+
+async def test_a_socket_that_only_an_unknown_process_holds_is_taken_before_that_is_ended(
+    bench: Bench,
+) -> None:
+    lost = await bench.ready("v1", standby=True)
+    bench.die()
+    assert await bench.switch.reap(()) == (lost.id,)
+    assert await bench.switch.listen("probe", lost.target.run) == lost.listeners
 
 
 def _native(home: Path) -> NativeSwitch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -16,59 +15,12 @@ from bumpless.common.model.fleet import ComponentState as S
 from bumpless.common.model.plan import Direction
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
-from bumpless.executor.component import PAIRS, Pair, decide
+from bumpless.executor.component import PAIRS, Pair
 from bumpless.executor.record import Command, ComponentRecord, Instance
-from bumpless.executor.transition import Decision
+from unit.executor.machine import Machine
 from unit.executor.making import T0, apply, stage, target
 
 V1, V2, V3 = target("v1"), target("v2"), target("v3")
-NEW = ComponentRecord(node="node-a", component="api")
-
-
-class Machine:
-    """Feeds inputs and remembers what was ordered."""
-
-    def __init__(self, record: ComponentRecord = NEW) -> None:
-        self.record = record
-        self.last: tuple[do.Effect, ...] = ()
-        self.notes: tuple[str, ...] = ()
-
-    def hear(self, given: heard.Input, after_s: float = 0) -> Decision:
-        decision = decide(self.record, given, T0 + timedelta(seconds=after_s))
-        self.record, self.last, self.notes = decision.state, decision.effects, decision.notes
-        return decision
-
-    def names(self) -> list[str]:
-        shown = (do.Progress, do.Report, do.Collect)
-        return [type(e).__name__ for e in self.last if not isinstance(e, shown)]
-
-    @property
-    def cause(self) -> MessageId:
-        assert self.record.command is not None
-        return self.record.command.id
-
-    def staged(self) -> None:
-        self.hear(heard.Staged(self.cause, "delta", 10, 100))
-
-    def proven(self) -> Instance:
-        (start,) = (e for e in self.last if isinstance(e, do.Start))
-        born = start.instance.model_copy(update={"pid": start.instance.pid or 100 + self.record.number[1]})
-        self.hear(heard.Started(self.cause, born))
-        self.hear(heard.Proven(self.cause, born))
-        return born
-
-    def apply(self, command: Command) -> None:
-        """Through every state to its end."""
-        self.hear(heard.Commanded(command))
-        self.staged()
-        self.proven()
-        self.hear(heard.Switched(self.cause, T0))
-        if self.record.state is S.DRAINING:
-            self.hear(heard.Drained(self.cause))
-
-    def finished(self) -> StepFinished:
-        assert isinstance(self.record.result, StepFinished)
-        return self.record.result
 
 
 def at(state: S) -> Machine:
@@ -113,6 +65,8 @@ def sample(kind: type[heard.Input], cause: MessageId) -> heard.Input:
         heard.Drained: heard.Drained(cause),
         heard.Restored: heard.Restored(cause, SOMEBODY),
         heard.RestoreFailed: heard.RestoreFailed(cause, "x"),
+        heard.Activated: heard.Activated(SOMEBODY),
+        heard.ActivateFailed: heard.ActivateFailed(SOMEBODY, "x"),
         heard.Died: heard.Died(SOMEBODY, "x"),
         heard.Revived: heard.Revived(SOMEBODY),
         heard.ReviveFailed: heard.ReviveFailed("x"),
@@ -140,6 +94,8 @@ EXPECTED: dict[type[heard.Input], tuple[Pair, ...]] = {
     heard.Drained:       (G,     G,      X,      X,       X,        A,       G),
     heard.Restored:      (X,     X,      X,      A,       A,        A,       X),
     heard.RestoreFailed: (X,     X,      X,      A,       A,        A,       X),
+    heard.Activated:     (A,     A,      A,      A,       A,        A,       A),
+    heard.ActivateFailed:(A,     A,      A,      A,       A,        A,       A),
     heard.Died:          (A,     A,      A,      A,       A,        A,       A),
     heard.Revived:       (A,     A,      A,      A,       A,        A,       A),
     heard.ReviveFailed:  (G,     A,      A,      A,       G,        G,       A),

@@ -146,3 +146,13 @@ def test_a_cycle_names_its_components() -> None:
 def test_an_unknown_dependency_is_named() -> None:
     [reason] = refused(release(component("api", depends_on=("nothing",))))
     assert "api depends on nothing" in reason
+
+
+def test_a_batch_of_a_component_that_cannot_run_twice_has_time_for_a_second_drain_and_the_activation() -> (
+    None
+):
+    beside = component("api")
+    alone = component("api", run=beside.run.model_copy(update={"overlap": False}))
+    times = [made(release(one), TWO).batches[0].apply_timeout_s for one in (beside, alone)]
+    timing = beside.run.timing
+    assert times[1] - times[0] == timing.drain_timeout_s + timing.ready_timeout_s

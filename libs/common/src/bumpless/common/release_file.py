@@ -153,6 +153,15 @@ def _references(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
             found.append(Problem(line(index), component.name, "this component stands twice"))
         if component.version is None and release.version is None:
             found.append(Problem(line(index), component.name, "expected a version here or for the release"))
+        run = component.run
+        if (
+            run is not None
+            and not run.overlap
+            and "warm_s" in run.timing.model_fields_set
+            and run.timing.warm_s
+        ):
+            text = f"expected no warm_s with overlap: false, where no replaced instance is kept, found {run.timing.warm_s:g}"
+            found.append(Problem(line(index, "run"), f"{component.name}.run.timing.warm_s", text))
         for dep in component.depends_on:
             if dep not in names:
                 known = ", ".join(sorted(set(names)))

@@ -25,7 +25,7 @@ from bumpless.executor.lifecycle import Lifecycle
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch
 from bumpless.executor.record import Command, ComponentRecord, Instance
 from bumpless.executor.starter import Starter
-from bumpless.executor.steps import Steps
+from bumpless.executor.steps import Steps, stop_timeout_s
 
 log = get_logger(__name__)
 
@@ -97,7 +97,7 @@ class ComponentActor:
     async def stop_services(self) -> None:
         """Drain and end every process of the component, and close its ports. Call after `close`."""
         instances = self.record.instances
-        await asyncio.gather(*(self._switch.stop(i, i.target.run.timing.drain_timeout_s) for i in instances))
+        await asyncio.gather(*(self._switch.stop(i, stop_timeout_s(i)) for i in instances))
         await self._switch.keep_only(self.record.component, ())
 
     async def run(self) -> None:

@@ -16,9 +16,9 @@ from bumpless.common.contract.commands import ApplyComponent
 from bumpless.common.contract.events import StepOutcome
 from bumpless.common.errors import Broken
 from bumpless.common.model.fleet import ComponentState as S
+from bumpless.executor import activation, exclusive, results, upkeep
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
-from bumpless.executor import results, upkeep
 from bumpless.executor.precheck import (
     AlreadyThere,
     Foreign,
@@ -39,6 +39,7 @@ from bumpless.executor.transition import (
     fail,
     finish,
     instance_for,
+    let_go,
     replaced,
     retired,
     settle,
@@ -105,6 +106,8 @@ def _commanded(record: ComponentRecord, given: heard.Commanded, now: datetime) -
             return settle(
                 left, StepOutcome.FAILED, now, _take, (do.Abort(record.fresh),), _overtaken(command)
             )
+        case S.DRAINING if _goes_back(record, command) and record.exclusive:
+            return fail(with_(record, waiting=command), _overtaken(command))
         case S.DRAINING if _goes_back(record, command):
             # The old instance is still here and shall serve again: its drain has become pointless.
             return finish(with_(record, waiting=command), now, _take, (do.Abort(None),), keep_warm=True)
@@ -114,7 +117,15 @@ def _commanded(record: ComponentRecord, given: heard.Commanded, now: datetime) -
 def _take(record: ComponentRecord, command: Command, now: datetime) -> Decision:
     """From rest, the command becomes the standing one and is acted on or answered."""
     taken = with_(
-        record, command=command, waiting=None, rest=record.state, marks={}, switched_at=None, reason=None
+        record,
+        command=command,
+        waiting=None,
+        rest=record.state,
+        marks={},
+        alone=False,
+        cut=(),
+        switched_at=None,
+        reason=None,
     )
     match check(command, record, now):
         case Refusal(reason):
@@ -142,6 +153,8 @@ def _staged(record: ComponentRecord, given: heard.Staged, now: datetime) -> Deci
         )
     if command.target is None:
         raise Broken(f"{record.component}: expected a target to start, found none")
+    if record.exclusive:
+        return exclusive.start(record, command, command.target, now)
     warm = record.warm
     reuse = warm is not None and same(warm.target, command.target)
     fresh = warm if reuse and warm else instance_for(command.target, command.id, "start")
@@ -164,6 +177,8 @@ def _proven(record: ComponentRecord, given: heard.Proven, now: datetime) -> Deci
     command = _standing(record)
     if record.failing is not None or command.target is None:
         return Decision(record, notes=("proven after the step had failed",))
+    if record.exclusive:
+        return exclusive.vacate(with_(record, fresh=given.instance), now)
     commit = do.CommitSwitch(command, command.target.root, root_of(replaced(record, command.target)))
     # The record saved before the links change is the intent that a restart finds.
     return Decision(enter(record, S.SWITCHING, now, fresh=given.instance), (do.StopReviving(), commit))
@@ -180,6 +195,8 @@ def _failed(
 def _switched(record: ComponentRecord, given: heard.Switched, now: datetime) -> Decision:
     if record.failing is not None:
         return Decision(record, notes=("switched after the step had failed; it is being undone",))
+    if record.exclusive:
+        return finish(with_(record, switched_at=given.at), now, _take, cut=record.cut)
     moved = enter(record, S.DRAINING, now, switched_at=given.at)
     command = _standing(record)
     if record.serving is None and (command.target is None or command.target.hooks.post_upgrade is None):
@@ -192,20 +209,36 @@ def _drained(record: ComponentRecord, given: heard.Drained, now: datetime) -> De
         return Decision(record, notes=("drained after the step had failed; it is being undone",))
     if _standing(record).target is None:
         return retired(with_(record, switched_at=given.at), now, _take, cut=given.cut)
+    if record.exclusive:
+        return exclusive.vacated(record, given.cut, now)
     return finish(record, now, _take, cut=given.cut)
 
 
 def _restored(record: ComponentRecord, given: heard.Restored, now: datetime) -> Decision:
     serving = given.instance
+    if record.exclusive and serving is not None:
+        return exclusive.follow(record, serving)
     state = S.SERVING if serving is not None else S.ABSENT
-    back = with_(record, state=state, serving=serving, fresh=None)
-    return settle(back, StepOutcome.FAILED, now, _take, (), record.failing)
+    alone = let_go(record)
+    back = with_(alone.state, state=state, serving=serving)
+    return settle(back, StepOutcome.FAILED, now, _take, alone.effects, record.failing)
 
 
 def _restore_failed(record: ComponentRecord, given: heard.RestoreFailed, now: datetime) -> Decision:
-    reason = f"{record.failing}; and the earlier version did not come back: {given.reason}"
-    stuck = with_(record, state=S.STUCK, serving=None, fresh=None)
-    return upkeep.keep_trying(settle(stuck, StepOutcome.STUCK, now, _take, (), reason))
+    # One that does not go when it is told to may still work, and is waited for.
+    kept = (record.serving,) if record.exclusive and record.serving is not None else ()
+    alone = let_go(record)
+    gone = with_(alone.state, serving=None, stopping=alone.state.stopping + kept)
+    ending = alone.effects + tuple(do.StopOld(i) for i in kept)
+    return activation.stuck(gone, given.reason, now, _take, ending)
+
+
+def _activated(record: ComponentRecord, given: heard.Activated, now: datetime) -> Decision:
+    return activation.activated(record, given, now, _take)
+
+
+def _activate_failed(record: ComponentRecord, given: heard.ActivateFailed, now: datetime) -> Decision:
+    return activation.activate_failed(record, given, now, _take)
 
 
 def _acknowledged(record: ComponentRecord, given: heard.Acknowledged, now: datetime) -> Decision:
@@ -264,6 +297,8 @@ _HANDLERS: dict[type[heard.Input], Callable[[ComponentRecord, Any, datetime], De
     heard.Drained: _drained,
     heard.Restored: _restored,
     heard.RestoreFailed: _restore_failed,
+    heard.Activated: _activated,
+    heard.ActivateFailed: _activate_failed,
     heard.Died: upkeep.died,
     heard.Revived: upkeep.revived,
     heard.ReviveFailed: upkeep.revive_failed,
@@ -287,6 +322,8 @@ _ACTS: dict[type[heard.Input], frozenset[S]] = {
     heard.Drained: frozenset({S.DRAINING}),
     heard.Restored: _UNDONE,
     heard.RestoreFailed: _UNDONE,
+    heard.Activated: _EVERYWHERE,
+    heard.ActivateFailed: _EVERYWHERE,
     heard.Died: _EVERYWHERE,
     heard.Revived: _EVERYWHERE,
     heard.ReviveFailed: frozenset({S.SERVING, S.STAGING, S.STARTING, S.STUCK}),

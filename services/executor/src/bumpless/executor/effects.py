@@ -27,7 +27,8 @@ class Start:
     """Start `instance` beside whatever serves, wait until it is ready, healthy and has outlived the soak.
 
     `reuse`: it is the warm instance; resume it instead. An instance with a pid was started by an earlier executor:
-    only wait for it. Answers Started, then Proven or StartFailed.
+    only wait for it. A standby is proven when it is ready: it takes nothing yet. Answers Started, then Proven or
+    StartFailed.
     """
 
     command: Command
@@ -71,6 +72,33 @@ class DrainOld:
 
 
 @dataclass(frozen=True)
+class Vacate:
+    """Pause, drain and stop `instance`, so that the standby `fresh` can follow. Answers Drained once it is gone, with
+    what was cut, or ActivateFailed. `instance` None: nothing is left to stop.
+    """
+
+    command: Command
+    instance: Instance | None
+    fresh: Instance
+
+
+@dataclass(frozen=True)
+class Activate:
+    """Once every one of `after` is gone, let `instance` work, with the state that one of `heirs_of` left.
+
+    `after` are on their way out already. `heirs_of` None: it is known to have taken over what there was. `command` None:
+    after a crash, beside other work. With `soak` it must stay healthy for a while. It may work already. Answers Activated
+    or ActivateFailed.
+    """
+
+    instance: Instance
+    after: tuple[Instance, ...]
+    heirs_of: tuple[str, ...] | None
+    command: Command | None
+    soak: bool = False
+
+
+@dataclass(frozen=True)
 class Retire:
     """Run the hook, pause, drain and stop `instance`, then remove the `current` link; `previous` shall name this tree.
 
@@ -86,7 +114,9 @@ class Retire:
 class Restore:
     """Undo: put the links back, resume `serving` or else start `target`. Answers Restored or RestoreFailed.
 
-    `target` None: nothing ran before. `standby` is an id for a process that has to be started.
+    `target` None: nothing ran before. `standby` is an id for a process that has to be started. `exclusive`: the one
+    that is restored works only after an Activate; `serving` is stopped first unless it can still be resumed, which one
+    that was never told to pause (`untouched`) can as long as it is healthy.
     """
 
     command: Command
@@ -94,6 +124,8 @@ class Restore:
     target: Target | None
     previous: Digest | None
     standby: str
+    exclusive: bool = False
+    untouched: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,11 +152,15 @@ class StopOld:
 
 @dataclass(frozen=True)
 class Revive:
-    """Start `target` again under the id `standby`, after the delay that `attempt` earns. Answers Revived or ReviveFailed."""
+    """Start `target` again under the id `standby`, after the delay that `attempt` earns. Answers Revived or ReviveFailed.
+
+    `exclusive`: it waits for an Activate.
+    """
 
     target: Target
     standby: str
     attempt: int
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +200,8 @@ Effect = (
     | PauseOld
     | ResumeOld
     | DrainOld
+    | Vacate
+    | Activate
     | Retire
     | Restore
     | Abort

@@ -97,6 +97,22 @@ class RestoreFailed:
 
 
 @dataclass(frozen=True)
+class Activated:
+    """The instance works, and no other one does. `lost`: what it could not take over, one sentence each."""
+
+    instance: Instance
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ActivateFailed:
+    """The instance does not work, or must not yet: another one is not gone."""
+
+    instance: Instance
+    reason: str
+
+
+@dataclass(frozen=True)
 class Died:
     """A process of this component is gone; `lived_s` since it was started."""
 
@@ -155,6 +171,8 @@ Input = (
     | Drained
     | Restored
     | RestoreFailed
+    | Activated
+    | ActivateFailed
     | Died
     | Revived
     | ReviveFailed
@@ -176,6 +194,8 @@ INPUTS: tuple[type[Input], ...] = (
     Drained,
     Restored,
     RestoreFailed,
+    Activated,
+    ActivateFailed,
     Died,
     Revived,
     ReviveFailed,

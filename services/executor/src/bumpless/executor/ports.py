@@ -29,13 +29,17 @@ class Unanswered(ReleaseError):
 
 @dataclass(frozen=True)
 class Launch:
-    """One process to start. `target` of the instance has its placeholders filled in."""
+    """One process to start. `target` of the instance has its placeholders filled in.
+
+    `handover`: the file in which its state goes to the next one; None: it runs beside the next one.
+    """
 
     component: str
     instance: Instance
     version_dir: Path
     state_dir: Path
     log_dir: Path
+    handover: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Exit:
 class ProcessSwitch(Protocol):
     """Runs instances of components side by side on the same listening sockets.
 
+    One that is started with the mark `standby` gets ready and takes nothing before it is activated.
     An instance is known by its id; every operation on an instance that is gone is harmless.
     """
 
@@ -65,7 +70,7 @@ class ProcessSwitch(Protocol):
         ...
 
     async def wait_ready(self, instance: Instance, timeout_s: float) -> None:
-        """Until it says READY=1 and its health check answers 200. Raises: NotReady."""
+        """Until it says READY=1 and its health check answers 200; also a standby does. Raises: NotReady."""
         ...
 
     async def check(self, instance: Instance) -> None:
@@ -78,6 +83,13 @@ class ProcessSwitch(Protocol):
 
     async def resume(self, instance: Instance) -> None:
         """Undo `pause`. Raises: Unanswered."""
+        ...
+
+    async def activate(self, instance: Instance, timeout_s: float) -> str:
+        """Let a standby work; returns what became of the state that was left to it. Harmless when it works already.
+
+        Raises: Unanswered, also when it refuses the state.
+        """
         ...
 
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:

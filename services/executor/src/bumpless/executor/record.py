@@ -41,7 +41,8 @@ class Instance(Model):
     """One process of one version. `pid` 0: about to be started. (`pid`, `started_ticks`) names a process for ever.
 
     `started_ticks` is field 22 of /proc/PID/stat: clock ticks from boot to the start of the process. `admin` is the
-    path of its private socket, where it has one.
+    path of its private socket, where it has one. `standby`: it was started to wait, and nobody has ordered it to work
+    yet.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Instance(Model):
     listeners: tuple[Listener, ...] = ()
     admin: str = ""
     since: Instant | None = None
+    standby: bool = False
 
 
 class ComponentRecord(Model):
@@ -59,9 +61,12 @@ class ComponentRecord(Model):
     `command` is the highest one taken, whole; `waiting` a higher one that came while the switch could not be left.
     `serving` runs `current`; `fresh` runs the command's target until it takes over; `warm` is the replaced instance,
     paused; `stopping` are on their way out. `rest` is the state to return to if the transition fails; `failing` why
-    it does. `outbox` is what the broker has not acknowledged, `result` the last answer. `crashed_at` are the latest
-    crashes that may be part of a loop. `may_return`: the version before may be returned to if this one crashes again and
-    again; `returned_from`: that was done.
+    it does. `alone`: this transition began as one in which two must not work at once, and ends as one. `lineage` are
+    the instances whose state the next one may take over, the newest first: those that were ordered to work since one of
+    them was known to work, and that one. `cut` is what this transition has cut so far. `outbox` is what the broker has
+    not acknowledged, `result` the last answer. `crashed_at` are the latest crashes that may be part of a loop.
+    `may_return`: the version before may be returned to if this one crashes again and again; `returned_from`: that was
+    done.
     """
 
     node: Token
@@ -78,6 +83,9 @@ class ComponentRecord(Model):
     warm_until: Instant | None = None
     stopping: tuple[Instance, ...] = ()
     failing: str | None = None
+    alone: bool = False
+    lineage: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
     switched_at: Instant | None = None
     marks: dict[str, Instant] = {}
     restarts: int = 0
@@ -102,16 +110,25 @@ class ComponentRecord(Model):
         return tuple(i for i in named if i is not None) + self.stopping
 
     @property
+    def exclusive(self) -> bool:
+        """Whether another instance must not work beside those that may: one of the versions says so."""
+        command = None if self.state in RESTING else self.command
+        coming = command.target if isinstance(command, ApplyComponent) else None
+        working = [i.target for i in self.instances if not i.standby]
+        alone = any(t is not None and not t.run.overlap for t in (self.current, coming, *working))
+        return alone or (self.alone and self.state not in RESTING)
+
+    @property
     def takes_traffic(self) -> tuple[Instance, ...]:
         """The instances whose metrics count: the serving one, and the new one once it may answer requests."""
         switching = self.state in (ComponentState.SWITCHING, ComponentState.DRAINING)
         fresh = self.fresh if switching else None
-        return tuple(i for i in (self.serving, fresh) if i is not None and i.pid)
+        return tuple(i for i in (self.serving, fresh) if i is not None and i.pid and not i.standby)
 
     def observed(self, staged: tuple[Digest, ...] = ()) -> ComponentObserved:
         """This component as the inventory shows it. While the old instance drains, the new one is what runs."""
         runs, before = self.current, self.previous
-        if self.state is ComponentState.DRAINING and self.fresh is not None:
+        if self.state is ComponentState.DRAINING and self.fresh is not None and not self.fresh.standby:
             runs, before = self.fresh.target, self.current
         if self.state is ComponentState.STUCK:
             runs = None

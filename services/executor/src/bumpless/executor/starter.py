@@ -14,6 +14,7 @@ from bumpless.common.errors import Refused, ReleaseError
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Run
 from bumpless.common.shell.log import get_logger
+from bumpless.executor import handover
 from bumpless.executor.layout import Layout
 from bumpless.executor.ports import ArtifactSource, Launch, NotReady, ProcessSwitch, Unanswered
 from bumpless.executor.record import Instance
@@ -57,6 +58,7 @@ class Starter:
             version_dir=self._layout.version(instance.target.root),
             state_dir=self._layout.state,
             log_dir=self._layout.log,
+            handover=None if run.overlap else self._layout.state / handover.NAME,
         )
         # What is recorded keeps the target as it was commanded, so that targets can be compared.
         started = (await self._switch.start(launch)).model_copy(update={"target": instance.target})

@@ -24,6 +24,7 @@ from bumpless.executor.lifecycle import Lifecycle
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Unanswered
 from bumpless.executor.record import RESTING, ComponentRecord, Instance
 from bumpless.executor.starter import Starter
+from bumpless.executor.turnover import LEAVE_S, Turnover
 
 log = get_logger(__name__)
 
@@ -38,6 +39,12 @@ FIRST_WAIT_S = 0.25
 def restart_delay(attempt: int) -> float:
     """Seconds before restart number `attempt` in a row: none for the first, then doubling up to LONGEST_WAIT_S."""
     return 0.0 if attempt <= 1 else min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempt - 2, 20))
+
+
+def stop_timeout_s(instance: Instance) -> float:
+    """How long an instance gets between SIGTERM and SIGKILL; one that leaves its state gets more."""
+    run = instance.target.run
+    return run.timing.drain_timeout_s + (0 if run.overlap else LEAVE_S)
 
 
 class Steps:
@@ -55,6 +62,7 @@ class Steps:
         now: Callable[[], datetime],
     ) -> None:
         self._layout, self._switch, self._source, self._starter = layout, switch, source, starter
+        self._turnover = Turnover(layout, switch, starter)
         self._hooks, self._tell, self._record, self._now = hooks, tell, record, now
         self._work: asyncio.Task[None] | None = None
         self._revival: asyncio.Task[None] | None = None
@@ -71,6 +79,10 @@ class Steps:
                 self._begin(self._restore(effect), lambda why: heard.RestoreFailed(effect.command.id, why))
             case do.DrainOld():
                 self._begin(self._drain(effect), lambda why: heard.SwitchFailed(effect.command.id, why))
+            case do.Vacate():
+                self._begin(self._vacate(effect), lambda why: heard.ActivateFailed(effect.fresh, why))
+            case do.Activate():
+                await self._begin_activation(effect)
             case do.Retire():
                 self._begin(self._retire(effect), lambda why: heard.SwitchFailed(effect.command.id, why))
             case do.CommitSwitch():
@@ -84,8 +96,7 @@ class Steps:
             case do.KeepWarm():
                 self._aside(self._keep_warm(effect))
             case do.StopOld():
-                timeout = effect.instance.target.run.timing.drain_timeout_s
-                self._aside(self._switch.stop(effect.instance, timeout))
+                self._aside(self._switch.stop(effect.instance, stop_timeout_s(effect.instance)))
             case do.Revive():
                 await self._stop_reviving()
                 self._revival = self._task(self._revive(effect), heard.ReviveFailed)
@@ -134,17 +145,44 @@ class Steps:
 
         if instance.pid and not effect.reuse:
             started = instance
-            # It may be the warm one, still paused; one that is starting refuses this, and needs no resume.
-            await self._try(self._switch.resume(started), "resume", started)
+            if not started.standby:
+                # It may be the warm one, still paused; one that is starting refuses this, and needs no resume.
+                await self._try(self._switch.resume(started), "resume", started)
             await self._starter.wait(started)
         else:
             started = await self._starter.start(instance, born)
-        await self._starter.soak(started)
+        if not started.standby:
+            await self._starter.soak(started)
         if command.direction is Direction.FORWARD:
             # A new version that fills the disk takes the old one and the journals with it.
             await asyncio.to_thread(require_space, self._layout.home, 0)
-        await self._hooks.run(HookName.SMOKE_TEST, command, old, started)
+        if not started.standby:
+            await self._hooks.run(HookName.SMOKE_TEST, command, old, started)
         self._tell(heard.Proven(cause, started))
+
+    async def _vacate(self, effect: do.Vacate) -> None:
+        if effect.instance is not None:
+            await self._hooks.run(HookName.PRE_DRAIN, effect.command, self._record().current, effect.fresh)
+        self._tell(heard.Drained(effect.command.id, await self._turnover.vacate(effect)))
+
+    async def _begin_activation(self, effect: do.Activate) -> None:
+        """After a crash it is part of the revival, and given up with it."""
+
+        async def activate() -> None:
+            lost = await self._turnover.activate(effect)
+            if effect.command is not None and effect.soak:
+                for hook in (HookName.SMOKE_TEST, HookName.POST_UPGRADE):
+                    await self._hooks.run(hook, effect.command, self._record().current, effect.instance)
+            self._tell(heard.Activated(effect.instance, lost))
+
+        def failed(why: str) -> heard.Input:
+            return heard.ActivateFailed(effect.instance, why)
+
+        if effect.command is not None:
+            self._begin(activate(), failed)
+        else:
+            await self._stop_reviving()
+            self._revival = self._task(activate(), failed)
 
     async def _drain(self, effect: do.DrainOld) -> None:
         command, old = effect.command, self._record().current
@@ -171,12 +209,15 @@ class Steps:
             await self._hooks.run(HookName.PRE_DRAIN, effect.command, self._record().current)
             await self._try(self._switch.pause(effect.instance), "pause", effect.instance)
             cut = await self._drained(effect.instance)
-            await self._switch.stop(effect.instance, effect.instance.target.run.timing.drain_timeout_s)
+            await self._switch.stop(effect.instance, stop_timeout_s(effect.instance))
         previous = effect.previous or self._layout.previous()
         await asyncio.to_thread(self._layout.point, None, previous)
         self._tell(heard.Drained(effect.command.id, cut, self._now()))
 
     async def _restore(self, effect: do.Restore) -> None:
+        if effect.exclusive:
+            self._tell(heard.Restored(effect.command.id, await self._turnover.restore(effect)))
+            return
         target = effect.target
         await asyncio.to_thread(self._layout.point, target.root if target else None, effect.previous)
         serving = effect.serving
@@ -190,7 +231,9 @@ class Steps:
 
     async def _revive(self, effect: do.Revive) -> None:
         await asyncio.sleep(restart_delay(effect.attempt))
-        instance = await self._starter.start(Instance(id=effect.standby, target=effect.target))
+        instance = await self._starter.start(
+            Instance(id=effect.standby, target=effect.target, standby=effect.exclusive)
+        )
         self._tell(heard.Revived(instance))
 
     async def _keep_warm(self, effect: do.KeepWarm) -> None:
@@ -213,7 +256,7 @@ class Steps:
             await asyncio.wait((self._work,))
             self._work = None
         if end is not None:
-            self._aside(self._switch.stop(end, end.target.run.timing.drain_timeout_s))
+            self._aside(self._switch.stop(end, stop_timeout_s(end)))
 
     async def _stop_reviving(self) -> None:
         if self._revival is not None:

@@ -50,9 +50,9 @@ def then(decision: Decision, *effects: do.Effect) -> Decision:
     return Decision(decision.state, decision.effects + effects, decision.notes)
 
 
-def instance_for(target: Target, cause: str, role: str) -> Instance:
+def instance_for(target: Target, cause: str, role: str, *, standby: bool = False) -> Instance:
     """An instance that is about to be started; its id follows from why."""
-    return Instance(id=derive_id(cause, "instance", role), target=target)
+    return Instance(id=derive_id(cause, "instance", role), target=target, standby=standby)
 
 
 def replaced(record: ComponentRecord, target: Target) -> Target | None:
@@ -67,6 +67,12 @@ def dismissed(record: ComponentRecord) -> ComponentRecord:
     return with_(record, fresh=None, stopping=record.stopping + leaving)
 
 
+def let_go(record: ComponentRecord) -> Decision:
+    """Without its new instance, which is told to stop."""
+    after = dismissed(record)
+    return Decision(after, tuple(do.StopOld(i) for i in after.stopping[len(record.stopping) :]))
+
+
 def fail(record: ComponentRecord, reason: str) -> Decision:
     """Something went wrong after staging: undo it, whatever it was."""
     command = record.command
@@ -78,9 +84,16 @@ def fail(record: ComponentRecord, reason: str) -> Decision:
         target=record.current,
         previous=root_of(record.previous),
         standby=derive_id(command.id, "instance", "restore"),
+        exclusive=record.exclusive,
+        untouched=record.state is S.STARTING,
     )
-    effects = (do.Abort(record.fresh), do.StopReviving(), undo)
-    return Decision(with_(dismissed(record), failing=reason), effects, (reason,))
+    fresh = record.fresh
+    if fresh is None or fresh.standby or not record.exclusive:
+        effects = (do.Abort(fresh), do.StopReviving(), undo)
+        return Decision(with_(dismissed(record), failing=reason), effects, (reason,))
+    # It may be the only one that holds the sockets, and ends when the earlier version is ready to follow it.
+    waits = (do.Abort(None), do.StopReviving(), do.PauseOld(fresh), undo)
+    return Decision(with_(record, failing=reason), waits, (reason,))
 
 
 def finish(
@@ -99,7 +112,7 @@ def finish(
     command, fresh, old = record.command, record.fresh, record.serving
     if command is None or command.target is None or fresh is None:
         raise Broken(f"{record.component}: expected a new instance to take over, found none")
-    warm_s = command.target.run.timing.warm_s
+    warm_s = command.target.run.timing.warm_s if command.target.run.overlap else 0
     keep_warm = old is not None and (keep_warm or (warm_s > 0 and command.direction is Direction.FORWARD))
     until = now + timedelta(seconds=max(warm_s, GO_BACK_S))
     leaving = tuple(i for i in (record.warm, None if keep_warm else old) if i is not None)
@@ -113,6 +126,7 @@ def finish(
         warm=old if keep_warm else None,
         warm_until=until if keep_warm else None,
         stopping=record.stopping + leaving,
+        lineage=(fresh.id,),
         restarts=0,
         crashes=0,
         crashed_at=(),

@@ -11,7 +11,7 @@ from typing import Any
 
 from bumpless.common.contract.base import derive_id
 from bumpless.common.model.fleet import ComponentState as S
-from bumpless.executor import crash_loop
+from bumpless.executor import crash_loop, exclusive
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
 from bumpless.executor.precheck import root_of
@@ -28,6 +28,10 @@ def died(record: ComponentRecord, given: heard.Died, now: datetime) -> Decision:
     gone = given.instance.id
     if record.fresh is not None and record.fresh.id == gone and record.failing is None:
         return fail(with_(record, fresh=None), f"the new instance {given.reason}")
+    if record.fresh is not None and record.fresh.id == gone:
+        return Decision(
+            with_(record, fresh=None), notes=("the new instance died while the step is being undone",)
+        )
     if record.serving is not None and record.serving.id == gone:
         return _serving_died(record, given, now)
     if record.warm is not None and record.warm.id == gone:
@@ -64,7 +68,7 @@ def keep_trying(decision: Decision) -> Decision:
         return decision
     attempt = str(record.restarts), str(record.crashes)
     standby = derive_id(record.command.id if record.command else record.component, "revive", *attempt)
-    return then(decision, do.Revive(record.current, standby, record.crashes))
+    return then(decision, do.Revive(record.current, standby, record.crashes, record.exclusive))
 
 
 def revived(record: ComponentRecord, given: heard.Revived, now: datetime) -> Decision:
@@ -76,6 +80,8 @@ def revived(record: ComponentRecord, given: heard.Revived, now: datetime) -> Dec
     rest = S.SERVING if record.rest is S.STUCK else record.rest
     step_back: tuple[do.Effect, ...] = (do.PauseOld(record.warm),) if record.warm else ()
     back = with_(record, serving=given.instance, state=state, rest=rest)
+    if given.instance.standby:
+        return then(exclusive.activate(back, given.instance), *step_back, do.Report())
     return Decision(back, (*step_back, do.Report()), ("the current version serves again",))
 
 
@@ -124,6 +130,10 @@ def observed(record: ComponentRecord, alive: tuple[Instance, ...], now: datetime
         stands_in = seen.serving is None and record.state in _SERVED_BY_OLD
         again = then(again, do.ResumeOld(warm) if stands_in else do.PauseOld(warm))
         again = then(again, do.KeepWarm(warm, record.warm_until or now))
+    if seen.exclusive and seen.serving is not None and record.state in (*_SERVED_BY_OLD, S.STUCK):
+        # It may have been ordered to work and not heard of it.
+        ordered = exclusive.activate(seen, seen.serving)
+        seen, again = ordered.state, then(again, *ordered.effects)
     resumed = _resume(seen, fresh)
     both = Decision(resumed.state, again.effects + resumed.effects, resumed.notes)
     return both if record.failing is not None else keep_trying(both)
@@ -138,16 +148,18 @@ def _resume(record: ComponentRecord, fresh: Instance | None) -> Decision:
     if target is None:
         return Decision(record, (do.Retire(command, record.serving, root_of(record.current)),))
     if record.failing is not None:
-        return fail(record, record.failing)
+        return fail(with_(record, fresh=fresh), record.failing)
     match record.state:
         case S.STAGING:
             return Decision(record, (do.Stage(command, target),))
         case S.STARTING:
             # It may serve already, so it is waited for and not started over.
-            going = fresh or instance_for(target, command.id, "start again")
+            going = fresh or instance_for(target, command.id, "start again", standby=record.exclusive)
             return Decision(with_(record, fresh=going), (do.Start(command, going, reuse=False),))
     if fresh is None:
         return fail(with_(record, fresh=None), "the new instance died while the executor was down")
+    if record.exclusive:
+        return exclusive.resumed(record, fresh)
     running = with_(record, fresh=fresh)
     if record.state is S.SWITCHING:
         commit = do.CommitSwitch(command, target.root, root_of(replaced(record, target)))

@@ -9,7 +9,7 @@ import networkx as nx
 from bumpless.common.contract.base import BatchId, Digest, RolloutId
 from bumpless.common.model.fleet import ComponentObserved, ComponentState, Fleet, Node
 from bumpless.common.model.plan import Batch, Plan, Step, StepKey, Target, TargetId, step_key
-from bumpless.common.model.release import Component, Limits, Release, Timing, share_of
+from bumpless.common.model.release import Component, Limits, Release, Run, share_of
 from bumpless.planner.strategies import cut
 
 SEEN_WITHIN_S = 60.0
@@ -69,6 +69,9 @@ def make_plan(
             steps[node.name] = Step(
                 node=node.name, component=name, before=None if before is None else before.id, after=wanted.id
             )
+        # Leaving a version that cannot run beside another takes as long as coming to one.
+        runs = [component.run, *(targets[step.before].run for step in steps.values() if step.before)]
+        exclusive = not all(run.overlap for run in runs)
         previous: tuple[BatchId, ...] = ()
         for number, part in enumerate(cut(component.strategy, list(steps), budget), start=1):
             if not part.nodes:
@@ -83,7 +86,7 @@ def make_plan(
                 approval=component.strategy.approval and number > 1,
                 wait_s=component.strategy.interval_s if previous else 0,
                 apply_timeout_s=_apply_timeout_s(
-                    component.run.timing, release.limits, _hooks_s(component, places[name])
+                    component.run, release.limits, _hooks_s(component, places[name]), exclusive=exclusive
                 ),
             )
             batches.append(batch)
@@ -203,9 +206,13 @@ def _hooks_s(component: Component, nodes: list[Node]) -> float:
     return component.hooks.longest_s + max((hook.timeout_s for hook in old if hook is not None), default=0)
 
 
-def _apply_timeout_s(timing: Timing, limits: Limits, hooks_s: float) -> float:
+def _apply_timeout_s(run: Run, limits: Limits, hooks_s: float, *, exclusive: bool) -> float:
+    timing = run.timing
+    # An instance that runs alone drains once more when it is stopped, and its successor is activated after that.
+    twice = timing.drain_timeout_s + timing.ready_timeout_s if exclusive else 0.0
     return (
-        limits.fetch_allowance_s
+        twice
+        + limits.fetch_allowance_s
         + hooks_s
         + timing.ready_timeout_s
         + timing.soak_s

@@ -139,10 +139,12 @@ class Run(StrictModel):
 
     `{node.name}`, `{node.address}` and `{state}` are filled in on the node; `{peers.COMPONENT}` by the planner,
     as a comma-separated list of that component's first listeners. `service` are settings of systemd.exec(5) and
-    systemd.resource-control(5) for the unit of an instance.
+    systemd.resource-control(5) for the unit of an instance. `overlap` False: two instances must never work at once,
+    so the new one waits as a standby until the old one is gone; none is kept warm.
     """
 
     driver: Driver = Driver.NATIVE
+    overlap: bool = True
     command: tuple[str, ...] = Field(min_length=1)
     listen: dict[Token, ListenAddress] = {}
     env: dict[str, str] = {}

@@ -15,6 +15,7 @@ from bumpless.executor.ports import Unanswered
 
 ANSWER_S = 5.0
 """A process that does not answer a local request in this time is not well."""
+PROGRESS = ("inflight", "streams", "connections", "unacknowledged")
 MAX_ANSWER = 8 << 20
 
 
@@ -68,12 +69,20 @@ class AdminSockets:
                 f"expected an answer to {method} {path} within {timeout_s:g} s, found {error!r}"
             ) from error
 
+    async def activate(self, instance: str, timeout_s: float) -> str:
+        """POST /resume, answered when a standby has taken over its state; what became of that. Raises: Unanswered."""
+        body = await self.ask(instance, "POST", "/resume", timeout_s)
+        try:
+            return str(json.loads(body).get("handover", ""))
+        except (ValueError, AttributeError):
+            return ""
+
     async def progress(self, instance: str) -> dict[str, int]:
         """GET /drain: what is left to do. Raises: Unanswered."""
         body = await self.ask(instance, "GET", "/drain")
         try:
             raw = json.loads(body)
-            return {name: int(raw.get(name, 0)) for name in ("inflight", "connections", "unacknowledged")}
+            return {name: int(raw.get(name, 0)) for name in PROGRESS}
         except (ValueError, TypeError, AttributeError) as error:
             raise Unanswered(
                 f"expected a JSON object of numbers from GET /drain, found {body[:200]!r}"

@@ -39,6 +39,9 @@ class SwitchByKind:
     async def resume(self, instance: Instance) -> None:
         await self._of(instance.target.run).resume(instance)
 
+    async def activate(self, instance: Instance, timeout_s: float) -> str:
+        return await self._of(instance.target.run).activate(instance, timeout_s)
+
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         return await self._of(instance.target.run).drained(instance, lame_duck_s, timeout_s)
 

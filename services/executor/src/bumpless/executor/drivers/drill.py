@@ -99,6 +99,9 @@ class DrilledSwitch:
     async def resume(self, instance: Instance) -> None:
         await self._switch.resume(instance)
 
+    async def activate(self, instance: Instance, timeout_s: float) -> str:
+        return await self._switch.activate(instance, timeout_s)
+
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         return await self._switch.drained(instance, lame_duck_s, timeout_s)
 

@@ -28,9 +28,13 @@ def environment(node: str, launch: Launch) -> dict[str, str]:
     """Names to values. What the contract promises wins over what the release sets."""
     target = launch.instance.target
     timing = target.run.timing
+    standby = {"BUMPLESS_STANDBY": "1"} if launch.instance.standby else {}
+    left = {"BUMPLESS_HANDOVER_FILE": str(launch.handover.resolve())} if launch.handover else {}
     return {
         **base(),
         **target.run.env,
+        **standby,
+        **left,
         "BUMPLESS_NODE": node,
         "BUMPLESS_COMPONENT": launch.component,
         "BUMPLESS_VERSION": target.version,

@@ -30,6 +30,8 @@ from bumpless.executor.drivers.traffic import Traffic
 from bumpless.executor.ports import Exit, Launch, NotReady, Unanswered
 from bumpless.executor.record import Instance, Listener
 
+SOCKETS = "BUMPLESS_SOCKETS"
+"""In the environment of an instance, for the next executor: inode=address of each shared socket it was given."""
 KILL_GRACE_S = 3.0
 """An instance that cuts its own work at its deadline gets this long to give it back and exit."""
 
@@ -95,6 +97,7 @@ class NativeSwitch:
                     "LISTEN_FDNAMES": ":".join(names),
                     "NOTIFY_SOCKET": notifications.address,
                     "NOTIFY_FD": str(processes.FIRST_FD + len(names)),
+                    SOCKETS: " ".join(f"{one.inode}={one.address}" for one in instance.listeners),
                 }
                 given = [*(s.fileno() for s in (*shared, admin)), pipe]
                 pid = processes.spawn(run.command, env, launch.version_dir.resolve(), given, log)
@@ -119,11 +122,13 @@ class NativeSwitch:
         try:
             async with asyncio.timeout(timeout_s):
                 if running.adopted:
-                    # READY=1 may have been said to the executor before this one.
-                    await self._answers(instance, running, "/readyz")
+                    # READY=1 may have been said to the executor before this one. A standby is paused, which only
+                    # one that is ready can be.
+                    asked = ("POST", "/pause") if instance.standby else ("GET", "/readyz")
+                    await self._answers(instance, running, *asked)
                 else:
                     await self._said_ready(running)
-                await self._answers(instance, running, "/healthz")
+                await self._answers(instance, running, "GET", "/healthz")
         except TimeoutError as error:
             said = running.notifications.status if running.notifications else ""
             raise NotReady(
@@ -168,6 +173,9 @@ class NativeSwitch:
     async def resume(self, instance: Instance) -> None:
         await self._traffic.resume(instance.id)
 
+    async def activate(self, instance: Instance, timeout_s: float) -> str:
+        return await self._traffic.activate(instance.id, timeout_s)
+
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         running = self._running.get(instance.id)
         if running is None:
@@ -190,10 +198,7 @@ class NativeSwitch:
         process, ticks = found
         component = instance.target.component
         for listener in instance.listeners:
-            if (component, listener.address) not in self._listeners:
-                held = sockets.adopt(process.pid, process.fd, listener.inode)
-                if held is not None:
-                    self._listeners[component, listener.address] = held
+            self._take(component, listener.address, listener.inode, process)
         log = self._components / component / "log" / f"{instance.id}.log"
         self._watch(instance.id, _Running(process, self._notifications_again(instance.id), log, adopted=True))
         return instance.model_copy(update={"pid": process.pid, "started_ticks": ticks})
@@ -223,6 +228,10 @@ class NativeSwitch:
             if name not in kept or name in self._dead or MARK in env:
                 with contextlib.suppress(OSError):
                     process = Process(pid)
+                    # It may be the last one that holds a socket in which connections wait.
+                    for one in env.get(SOCKETS, "").split():
+                        inode, _, address = one.partition("=")
+                        self._take(env.get("BUMPLESS_COMPONENT", ""), address, int(inode), process)
                     process.kill()
                     await process.wait(GONE_S)
                     lost.append(name)
@@ -251,6 +260,13 @@ class NativeSwitch:
         self._admin.close()
 
     # inside
+
+    def _take(self, component: str, address: str, inode: int, process: Process) -> None:
+        """A listening socket out of a process that holds it, unless it is held here already."""
+        if (component, address) not in self._listeners:
+            found = sockets.adopt(process.pid, process.fd, inode)
+            if found is not None:
+                self._listeners[component, address] = found
 
     def _watch(self, name: str, running: _Running) -> None:
         self._running[name] = running
@@ -297,9 +313,9 @@ class NativeSwitch:
                 f"it {running.process.ended.result()} before it was ready{_last_words(running.log)}"
             )
 
-    async def _answers(self, instance: Instance, running: _Running, path: str) -> None:
+    async def _answers(self, instance: Instance, running: _Running, method: str, path: str) -> None:
         try:
-            await self._traffic.until_answers(instance.id, path, running.process)
+            await self._traffic.until_answers(instance.id, path, running.process, method)
         except Unanswered as error:
             how = running.process.ended.result()
             raise NotReady(f"it {how} before it was healthy{_last_words(running.log)}") from error

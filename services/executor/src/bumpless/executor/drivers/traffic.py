@@ -57,12 +57,18 @@ class Traffic:
         """Its metrics. Raises: Unanswered."""
         return await self._admin.ask(instance, "GET", "/metrics")
 
-    async def until_answers(self, instance: str, path: str, life: Life) -> None:
-        """Until GET `path` is answered with 200. The caller sets the deadline. Raises: Unanswered, once it is gone."""
+    async def activate(self, instance: str, timeout_s: float) -> str:
+        """As `ports.ProcessSwitch.activate`. Raises: Unanswered."""
+        said = await self._admin.activate(instance, timeout_s)
+        self._paused_at.pop(instance, None)
+        return said
+
+    async def until_answers(self, instance: str, path: str, life: Life, method: str = "GET") -> None:
+        """Until `path` is answered with 200. The caller sets the deadline. Raises: Unanswered, once it is gone."""
         pause_s = FIRST_POLL_S
         while True:
             try:
-                await self._admin.ask(instance, "GET", path)
+                await self._admin.ask(instance, method, path)
                 return
             except Unanswered:
                 if await life.wait(pause_s):
@@ -76,7 +82,7 @@ class Traffic:
         clock = asyncio.get_running_loop().time
         lame_until = self._paused_at.get(instance, clock()) + lame_duck_s
         deadline = lame_until + timeout_s
-        idle = 0
+        idle, poll_s = 0, FIRST_POLL_S
         left: tuple[str, ...] = ("it did not say what it still does",)
         while life.alive:
             with contextlib.suppress(Unanswered):
@@ -88,7 +94,8 @@ class Traffic:
                 return ()
             if clock() >= deadline:
                 return left
-            await life.wait(POLL_S)
+            await life.wait(poll_s)
+            poll_s = min(POLL_S, 2 * poll_s)
         return ()
 
     def forget(self, instance: str) -> None:

@@ -106,9 +106,11 @@ class SystemdSwitch:
         try:
             async with asyncio.timeout(timeout_s):
                 # READY=1 was said to systemd; looking for it again and again would cost a process each time.
-                await self._answers(instance, running, "/readyz")
+                # A standby is paused, which only one that is ready can be.
+                asked = ("POST", "/pause") if instance.standby else ("GET", "/readyz")
+                await self._answers(instance, running, *asked)
                 await self._active(running)
-                await self._answers(instance, running, "/healthz")
+                await self._answers(instance, running, "GET", "/healthz")
         except TimeoutError as error:
             said = (await self._systemd.show(f"{running.unit}.service")).get("StatusText")
             raise NotReady(
@@ -152,6 +154,9 @@ class SystemdSwitch:
 
     async def resume(self, instance: Instance) -> None:
         await self._traffic.resume(instance.id)
+
+    async def activate(self, instance: Instance, timeout_s: float) -> str:
+        return await self._traffic.activate(instance.id, timeout_s)
 
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         running = self._running.get(instance.id)
@@ -311,9 +316,9 @@ class SystemdSwitch:
         self._systemd.remove(service)
         await self._systemd.attempt("reset-failed", service)
 
-    async def _answers(self, instance: Instance, running: _Running, path: str) -> None:
+    async def _answers(self, instance: Instance, running: _Running, method: str, path: str) -> None:
         try:
-            await self._traffic.until_answers(instance.id, path, running.process)
+            await self._traffic.until_answers(instance.id, path, running.process, method)
         except Unanswered as error:
             how = running.process.ended.result()
             raise NotReady(f"it {how} before it was healthy{_quote(running.last_words)}") from error
