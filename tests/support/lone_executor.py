@@ -50,6 +50,10 @@ class Trees:
             os.rename(half, place)
         return StagedTree("full", 1, 1)
 
+    async def changed(self, root: Digest, layout: Layout) -> tuple[str, ...]:
+        found = scan(layout.version(root)).root
+        return () if found == root else (f"expected {root}, found {found}",)
+
     async def check(self, wanted: StageCheck, layout: Layout | None, in_use: frozenset[Digest]) -> StagedTree:
         raise NotImplementedError
 
