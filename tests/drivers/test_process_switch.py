@@ -269,6 +269,7 @@ async def test_the_dead_and_the_reused_pid_are_not_adopted(bench: Bench) -> None
     assert await bench.switch.adopt(instance) is None
 
 
+@EXCLUSIVE
 async def test_unknown_processes_are_reaped_and_known_ones_are_not(bench: Bench) -> None:
     kept, lost = await bench.ready("v1"), await bench.ready("v2")
     bench.die()
@@ -277,6 +278,13 @@ async def test_unknown_processes_are_reaped_and_known_ones_are_not(bench: Bench)
     assert await bench.answers() == {"v1"}
 
 
+EXCLUSIVE = pytest.mark.parametrize(
+    "bench", ["native", "fake", pytest.param("systemd", marks=pytest.mark.booted)], indirect=True
+)
+"""A standby keeps the service contract, so a release refuses it with hooks and behind a proxy."""
+
+
+@EXCLUSIVE
 async def test_a_standby_is_ready_and_takes_nothing_until_it_is_activated(bench: Bench) -> None:
     standby = await bench.ready("v1", standby=True)
     await bench.switch.check(standby)
@@ -287,6 +295,7 @@ async def test_a_standby_is_ready_and_takes_nothing_until_it_is_activated(bench:
     assert await bench.answers() == {"v1"}
 
 
+@EXCLUSIVE
 async def test_the_state_goes_from_one_to_the_next_and_back(bench: Bench) -> None:
     old, new = await bench.ready("v1", standby=True), await bench.ready("v2", standby=True)
     await bench.switch.activate(old, DEADLINE_S)
@@ -301,6 +310,7 @@ async def test_the_state_goes_from_one_to_the_next_and_back(bench: Bench) -> Non
     assert (left.state, left.instance) == (b"v1 v2", new.id)
 
 
+@EXCLUSIVE
 async def test_a_standby_that_is_stopped_leaves_the_state_of_its_predecessor(bench: Bench) -> None:
     write_handover(bench.handover, "probe", Handover(b"v0", "v0", "somebody"))
     standby = await bench.ready("v1", standby=True)
@@ -310,6 +320,7 @@ async def test_a_standby_that_is_stopped_leaves_the_state_of_its_predecessor(ben
     assert left.instance == "somebody"
 
 
+@EXCLUSIVE
 async def test_a_damaged_state_is_told_and_a_refused_one_fails_the_activation(bench: Bench) -> None:
     bench.handover.write_bytes(b"rubbish")
     with pytest.raises(HandoverError):
@@ -323,6 +334,7 @@ async def test_a_damaged_state_is_told_and_a_refused_one_fails_the_activation(be
     assert not await bench.accepts()
 
 
+@EXCLUSIVE
 async def test_the_next_owner_waits_for_a_standby_and_activates_it(bench: Bench) -> None:
     standby = await bench.start("v1", standby=True)
     bench.die()
@@ -334,6 +346,7 @@ async def test_the_next_owner_waits_for_a_standby_and_activates_it(bench: Bench)
     assert await bench.answers() == {"v1"}
 
 
+@EXCLUSIVE
 async def test_a_socket_that_only_an_unknown_process_holds_is_taken_before_that_is_ended(
     bench: Bench,
 ) -> None:

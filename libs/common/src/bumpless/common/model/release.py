@@ -178,7 +178,14 @@ class Run(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _settings_of_a_unit(self) -> Run:
+    def _a_standby_keeps_the_service_contract(self) -> Self:
+        if not self.overlap and (self.driver is Driver.HOOKS or self.proxy is not None):
+            found = "driver hooks" if self.driver is Driver.HOOKS else "a proxy"
+            raise ValueError(f"expected overlap: false with driver native or systemd and no proxy, found {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_of_a_unit(self) -> Self:
         if self.service and self.driver is not Driver.SYSTEMD:
             raise ValueError(f"expected run.service only with the driver systemd, found {self.driver}")
         return self

@@ -146,6 +146,9 @@ class ProxiedSwitch:
         if (placed := self._placed.get(instance.id)) is not None:
             await self._open(placed)
 
+    async def activate(self, instance: Instance, timeout_s: float) -> str:
+        return await self._switch.activate(instance, timeout_s)
+
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         placed = self._placed.get(instance.id)
         if placed is None:

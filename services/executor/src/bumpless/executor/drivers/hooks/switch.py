@@ -152,6 +152,9 @@ class HooksSwitch:
         held.unmark("drained")
         held.paused_at = None
 
+    async def activate(self, instance: Instance, timeout_s: float) -> str:
+        raise Unanswered("expected a service that keeps the contract, found one that is held by hooks")
+
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         held = self._hooked.get(instance.id)
         if held is None:
