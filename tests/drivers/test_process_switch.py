@@ -269,7 +269,6 @@ async def test_the_dead_and_the_reused_pid_are_not_adopted(bench: Bench) -> None
     assert await bench.switch.adopt(instance) is None
 
 
-@EXCLUSIVE
 async def test_unknown_processes_are_reaped_and_known_ones_are_not(bench: Bench) -> None:
     kept, lost = await bench.ready("v1"), await bench.ready("v2")
     bench.die()
