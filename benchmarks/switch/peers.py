@@ -73,7 +73,9 @@ class Child:
 async def stop_start(load_binary: Path) -> list[Row]:
     """The old one ends, then the new one starts; somebody else holds the listening socket meanwhile."""
     rows = []
-    samples = {"asyncio": (sys.executable, str(ROOT / "libs/service/sample/app.py"))}
+    samples: dict[str, tuple[str, ...]] = {
+        "asyncio": (sys.executable, str(ROOT / "libs/service/sample/app.py"))
+    }
     if shutil.which("go"):
         samples["go"] = (str(await build_go(ROOT / "sdk" / "go", "./sample", GO / "bench-sample")),)
     for name, command in samples.items():
