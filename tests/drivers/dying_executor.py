@@ -40,6 +40,10 @@ class DyingManager(Manager):
         self._count()
         await super().call(*arguments)
 
+    async def start_new(self, *units: str) -> None:
+        self._count()
+        await super().start_new(*units)
+
     async def show(self, unit: str) -> dict[str, str]:
         self._count()
         return await super().show(unit)

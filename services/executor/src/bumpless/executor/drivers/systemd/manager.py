@@ -81,16 +81,16 @@ class Manager:
             await self.call("daemon-reload")
 
     async def start_new(self, *units: str) -> None:
-        """Queue the start of units whose files were just written. Raises: Refused.
+        """Start units whose files were just written; returns when they are active or have failed. The caller bounds it:
+        it ends with the units, and ending it ends nothing.
 
         A unit that systemd has never loaded needs no daemon-reload, which costs tens of milliseconds and reads every
         unit of the machine; only when it has not seen the file yet is it told to look.
         """
-        try:
-            await self.call("start", "--no-block", *units)
-        except Refused:
+        status, _, complaint = await _run("systemctl", "--no-ask-password", "start", *units, limit_s=None)
+        if status != 0 and "not found" in complaint:
             await self.reload()
-            await self.call("start", "--no-block", *units)
+            await _run("systemctl", "--no-ask-password", "start", *units, limit_s=None)
 
     async def require_understood(self, unit: str) -> None:
         """Raises: Refused, with what systemd would ignore in this file: a limit or a sandbox that is not there."""
@@ -145,7 +145,7 @@ class Manager:
         return ""
 
 
-async def _run(*argv: str) -> tuple[int, str, str]:
+async def _run(*argv: str, limit_s: float | None = CALL_S) -> tuple[int, str, str]:
     """Status, output, errors. Raises: Refused, if it does not end in time or is not there."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -158,10 +158,10 @@ async def _run(*argv: str) -> tuple[int, str, str]:
     except OSError as error:
         raise Refused(f"{argv[0]} to start", str(error)) from error
     try:
-        said, complaint = await asyncio.wait_for(process.communicate(), CALL_S)
+        said, complaint = await asyncio.wait_for(process.communicate(), limit_s)
     except TimeoutError as error:
         raise Refused(
-            f"{' '.join(argv)} to end within {CALL_S:g} s", "no end", "see how systemd is: systemctl status"
+            f"{' '.join(argv)} to end within {limit_s:g} s", "no end", "see how systemd is: systemctl status"
         ) from error
     finally:
         if process.returncode is None:

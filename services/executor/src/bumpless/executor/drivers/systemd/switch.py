@@ -34,13 +34,18 @@ KILL_GRACE_S = 3.0
 """An instance that cuts its own work at its deadline gets this long to give it back and exit."""
 SETTLED_S = 30.0
 """systemd needs milliseconds to start a queued job, or to clear away what a killed unit leaves."""
+LOOK_S = 0.3
+"""Between two looks at a unit that an earlier executor started; each costs a process."""
 _OVER = ("inactive", "failed")
 
 
 @dataclass
 class _Running:
+    """`starting` is done when systemd has heard READY=1, or will not; None: an earlier executor asked for the start."""
+
     unit: str
     process: Watched
+    starting: asyncio.Task[None] | None
     killed_because: str = ""
     last_words: str = ""
 
@@ -91,12 +96,17 @@ class SystemdSwitch:
         try:
             self._write(unit, launch)
             await self._systemd.require_understood(f"{unit}.service")
-            await self._systemd.start_new(f"{unit}.socket", f"{unit}.service")
-            pid, alive = await self._main_process(unit)
         except Refused:
             await self._remove(unit)
             raise
-        self._watch(instance.id, unit, pid if alive else 0)
+        starting = asyncio.create_task(self._systemd.start_new(f"{unit}.socket", f"{unit}.service"))
+        try:
+            pid, alive = await self._main_process(unit, starting)
+        except Refused:
+            starting.cancel()
+            await self._remove(unit)
+            raise
+        self._watch(instance.id, unit, pid if alive else 0, starting)
         return instance.model_copy(update={"pid": pid, "started_ticks": processes.start_ticks(pid) or 0})
 
     async def wait_ready(self, instance: Instance, timeout_s: float) -> None:
@@ -105,12 +115,8 @@ class SystemdSwitch:
             raise NotReady(f"expected {instance.target.version} to run, found no unit of it")
         try:
             async with asyncio.timeout(timeout_s):
-                # READY=1 was said to systemd; looking for it again and again would cost a process each time.
-                # A standby is paused, which only one that is ready can be.
-                asked = ("POST", "/pause") if instance.standby else ("GET", "/readyz")
-                await self._answers(instance, running, *asked)
-                await self._active(running)
-                await self._answers(instance, running, "GET", "/healthz")
+                await self._heard_ready(running)
+                await self._healthy(instance, running)
         except TimeoutError as error:
             said = (await self._systemd.show(f"{running.unit}.service")).get("StatusText")
             raise NotReady(
@@ -181,9 +187,12 @@ class SystemdSwitch:
             pid, alive = 0, False
         ticks = processes.start_ticks(pid) if alive else None
         if ticks is None:
-            # A start that an earlier executor asked for may still be on its way: without its unit it comes to nothing.
-            await self._remove(unit)
+            # A start that an earlier executor asked for may still be on its way. It comes before the unit has gone, and
+            # is stopped, or after, and comes to nothing.
+            self._systemd.remove(f"{unit}.socket")
+            self._systemd.remove(f"{unit}.service")
             await self._systemd.reload()
+            await self._remove(unit)
             return None
         if instance.pid not in (0, pid) or instance.started_ticks not in (0, ticks):
             return None
@@ -211,6 +220,8 @@ class SystemdSwitch:
     def close(self) -> None:
         for running in self._running.values():
             running.process.close()
+            if running.starting is not None:
+                running.starting.cancel()
         self._running.clear()
         self._admin.close()
 
@@ -263,14 +274,15 @@ class SystemdSwitch:
         await self._systemd.attempt("reset-failed", unit)
         self._systemd.remove(unit)
 
-    async def _main_process(self, unit: str) -> tuple[int, bool]:
+    async def _main_process(self, unit: str, starting: asyncio.Task[None] | None = None) -> tuple[int, bool]:
         """The pid of the unit's main process, and whether it is alive. Raises: Refused, if none came to be."""
         deadline = asyncio.get_running_loop().time() + SETTLED_S
         while True:
+            queued = starting is not None and not starting.done()
             found = await self._systemd.show(f"{unit}.service")
             if pid := int(found["ExecMainPID"]):
                 return pid, found["MainPID"] == found["ExecMainPID"]
-            queued = found.get("Job", "0") not in ("", "0")
+            queued = queued or found.get("Job", "0") not in ("", "0")
             if found["ActiveState"] in _OVER and not queued:
                 said = await self._systemd.complaints(f"{unit}.service")
                 raise Refused(f"{unit}.service to start", f"{found['Result']}{_quote(said)}")
@@ -278,7 +290,7 @@ class SystemdSwitch:
                 raise Refused(f"{unit}.service to start within {SETTLED_S:g} s", found["SubState"])
             await asyncio.sleep(SETTLE_S)
 
-    def _watch(self, name: str, unit: str, pid: int) -> None:
+    def _watch(self, name: str, unit: str, pid: int, starting: asyncio.Task[None] | None = None) -> None:
         async def read_end() -> str:
             how = "exited (systemd did not say how)"
             try:
@@ -292,7 +304,7 @@ class SystemdSwitch:
             asyncio.get_running_loop().call_later(60, self._forget, name, running)
             return how
 
-        running = _Running(unit, Watched(pid, read_end))
+        running = _Running(unit, Watched(pid, read_end), starting)
         self._running[name] = running
 
     def _forget(self, name: str, running: _Running) -> None:
@@ -309,23 +321,27 @@ class SystemdSwitch:
             await asyncio.sleep(SETTLE_S)
 
     async def _remove(self, unit: str) -> None:
-        """Every trace of an instance. A start that is still on its way is taken back; what runs is stopped."""
+        """Every trace of an instance; what still runs is stopped."""
         service, admin = f"{unit}.service", f"{unit}.socket"
         await self._systemd.attempt("stop", service, admin, units.anchor_of(admin))
         self._systemd.remove(admin)
         self._systemd.remove(service)
         await self._systemd.attempt("reset-failed", service)
 
-    async def _answers(self, instance: Instance, running: _Running, method: str, path: str) -> None:
+    async def _heard_ready(self, running: _Running) -> None:
+        """Until systemd has heard READY=1, or the process is gone. systemd remembers it for the next executor."""
+        if running.starting is not None:
+            await asyncio.wait((running.starting, running.process.ended), return_when=asyncio.FIRST_COMPLETED)
+        while (await self._systemd.show(f"{running.unit}.service"))["ActiveState"] == "activating":
+            if await running.process.wait(LOOK_S):
+                return
+
+    async def _healthy(self, instance: Instance, running: _Running) -> None:
         try:
-            await self._traffic.until_answers(instance.id, path, running.process, method)
+            await self._traffic.until_answers(instance.id, "/healthz", running.process)
         except Unanswered as error:
             how = running.process.ended.result()
             raise NotReady(f"it {how} before it was healthy{_quote(running.last_words)}") from error
-
-    async def _active(self, running: _Running) -> None:
-        while (await self._systemd.show(f"{running.unit}.service"))["ActiveState"] == "activating":
-            await running.process.wait(SETTLE_S * 5)
 
 
 def _describe(found: dict[str, str]) -> str:
