@@ -24,7 +24,7 @@ from pathlib import Path
 
 import structlog
 
-from switch import ours, peers
+from switch import ours, peers, units
 from switch.figures import Row, table
 from switch.load import GO, build_go
 from switch.services import SERVICES
@@ -38,6 +38,7 @@ PROVIDERS: dict[str, Provider] = {
     "stop-start": peers.stop_start,
     "gunicorn": peers.gunicorn_reload,
     "haproxy": peers.haproxy_drain,
+    "systemd": units.rows,
 }
 """Further ways to switch belong here: a name for the command line, and a provider of rows."""
 

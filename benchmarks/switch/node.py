@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.contract import wire
@@ -22,9 +23,10 @@ from bumpless.common.contract.events import StepFinished, StepOutcome
 from bumpless.common.contract.stage_check import StageCheck
 from bumpless.common.contract.subjects import subject_of
 from bumpless.common.model.plan import Direction, Target
-from bumpless.common.model.release import Run, Timing
+from bumpless.common.model.release import Driver, Run, Timing
 from bumpless.common.shell.broker import Received
 from bumpless.executor.drivers.native import NativeSwitch
+from bumpless.executor.drivers.systemd.switch import SystemdSwitch
 from bumpless.executor.executor import Executor, NodeConfig
 from bumpless.executor.layout import Layout
 from bumpless.executor.ports import Launch, StagedTree
@@ -75,11 +77,11 @@ class Results:
         return self._finished[command]
 
 
-class WatchedSwitch(NativeSwitch):
-    """The native driver, with a note of when each instance was started, was ready, and was gone."""
+class Watched:
+    """To stand before a driver: a note of when each instance was started, was ready, and was gone."""
 
-    def __init__(self, home: Path) -> None:
-        super().__init__(NODE, home / "run", home / "components")
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.started: dict[str, float] = {}
         self.startup_s: dict[str, float] = {}
         self.lives: list[Instance] = []
@@ -95,6 +97,20 @@ class WatchedSwitch(NativeSwitch):
         self.startup_s[instance.id] = time.time() - self.started[instance.id]
 
 
+class WatchedNative(Watched, NativeSwitch):
+    pass
+
+
+class WatchedSystemd(Watched, SystemdSwitch):
+    pass
+
+
+def _watched(driver: Driver, home: Path) -> WatchedNative | WatchedSystemd:
+    if driver is Driver.SYSTEMD:
+        return WatchedSystemd(NODE, home / "components")
+    return WatchedNative(NODE, home / "run", home / "components")
+
+
 @dataclass(frozen=True)
 class Step:
     """One command that was carried out."""
@@ -108,15 +124,17 @@ class Step:
 class BenchNode:
     """`apply(version)` is one switch, back or forth. Use as `async with`."""
 
-    def __init__(self, home: Path, folder: Path, command: tuple[str, ...], timing: Timing) -> None:
+    def __init__(
+        self, home: Path, folder: Path, command: tuple[str, ...], timing: Timing, driver: Driver
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
-        self._command, self._timing = command, timing
+        self._command, self._timing, self._driver = command, timing, driver
         self._deploy = SigningKey.generate()
         trust = TrustStore.of(release=SigningKey.generate().public, deploy=self._deploy.public)
         config = NodeConfig(node=NODE, address="127.0.0.1", data_dir=home)
-        self._switch, self._results = WatchedSwitch(home), Results()
+        self._switch, self._results = _watched(driver, home), Results()
         self._executor = Executor(config, trust, self._switch, FolderSource(folder), self._results)
         self._current: Target | None = None
         self._number = 0
@@ -158,7 +176,8 @@ class BenchNode:
     def _target(self, version: str, warm_s: float | None) -> Target:
         timing = self._timing if warm_s is None else self._timing.model_copy(update={"warm_s": warm_s})
         digest = Digest("sha256:" + version.encode().hex().ljust(64, "0"))
-        run = Run(command=self._command, listen={"http": f"tcp://127.0.0.1:{self.port}"}, timing=timing)
+        listen = {"http": f"tcp://127.0.0.1:{self.port}"}
+        run = Run(driver=self._driver, command=self._command, listen=listen, timing=timing)
         return Target(
             component=COMPONENT, version=version, root=digest, artifact=digest, artifact_size=1, run=run
         )

@@ -1,4 +1,4 @@
-"""Our native driver: eight switches in a row under load, then one way back while it is warm, and one when it is cold."""
+"""Our drivers: eight switches in a row under load, then one way back while it is warm, and one when it is cold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bumpless.common.model.release import Timing
+from bumpless.common.model.release import Driver, Timing
 from switch.figures import Row, Span, first_answer, goal, row, slowest_ms
 from switch.load import Load
 from switch.node import BenchNode
@@ -21,9 +21,14 @@ TIMING = Timing(ready_timeout_s=60, soak_s=0.5, lame_duck_s=1.6, drain_timeout_s
 
 async def native(service: Service, load_binary: Path) -> Row:
     with tempfile.TemporaryDirectory(prefix="bench-switch-") as text:
-        home = Path(text)
-        await service.prepare(home / "tree")
-        async with BenchNode(home / "node", home / "tree", service.command, TIMING) as node:
+        await service.prepare(Path(text) / "tree")
+        return await switched(service, Path(text) / "tree", load_binary, Driver.NATIVE)
+
+
+async def switched(service: Service, tree: Path, load_binary: Path, driver: Driver) -> Row:
+    """`tree` is that of every version."""
+    with tempfile.TemporaryDirectory(prefix="bench-switch-") as text:
+        async with BenchNode(Path(text) / "node", tree, service.command, TIMING, driver) as node:
             await node.apply("v0")
             load = Load(load_binary, node.port)
             await load.start()
@@ -37,7 +42,7 @@ async def native(service: Service, load_binary: Path) -> Row:
                 )
                 await asyncio.sleep(STEADY_S)
             answers = await load.stop()
-            found = row("bumpless native", service.name, answers, spans)
+            found = row(f"bumpless {driver}", service.name, answers, spans)
             found.extra = await _ways_back(node, load_binary)
             return found
 
