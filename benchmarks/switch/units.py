@@ -75,7 +75,7 @@ async def _restarted(service: Service, folder: Path) -> Row:
         folder / service.name / service.command[0]
     )
     UNIT.write_text(
-        f"[Service]\nWorkingDirectory={folder / service.name}\nEnvironment=BUMPLESS_LAME_DUCK_MS=0 BUMPLESS_DRAIN_TIMEOUT_MS=1000\n"
+        f"[Service]\nWorkingDirectory={folder / service.name}\nEnvironment=BUMPLESS_LAME_DUCK_MS=0 BUMPLESS_DRAIN_TIMEOUT_MS=4000\n"
         f"ExecStart={' '.join((program, *service.command[1:]))}\n"
     )
     _systemctl("daemon-reload")
