@@ -45,7 +45,7 @@ class Node:
         self.switch.close()
         self.switch = self._new()
 
-    async def start(self, version: str) -> Instance:
+    async def start(self, version: str, *, standby: bool = False) -> Instance:
         servers = {name: f"tcp://127.0.0.1:{port}" for name, port in self.proxy.servers.items()}
         one = None if self.slots else "{node.name}"
         listen = f"tcp://127.0.0.1:{self.proxy.port}" if self.slots else next(iter(servers.values()))
@@ -64,7 +64,9 @@ class Node:
         )
         home = self.home / "components" / "probe"
         listeners = await self.switch.listen("probe", run)
-        instance = Instance(id=f"{version}-{len(self.started)}", target=target, listeners=listeners)
+        instance = Instance(
+            id=f"{version}-{len(self.started)}", target=target, listeners=listeners, standby=standby
+        )
         launch = Launch("probe", instance, home / "versions", home / "state", home / "log")
         started = await self.switch.start(launch)
         self.started.append(started)
@@ -225,4 +227,15 @@ async def test_the_one_server_of_a_node_is_out_while_its_instance_is_replaced(si
         await load.answered(3)
     # The proxy has no other node here: its clients wait in its queue or are told 503, and none is cut.
     assert all("503" in failure for failure in load.seen.failures), load.seen.failures[:10]
+    assert body("v2") in await version_at(single.proxy.port)
+
+
+async def test_a_standby_gets_the_one_server_when_it_is_activated(single: Node) -> None:
+    old = await single.ready("v1")
+    fresh = await single.start("v2", standby=True)
+    await single.switch.wait_ready(fresh, READY_S)
+    assert body("v1") in await version_at(single.proxy.port)
+    await single.retire(old)
+    assert await single.status("node-a") == "MAINT"
+    await single.switch.activate(fresh, READY_S)
     assert body("v2") in await version_at(single.proxy.port)

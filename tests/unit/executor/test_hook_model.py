@@ -79,16 +79,10 @@ def test_servers_need_the_address_of_the_proxy() -> None:
         Run.model_validate({"command": ["x"], "proxy": {"haproxy": {**PLACE, "servers": TWO}}})
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"driver": "hooks", "switch_hooks": {"stop": ["x"]}},
-        {"listen": {"http": "tcp://127.0.0.1:1"}, "proxy": {"haproxy": {**PLACE, "servers": TWO}}},
-    ],
-)
-def test_a_standby_keeps_the_service_contract(given: dict[str, Any]) -> None:
+def test_a_standby_keeps_the_service_contract() -> None:
+    given = {"command": ["x"], "overlap": False, "driver": "hooks", "switch_hooks": {"stop": ["x"]}}
     with pytest.raises(ValidationError, match="expected overlap: false with driver native or systemd"):
-        Run.model_validate({"command": ["x"], "overlap": False, **given})
+        Run.model_validate(given)
 
 
 def test_the_words_of_the_node_are_filled_into_hooks(tmp_path: Path) -> None:

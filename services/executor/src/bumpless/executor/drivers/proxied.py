@@ -95,7 +95,8 @@ class ProxiedSwitch:
 
     async def wait_ready(self, instance: Instance, timeout_s: float) -> None:
         await self._switch.wait_ready(instance, timeout_s)
-        if (placed := self._placed.get(instance.id)) is not None:
+        placed = self._placed.get(instance.id)
+        if placed is not None and not instance.standby:
             try:
                 await self._open(placed)
             except Unanswered as error:
@@ -147,7 +148,10 @@ class ProxiedSwitch:
             await self._open(placed)
 
     async def activate(self, instance: Instance, timeout_s: float) -> str:
-        return await self._switch.activate(instance, timeout_s)
+        became = await self._switch.activate(instance, timeout_s)
+        if (placed := self._placed.get(instance.id)) is not None:
+            await self._open(placed)
+        return became
 
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         placed = self._placed.get(instance.id)
