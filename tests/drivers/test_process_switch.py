@@ -280,7 +280,7 @@ async def test_unknown_processes_are_reaped_and_known_ones_are_not(bench: Bench)
 EXCLUSIVE = pytest.mark.parametrize(
     "bench", ["native", "fake", pytest.param("systemd", marks=pytest.mark.booted)], indirect=True
 )
-"""A standby keeps the service contract, so a release refuses it with hooks and behind a proxy."""
+"""A standby keeps the service contract, so a release refuses it with hooks. Behind a proxy: `test_proxied.py`."""
 
 
 @EXCLUSIVE

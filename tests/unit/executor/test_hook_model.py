@@ -83,6 +83,8 @@ def test_a_standby_keeps_the_service_contract() -> None:
     given = {"command": ["x"], "overlap": False, "driver": "hooks", "switch_hooks": {"stop": ["x"]}}
     with pytest.raises(ValidationError, match="expected overlap: false with driver native or systemd"):
         Run.model_validate(given)
+    place = {"haproxy": {**PLACE, "server": "{node.name}"}}
+    assert Run.model_validate({"command": ["x"], "overlap": False, "proxy": place}).proxy is not None
 
 
 def test_the_words_of_the_node_are_filled_into_hooks(tmp_path: Path) -> None:

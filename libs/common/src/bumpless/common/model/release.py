@@ -179,11 +179,8 @@ class Run(StrictModel):
 
     @model_validator(mode="after")
     def _a_standby_keeps_the_service_contract(self) -> Self:
-        if not self.overlap and (self.driver is Driver.HOOKS or self.proxy is not None):
-            found = "driver hooks" if self.driver is Driver.HOOKS else "a proxy"
-            raise ValueError(
-                f"expected overlap: false with driver native or systemd and no proxy, found {found}"
-            )
+        if not self.overlap and self.driver is Driver.HOOKS:
+            raise ValueError("expected overlap: false with driver native or systemd, found driver hooks")
         return self
 
     @model_validator(mode="after")
