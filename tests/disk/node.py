@@ -1,0 +1,164 @@
+"""One node's executor over a data directory, for one step: what the disk tests kill, fail and cut the power of.
+
+Everything that touches the disk is the real thing; processes are those of the conformance suite's fake, or real ones.
+It says what it is about to promise and what it has promised, so that the tests know what must hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bumpless.common.contract.base import Digest, Message
+from bumpless.common.contract.events import StepFinished, StepStaged
+from bumpless.common.model.plan import Target
+from bumpless.common.shell import clock
+from bumpless.common.shell.log import configure_logging
+from bumpless.executor import actor
+from bumpless.executor.drivers.artifacts import StoredArtifacts
+from bumpless.executor.drivers.native import NativeSwitch
+from bumpless.executor.executor import Executor, NodeConfig
+from bumpless.executor.journal import Journal
+from bumpless.executor.layout import Layout
+from bumpless.executor.ports import StagedTree
+from bumpless.executor.record import RESTING, Command, ComponentRecord
+from disk.site import COMPONENT, NODE, Site
+from drivers.fake_switch import FakeSwitch, World
+
+Say = Callable[[dict[str, Any]], object]
+PATIENCE_S = 60.0
+AGAIN_S = 0.5
+"""A command that a node could not take stands in the broker, and is read again."""
+
+
+def fingerprint(record: ComponentRecord | None) -> str:
+    """Names a record in what the node says."""
+    return hashlib.sha256(record.model_dump_json().encode()).hexdigest() if record else ""
+
+
+def main(argument: dict[str, Any], say: Say) -> dict[str, Any]:
+    """`site` and `data` are directories, `step` is one of `site.STEPS` or None to start up only, `attempt` counts.
+
+    With `real`, processes are real ones. The step is over after `patience_s`, whether or not it is.
+    """
+    configure_logging("executor", "CRITICAL")
+    actor.SAVE_AGAIN_S = 0.05
+    watched = _Watched(say)
+    watched.install()
+    return asyncio.run(_perform(argument, watched))
+
+
+async def _perform(argument: dict[str, Any], watched: _Watched) -> dict[str, Any]:
+    site, data = Site(Path(argument["site"])), Path(argument["data"])
+    watched.loop = asyncio.get_running_loop()
+    config = NodeConfig(node=NODE, address="127.0.0.1", data_dir=data, heartbeat_s=60)
+    source = StoredArtifacts(site.store, site.trust, downloads=data / "downloads", checks=config.checks_dir)
+    real = NativeSwitch(NODE, config.run_dir, config.components_dir) if argument.get("real") else None
+    executor = Executor(config, site.trust, real or FakeSwitch(World()), source, watched, clock.now)
+    over = True
+    try:
+        await executor.start()
+        before = executor.record(COMPONENT)
+        step = argument["step"]
+        command = site.command(step, before.current if before else None, argument["attempt"]) if step else None
+        try:
+            async with asyncio.timeout(argument.get("patience_s", PATIENCE_S)):
+                await _settle(executor, site, command, watched)
+        except TimeoutError:
+            over = False
+        record = executor.record(COMPONENT)
+    finally:
+        await executor.close()
+        if real is not None:
+            real.close()
+    return {"over": over} | (_shown(record) if record else {})
+
+
+def _shown(record: ComponentRecord) -> dict[str, Any]:
+    result = record.result
+    return {
+        "state": record.state.value,
+        "cause": result.cause if result else None,
+        "outcome": _outcome(result) if result else None,
+        "reason": record.reason,
+        "current": _root(record.current),
+        "previous": _root(record.previous),
+        "serving": record.serving.target.version if record.serving else None,
+    }
+
+
+async def _settle(executor: Executor, site: Site, command: Command | None, watched: _Watched) -> None:
+    """Until the command is answered and nothing is left to do; it is read again as the executor does by itself."""
+    while True:
+        if command is not None:
+            await executor.take(site.sent(command))
+        try:
+            async with asyncio.timeout(AGAIN_S if command else None):
+                while not _rests(executor.record(COMPONENT), command):
+                    watched.changed.clear()
+                    await watched.changed.wait()
+                return
+        except TimeoutError:
+            continue
+
+
+def _rests(record: ComponentRecord | None, command: Command | None) -> bool:
+    if record is None:
+        return command is None
+    answered = command is None or (record.result is not None and record.result.cause == command.id)
+    idle = record.state in RESTING and not record.stopping and not record.outbox and record.warm is None
+    return answered and idle and (record.current is None or record.serving is not None)
+
+
+class _Watched:
+    """`ports.Reports`; and says what the journal, the links and the staging promise."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.changed = asyncio.Event()
+
+    async def publish(self, message: Message) -> None:
+        if isinstance(message, StepFinished | StepStaged):
+            self._say({"answered": message.cause, "outcome": _outcome(message)})
+        self.changed.set()
+
+    def install(self) -> None:
+        save, point, stage = Journal.save, Layout.point, StoredArtifacts.stage
+        say = self._say
+
+        def saved(journal: Journal, record: ComponentRecord) -> None:
+            say({"saving": fingerprint(record)})
+            save(journal, record)
+            say({"saved": fingerprint(record)})
+            if self.loop is not None:
+                # Twice, so that it is also seen after the actor has taken the record over.
+                self.loop.call_soon_threadsafe(self.loop.call_later, 0.01, self.changed.set)
+
+        def pointed(layout: Layout, current: Digest | None, previous: Digest | None) -> None:
+            say({"pointing": [current, previous]})
+            point(layout, current, previous)
+            say({"pointed": [current, previous]})
+
+        async def staged(
+            source: StoredArtifacts, target: Target, layout: Layout, in_use: frozenset[Digest]
+        ) -> StagedTree:
+            say({"staging": target.root})
+            tree = await stage(source, target, layout, in_use)
+            say({"staged": target.root})
+            return tree
+
+        Journal.save, Layout.point, StoredArtifacts.stage = saved, pointed, staged  # type: ignore[method-assign]
+
+
+def _outcome(result: StepFinished | StepStaged) -> str:
+    if isinstance(result, StepFinished):
+        return str(result.outcome)
+    return "staged" if result.ok else "failed"
+
+
+def _root(target: Target | None) -> str | None:
+    return target.root if target else None

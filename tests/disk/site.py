@@ -1,0 +1,119 @@
+"""What the disk tests' node is told: keys, a store with a few versions, and the commands for them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bumpless.common.artifacts.build import PreviousTree, build_artifact
+from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.artifacts.stores.store import DirectoryBlobs
+from bumpless.common.contract import wire
+from bumpless.common.contract.base import BatchId, Digest, PlanHash, RolloutId, derive_id
+from bumpless.common.contract.commands import ApplyComponent, StageComponent
+from bumpless.common.contract.envelope import COMMAND_TYPE
+from bumpless.common.contract.subjects import subject_of
+from bumpless.common.model.plan import Direction, Target
+from bumpless.common.model.release import Run, Timing
+from bumpless.common.shell.broker import Received
+from bumpless.executor.record import Command
+
+NODE, COMPONENT = "node-a", "api"
+TIMING = Timing(ready_timeout_s=20, soak_s=0.05, lame_duck_s=0, drain_timeout_s=5, warm_s=0)
+T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+MANY = 140
+"""Files in the version "many": more than are flushed one by one."""
+
+# What a step commands: stage or apply, which version (None: nothing), and (generation, sequence).
+STEPS: dict[str, tuple[str, str | None, tuple[int, int]]] = {
+    "install": ("apply", "v1", (1, 2)),
+    "stage": ("stage", "v2", (2, 1)),
+    "stage-many": ("stage", "many", (2, 1)),
+    "switch": ("apply", "v2", (2, 2)),
+    "rollback": ("revert", "v1", (2, 1 << 20)),
+    "stage-third": ("stage", "v3", (3, 1)),
+    "switch-third": ("apply", "v3", (3, 2)),
+    "remove": ("apply", None, (4, 1)),
+}
+
+
+class Site:
+    """Kept in `home`, so that other processes find the same."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._deploy = SigningKey.load(home / "deploy.pem")
+        self.trust = TrustStore.load(home / "trust.json")
+        self.store = DirectoryBlobs(home / "store")
+
+    @classmethod
+    def make(cls, home: Path, program: tuple[str, ...] = ("python3", "main.py"), listen: str = "") -> Site:
+        """`program` is what the versions run; its relative paths lie in their trees."""
+        home.mkdir(parents=True)
+        release, deploy = SigningKey.generate(), SigningKey.generate()
+        deploy.save(home / "deploy.pem")
+        TrustStore.of(release=release.public, deploy=deploy.public).save(home / "trust.json")
+        store = DirectoryBlobs(home / "store")
+        run = Run(command=program, timing=TIMING, listen={"http": listen} if listen else {})
+        earlier: list[PreviousTree] = []
+        for version in ("v1", "v2", "v3", "many"):
+            tree = home / "trees" / version
+            _grow(tree, version)
+            built = build_artifact(
+                tree, name=COMPONENT, version=version, previous=earlier, out=home / "built", key=release
+            )
+            earlier = [PreviousTree(version, tree)]
+            for blob in built.blobs.iterdir():
+                store.write(blob)
+            described = store.write(built.envelope)
+            target = Target(
+                component=COMPONENT,
+                version=version,
+                root=Digest(built.artifact.root),
+                artifact=Digest(described.digest),
+                artifact_size=described.size,
+                run=run,
+            )
+            (home / f"{version}.json").write_text(target.model_dump_json())
+        return cls(home)
+
+    def target(self, version: str) -> Target:
+        return Target.model_validate_json((self.home / f"{version}.json").read_bytes())
+
+    def command(self, step: str, before: Target | None, attempt: int = 0) -> Command:
+        """A later attempt has a higher generation, as a rollout that is tried again."""
+        kind, version, (generation, sequence) = STEPS[step]
+        fields = {
+            "id": derive_id("disk", step, str(attempt)),
+            "at": T0,
+            "rollout": RolloutId("r1"),
+            "plan_hash": PlanHash("sha256:plan"),
+            "direction": Direction.REVERT if kind == "revert" else Direction.FORWARD,
+            "generation": generation + 10 * attempt,
+            "sequence": sequence,
+            "node": NODE,
+            "component": COMPONENT,
+            "expires_at": T0 + timedelta(days=36500),
+            "target": self.target(version) if version else None,
+        }
+        if kind == "stage":
+            return StageComponent(**fields, batch=None, before=None)
+        return ApplyComponent(**fields, batch=BatchId("b1"), before=before)
+
+    def sent(self, command: Command) -> Received:
+        """The command as a standing one is read from the broker."""
+        body = self._deploy.sign(COMMAND_TYPE, wire.encode(command)).to_bytes()
+        return Received(subject=subject_of(command), data=body, sequence=1)
+
+
+def _grow(tree: Path, version: str) -> None:
+    """Most files are the same in every version, some change, and one directory lies in another."""
+    (tree / "lib" / "inner").mkdir(parents=True)
+    (tree / "main.py").write_bytes((Path(__file__).parents[1] / "drivers" / "probe.py").read_bytes())
+    (tree / "same").write_text("the same in every version\n" * 200)
+    (tree / "lib" / "version").write_text(f"{version}\n" * 300)
+    (tree / "lib" / "inner" / "deep").write_text(f"deep in {version}\n" * 2000)
+    (tree / "link").symlink_to("lib/version")
+    if version == "many":
+        for number in range(MANY):
+            (tree / f"part-{number:03}").write_text(f"{number} of {version}\n" * 20)
