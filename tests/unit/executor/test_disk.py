@@ -11,7 +11,7 @@ from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.executor import durable
 from bumpless.executor.journal import Journal
-from bumpless.executor.layout import Layout, require_space
+from bumpless.executor.layout import Layout, require_room
 from bumpless.executor.record import ComponentRecord
 from unit.executor.making import apply, digest, target
 
@@ -55,6 +55,38 @@ def test_a_journal_that_cannot_be_read_stops_the_executor(tmp_path: Path, conten
     path = tmp_path / "journal.json"
     path.write_bytes(content)
     with pytest.raises(Refused, match="journal"):
+        Journal(path).load()
+
+
+@pytest.mark.parametrize("cut", [0, 1, -1], ids=["empty", "begun", "torn"])
+def test_a_torn_journal_gives_way_to_the_record_before(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "journal.json"
+    first, second, third = (
+        ComponentRecord(node="node-a", component="api", restarts=number) for number in range(3)
+    )
+    journal = Journal(path)
+    journal.save(first)
+    journal.save(second)
+    path.write_bytes(path.read_bytes()[:cut])
+    later = Journal(path)
+    assert later.load() == first
+    # What cannot be read is not kept in the place of what can.
+    later.save(third)
+    path.write_bytes(b"")
+    assert Journal(path).load() == first
+
+
+def test_a_component_whose_journal_was_moved_away_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "journal.json"
+    journal = Journal(path)
+    journal.save(ComponentRecord(node="node-a", component="api", restarts=1))
+    journal.save(ComponentRecord(node="node-a", component="api", restarts=2))
+    path.unlink()
+    anew = Journal(path)
+    assert anew.load() is None
+    anew.save(ComponentRecord(node="node-a", component="api"))
+    path.write_bytes(b"torn")
+    with pytest.raises(Refused, match="the one before it"):
         Journal(path).load()
 
 
@@ -112,10 +144,23 @@ def test_only_what_nothing_names_is_collected(layout: Layout) -> None:
     assert list(layout.staging.iterdir()) == []
 
 
+def test_what_a_killed_executor_left_is_swept(layout: Layout) -> None:
+    (layout.staging / "half" / "tree").mkdir(parents=True)
+    (layout.staging / "file").write_text("x")
+    for place in (layout.home, layout.descriptions):
+        (place / ".something.part").symlink_to("nowhere")
+    layout.clear_staging()
+    left = (*layout.staging.iterdir(), *layout.home.glob(".*"), *layout.descriptions.iterdir())
+    assert left == ()
+
+
 def test_staging_needs_room_for_the_tree_and_to_spare(layout: Layout) -> None:
-    require_space(layout.staging, 1)
+    require_room(layout.staging, 1, 1)
     with pytest.raises(Refused, match=r"bytes free on the file system of .*, found [0-9]+; make room"):
-        require_space(layout.staging, 1 << 60)
+        require_room(layout.staging, 1 << 60, 1)
+    if os.statvfs(layout.staging).f_files:
+        with pytest.raises(Refused, match="inodes free on the file system"):
+            require_room(layout.staging, 1, 1 << 60)
 
 
 @pytest.mark.parametrize("root", ["sha256:abc", "sha256:" + "../" * 21 + "x", "sha256:" + "G" * 64])

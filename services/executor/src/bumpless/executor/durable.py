@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 RENAME_EXCHANGE = 2
@@ -18,17 +19,28 @@ _NOT_HERE = (errno.ENOSYS, errno.EINVAL)
 
 def write_file(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, flushed to the disk with its name."""
+    part = prepare_file(path, data)
+    try:
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def prepare_file(path: Path, data: bytes) -> Path:
+    """A file beside `path` with `data`, flushed, to be moved there; it is gone if this fails."""
     part = path.with_name(f".{path.name}.part")
     try:
         with open(part, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    return part
 
 
 def sync_directory(path: Path) -> None:

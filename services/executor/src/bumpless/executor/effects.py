@@ -102,7 +102,7 @@ class Activate:
 class Retire:
     """Run the hook, pause, drain and stop `instance`, then remove the `current` link; `previous` shall name this tree.
 
-    Answers Drained, with the moment the link went, or SwitchFailed where the hook failed.
+    Answers Drained, with the moment the link went, or SwitchFailed.
     """
 
     command: Command
@@ -182,7 +182,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Collect:
-    """Remove trees and leftovers nothing names any more."""
+    """Put the links where the record says, unless they are being moved; remove trees nothing names any more."""
 
 
 @dataclass(frozen=True)

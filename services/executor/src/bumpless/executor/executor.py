@@ -128,7 +128,12 @@ class Executor:
             return
         actor = self._actors.get(command.component)
         if actor is None:
-            actor = self._add(command.component)
+            try:
+                actor = self._add(command.component)
+            except OSError as error:
+                # The command stands in the broker, and is read again.
+                log.error("no room for a component", component=command.component, error=str(error))
+                return
             self._keep(actor.run())
             self._sample(actor)
         actor.tell(heard.Commanded(command, live=received.sequence == 0))

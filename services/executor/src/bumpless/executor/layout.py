@@ -5,12 +5,13 @@
                     descriptions/  signed descriptions by digest, so that a kept tree can be used without the store;
                                    they go with their trees
                     current -> versions/HEX, previous -> versions/HEX
-                    journal.json, state/, log/
+                    journal.json and the one before it, state/, log/
 
     downloads/HEX.part             what has arrived of a package, for all components; see `drivers.artifacts`
     checks/ID                      a tree that is made to see whether it can be; rubbish after a crash, as in staging
 
-Invariant: `current`, where it exists, names a whole, flushed tree at every instant.
+Invariants: `current`, where it exists, names a whole, flushed tree at every instant; a name in `versions` is that of a
+whole tree. The order of writes and flushes is explained in docs/disk.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from bumpless.common.contract.base import Digest
@@ -29,6 +31,8 @@ from bumpless.executor.durable import exchange, place_link, sync_directory
 HEX_DIGITS = 64
 SPARE_BYTES = 16 << 20
 """Left free after staging, for journals and logs of every component on the node."""
+SPARE_INODES = 256
+_REMOVED = "removed-"
 
 
 class Layout:
@@ -42,6 +46,9 @@ class Layout:
         self._current, self._previous = self.home / "current", self.home / "previous"
         for directory in (self.versions, self.staging, self.descriptions, self.state, self.log):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Also where they were there: whoever made them may have been killed before this.
+        for directory in (self.home, components, components.parent):
+            sync_directory(directory)
 
     @property
     def journal(self) -> Path:
@@ -64,10 +71,17 @@ class Layout:
 
     def discard(self, path: Path) -> None:
         """Remove a tree: first its name, in one step, so that no half of it can be taken for a version."""
-        aside = self.staging / f"removed-{path.name}"
-        shutil.rmtree(aside, ignore_errors=True)
-        os.rename(path, aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        self._discard([path])
+
+    def _discard(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            aside = self.staging / f"{_REMOVED}{path.name}"
+            remove(aside)
+            os.rename(path, aside)
+        # Before anything is gone from the trees: after a power cut their names could be back.
+        sync_directory(self.versions)
+        for aside in self.staging.glob(f"{_REMOVED}*"):
+            remove(aside)
 
     def point(self, current: Digest | None, previous: Digest | None) -> None:
         """Let the links name these trees, flushed. Doing it again changes nothing.
@@ -101,8 +115,8 @@ class Layout:
         """
         kept = {*keep, self.current(), self.previous()} - {None}
         gone = tuple(root for root in self.present() if root not in kept)
-        for root in gone:
-            self.discard(self.version(root))
+        if gone:
+            self._discard(self.version(root) for root in gone)
         for description in self.descriptions.iterdir():
             if len(description.name) == HEX_DIGITS and _described(description) not in kept:
                 description.unlink(missing_ok=True)
@@ -110,19 +124,35 @@ class Layout:
 
     def clear_staging(self) -> None:
         """After a crash: remove what was in the making. No staging may be under way."""
-        for path in self.staging.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
+        for path in (*self.staging.iterdir(), *self.home.glob(".*.part"), *self.descriptions.glob(".*.part")):
+            remove(path)
 
 
-def require_space(directory: Path, tree_bytes: int) -> None:
-    """Raises: Refused, unless a tree of that size fits on the file system of `directory` and leaves the spare."""
-    free, needed = free_bytes(directory), tree_bytes + SPARE_BYTES
-    if free < needed:
-        raise Refused(
-            f"{needed} bytes free on the file system of {directory}",
-            f"{free}",
-            "make room or choose a larger disk; the running version is not touched",
-        )
+def remove(path: Path) -> None:
+    """Remove a file or a tree, if it is there, as far as that is possible: whatever is left harms nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def require_room(directory: Path, tree_bytes: int, files: int) -> None:
+    """Raises: Refused, unless a tree of that size fits on the file system of `directory` and leaves what is spare.
+
+    File systems without a fixed table of inodes say that they have none at all.
+    """
+    space = os.statvfs(directory)
+    wanted = {"bytes": (tree_bytes + SPARE_BYTES, space.f_bavail * space.f_frsize)}
+    if space.f_files:
+        wanted["inodes"] = (files + SPARE_INODES, space.f_favail)
+    for what, (needed, free) in wanted.items():
+        if free < needed:
+            raise Refused(
+                f"{needed} {what} free on the file system of {directory}",
+                f"{free}",
+                "make room or choose a larger disk; the running version is not touched",
+            )
 
 
 def free_bytes(path: Path) -> int:

@@ -14,14 +14,16 @@ from typing import Any, assert_never
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.contract.base import Digest, derive_id
 from bumpless.common.errors import ReleaseError
+from bumpless.common.model.fleet import ComponentState
 from bumpless.common.model.plan import Direction, Target
 from bumpless.common.model.release_hooks import HookName
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
-from bumpless.executor.layout import Layout, require_space
+from bumpless.executor.layout import Layout, require_room
 from bumpless.executor.lifecycle import Lifecycle
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Unanswered
+from bumpless.executor.precheck import root_of
 from bumpless.executor.record import RESTING, ComponentRecord, Instance
 from bumpless.executor.starter import Starter
 from bumpless.executor.turnover import LEAVE_S, Turnover
@@ -155,7 +157,7 @@ class Steps:
             await self._starter.soak(started)
         if command.direction is Direction.FORWARD:
             # A new version that fills the disk takes the old one and the journals with it.
-            await asyncio.to_thread(require_space, self._layout.home, 0)
+            await asyncio.to_thread(require_room, self._layout.home, 0, 0)
         if not started.standby:
             await self._hooks.run(HookName.SMOKE_TEST, command, old, started)
         self._tell(heard.Proven(cause, started))
@@ -267,6 +269,7 @@ class Steps:
     async def _collect(self) -> None:
         record = self._record()
         targets = _named(record)
+        await self._put_links(record)
         runs = [self._starter.filled(target.run) for target in _listening(record)]
         await self._switch.keep_only(record.component, runs)
         try:
@@ -276,6 +279,18 @@ class Steps:
             return
         if gone:
             log.info("removed old versions", component=record.component, roots=list[Digest](gone))
+
+    async def _put_links(self, record: ComponentRecord) -> None:
+        """Where nothing is being moved, the links name what the record says: a disk that failed may have left others."""
+        if record.state in (ComponentState.SWITCHING, ComponentState.DRAINING) or record.failing is not None:
+            return
+        wanted = root_of(record.current), root_of(record.previous)
+        if wanted == (self._layout.current(), self._layout.previous()):
+            return
+        try:
+            await asyncio.to_thread(self._layout.point, *wanted)
+        except (OSError, ReleaseError) as error:
+            log.warning("the links could not be put right", component=record.component, error=str(error))
 
     async def _comes_back(self, instance: Instance) -> bool:
         try:

@@ -145,10 +145,10 @@ def _resume(record: ComponentRecord, fresh: Instance | None) -> Decision:
     if command is None or record.state in (S.ABSENT, S.SERVING, S.STUCK):
         return Decision(record)
     target = command.target
-    if target is None:
-        return Decision(record, (do.Retire(command, record.serving, root_of(record.current)),))
     if record.failing is not None:
         return fail(with_(record, fresh=fresh), record.failing)
+    if target is None:
+        return Decision(record, (do.Retire(command, record.serving, root_of(record.current)),))
     match record.state:
         case S.STAGING:
             return Decision(record, (do.Stage(command, target),))

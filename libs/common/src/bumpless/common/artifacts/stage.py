@@ -11,6 +11,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -131,4 +132,10 @@ def _remove_tree(path: Path) -> None:
 
 def _move(tree: Path, out_dir: Path) -> None:
     os.rename(tree, out_dir)
-    fsync_directory(out_dir.parent)
+    try:
+        fsync_directory(out_dir.parent)
+    except OSError:
+        # What may be gone after a power cut must not be found here before.
+        with suppress(OSError):
+            os.rename(out_dir, tree)
+        raise

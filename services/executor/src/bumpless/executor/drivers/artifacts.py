@@ -32,8 +32,8 @@ from bumpless.common.model.plan import Target
 from bumpless.common.shell import clock
 from bumpless.common.shell.log import get_logger
 from bumpless.executor.drivers.turns import Turns
-from bumpless.executor.durable import write_file
-from bumpless.executor.layout import Layout, require_space
+from bumpless.executor.durable import sync_directory, write_file
+from bumpless.executor.layout import Layout, require_room
 from bumpless.executor.ports import StagedTree
 from bumpless.executor.sound import differences
 
@@ -84,7 +84,7 @@ class StoredArtifacts:
                     return StagedTree("present", 0, artifact.full.size)
                 bases = {root: path for root, path in layout.present().items() if path != out}
             await asyncio.to_thread(self._checks.mkdir, parents=True, exist_ok=True, mode=0o700)
-            require_space(self._checks, artifact.tree_size + artifact.full.size)
+            require_room(self._checks, artifact.tree_size + artifact.full.size, artifact.files)
             await asyncio.to_thread(self._make_downloads)
             work = self._checks / clock.fresh_id()
             try:
@@ -108,10 +108,12 @@ class StoredArtifacts:
         artifact, envelope = await self._describe(target, layout, self._store)
         await asyncio.to_thread(write_file, layout.descriptions / hex_name(target.artifact), envelope)
         if await self._is_sound(target.root, layout, in_use):
+            # Whoever made it may have been killed before its name was flushed.
+            await asyncio.to_thread(sync_directory, layout.versions)
             return StagedTree("present", 0, artifact.full.size)
         if await asyncio.to_thread(out.exists):
             await asyncio.to_thread(layout.discard, out)
-        require_space(layout.staging, artifact.tree_size + artifact.full.size)
+        require_room(layout.staging, artifact.tree_size + artifact.full.size, artifact.files)
         await asyncio.to_thread(self._make_downloads)
         report = await self._rebuild(artifact, layout, out)
         # Read back, all of it; and what shares files with it, whose change times have moved.
@@ -187,6 +189,6 @@ class StoredArtifacts:
 def _read(path: Path, digest: Digest) -> bytes | None:
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
-        return None
+    except OSError:
+        return None  # the store has it too
     return data if f"sha256:{hashlib.sha256(data).hexdigest()}" == digest else None

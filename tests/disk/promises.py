@@ -1,0 +1,110 @@
+"""What must hold of a node's data directory whenever its executor stopped, and however."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bumpless.common.artifacts.errors import ArtifactError
+from bumpless.common.artifacts.tree import verify_root
+from bumpless.common.errors import Refused
+from bumpless.executor.journal import Journal
+from disk.node import fingerprint
+from disk.site import COMPONENT
+
+Words = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Links:
+    """What `current` and `previous` name: digests of trees."""
+
+    current: str | None
+    previous: str | None
+
+
+def home(data: Path) -> Path:
+    return data / "components" / COMPONENT
+
+
+def links(data: Path) -> Links:
+    return Links(_named(home(data) / "current"), _named(home(data) / "previous"))
+
+
+def record_of(data: Path) -> str:
+    """The fingerprint of the journal's record."""
+    return fingerprint(Journal(home(data) / "journal.json").load())
+
+
+def broken(data: Path, before: Links, after: Links, record: str, heard: Sequence[Words]) -> list[str]:
+    """The promises that do not hold, as sentences.
+
+    `before` and `after` are the links around the whole step, `record` the journal's record before it, `heard` what the
+    node had said when it stopped.
+    """
+    return [
+        *_links(data, before, after, heard),
+        *_trees(data, heard),
+        *_journal(data, record, heard),
+    ]
+
+
+def _links(data: Path, before: Links, after: Links, heard: Sequence[Words]) -> Iterable[str]:
+    found = links(data)
+    if found.current not in (before.current, after.current):
+        yield f"current names {found.current}, neither the old tree nor the new one"
+    known = (before.current, before.previous, after.current, after.previous)
+    if found.previous not in known:
+        yield f"previous names {found.previous}, which is none of the step's trees"
+    for name, root in (("current", found.current), ("previous", found.previous)):
+        if root is not None and (why := _damage(data, root)):
+            yield f"{name} names no whole tree: {why}"
+    moves = [words for words in heard if "pointing" in words or "pointed" in words]
+    if moves and "pointed" in moves[-1] and moves[-1]["pointed"] != [found.current, found.previous]:
+        yield f"the links were said to name {moves[-1]['pointed']}, and name {found}"
+    # A step that is done has pointed the links before; a failed one has pointed them back.
+    done = any(words.get("outcome") == "done" for words in heard)
+    if done and found.current != after.current:
+        yield f"the step was said to be done, and current names {found.current}"
+
+
+def _trees(data: Path, heard: Sequence[Words]) -> Iterable[str]:
+    versions = home(data) / "versions"
+    for path in versions.iterdir() if versions.is_dir() else ():
+        if why := _damage(data, f"sha256:{path.name}"):
+            yield f"a tree among the versions is not whole: {why}"
+    for words in heard:
+        if (root := words.get("staged")) and (why := _damage(data, root)):
+            yield f"a tree was said to be staged, and is not: {why}"
+
+
+def _journal(data: Path, record: str, heard: Sequence[Words]) -> Iterable[str]:
+    possible = [record]
+    for words in heard:
+        if "saved" in words:
+            possible = [words["saved"]]
+        if "saving" in words:
+            possible.append(words["saving"])
+    try:
+        found = record_of(data)
+    except Refused as error:
+        yield f"the journal cannot be read: {error}"
+        return
+    if found not in possible:
+        yield "the journal holds another record than the last one that was saved"
+
+
+def _damage(data: Path, root: str) -> str | None:
+    path = home(data) / "versions" / root.removeprefix("sha256:")
+    try:
+        verify_root(path, root)
+    except (ArtifactError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _named(link: Path) -> str | None:
+    return "sha256:" + os.path.basename(os.readlink(link)) if link.is_symlink() else None

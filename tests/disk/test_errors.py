@@ -1,0 +1,92 @@
+"""Calls that fail: the step ends in an answer and the old version stays, or the executor refuses to start; then, with a
+sound disk, the same step ends right."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterable
+
+import pytest
+
+from disk.bench import OPERATIONS, Begun, Bench, kind, sample
+from support.syscalls import ALLOCATES, Call, Decide, Then
+
+SAMPLE = 6
+SLOW_S = 0.3
+FULL_FOR_S = 2.0
+ERRORS = (errno.EIO, errno.ENOSPC)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_errors_at_calls_of_each_kind(bench: Bench, name: str) -> None:
+    begun = bench.begun(name)
+    calls = sample(begun.calls, 2 * SAMPLE)
+    _fail(bench, begun, calls[0::2], errno.EIO)
+    _fail(bench, begun, (c for c in calls[1::2] if c.name in ALLOCATES), errno.ENOSPC)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_error_at_every_call(bench: Bench, name: str, number: int) -> None:
+    begun = bench.begun(name)
+    refused = begun.calls if number == errno.EIO else [c for c in begun.calls if c.name in ALLOCATES]
+    _fail(bench, begun, refused, number)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_disk_that_stays_full(bench: Bench, name: str) -> None:
+    """From a call on, nothing that needs room succeeds; then there is room again."""
+    begun = bench.begun(name)
+    for at in sample(begun.calls, 12):
+
+        def decide(call: Call, number: int = at.number) -> Then | int:
+            return errno.ENOSPC if call.number >= number and call.name in ALLOCATES else Then.PERFORM
+
+        _check(bench, begun, at, "full from", decide, patience_s=FULL_FOR_S)
+
+
+@pytest.mark.parametrize("name", ["install", "switch"])
+def test_slow_flushes_only_take_longer(bench: Bench, name: str) -> None:
+    begun = bench.begun(name)
+    for at in sample((c for c in begun.calls if c.flushes), 4):
+
+        def decide(call: Call, number: int = at.number) -> Then:
+            if call.number == number:
+                threading.Event().wait(SLOW_S)
+            return Then.PERFORM
+
+        ended = _check(bench, begun, at, "slow at", decide)
+        assert ended == begun.answer
+
+
+def _fail(bench: Bench, begun: Begun, calls: Iterable[Call], error: int) -> None:
+    for at in calls:
+
+        def decide(call: Call, number: int = at.number) -> Then | int:
+            return error if call.number == number else Then.PERFORM
+
+        _check(bench, begun, at, errno.errorcode[error], decide)
+
+
+def _check(
+    bench: Bench, begun: Begun, at: Call, what: str, decide: Decide, **more: float
+) -> dict[str, object] | None:
+    where = f"{begun.operation.name}, {what} call {at.number} ({kind(at)})"
+    data = bench.copy(begun)
+    ended = bench.run(begun, data, decide, **more)
+    if ended.fault is not None:
+        # Nothing ran yet: whoever started the executor sees the error and starts it again.
+        assert "executor.start()" in ended.fault, f"{where}: {ended.fault}"
+    else:
+        assert ended.answer is not None, where
+        assert ended.answer["over"] or more, f"{where}: {ended}"
+    assert not begun.broken(data, ended.heard), f"{where}: {begun.broken(data, ended.heard)} {ended}"
+    wrong = bench.goes_on(begun, data)
+    assert not wrong, f"{where}: {wrong}"
+    bench.discard(data)
+    return ended.answer
