@@ -163,8 +163,10 @@ class Supervisor:
 
     def __init__(self, listener: int, pid: int, below: Path) -> None:
         self._listener, self._pid = listener, pid
+        self._processes = {pid: os.pidfd_open(pid)}
         self._below = os.path.realpath(below)
         self._mine: dict[int, bool] = {}
+        self._killed = False
         self.calls: list[Call] = []
 
     def run(self, decide: Decide) -> None:
@@ -179,10 +181,17 @@ class Supervisor:
             if events & select.POLLIN:
                 self._answer(decide)
             elif events & select.POLLHUP:
-                return
+                break
+        # A process lets go of its filter before it closes its files and leaves its mounts.
+        for process in self._processes.values():
+            gone = select.poll()
+            gone.register(process, select.POLLIN)
+            gone.poll()
 
     def close(self) -> None:
         os.close(self._listener)
+        for process in self._processes.values():
+            os.close(process)
 
     def _answer(self, decide: Decide) -> None:
         notice = bytearray(_NOTICE.size)
@@ -195,10 +204,13 @@ class Supervisor:
         identity, thread, _, number, _, _, *arguments = _NOTICE.unpack(notice)
         call = self._read(thread, number, arguments)
         verdict: Then | int = Then.PERFORM
+        if call is not None and self._killed:
+            return  # another thread's, which dies with it
         if call is not None:
             self.calls.append(call)
             verdict = decide(call)
         if verdict is Then.KILL:
+            self._killed = True
             os.kill(self._pid, signal.SIGKILL)
             return
         failed = verdict if isinstance(verdict, int) else 0
@@ -230,7 +242,10 @@ class Supervisor:
     def _is_mine(self, thread: int) -> bool:
         if thread not in self._mine:
             status = Path(f"/proc/{thread}/status").read_text()
-            self._mine[thread] = f"\nTgid:\t{self._pid}\n" in status
+            pid = int(status.partition("\nTgid:")[2].split()[0])
+            self._mine[thread] = pid == self._pid
+            if pid not in self._processes:
+                self._processes[pid] = os.pidfd_open(pid)
         return self._mine[thread]
 
 

@@ -1,0 +1,88 @@
+"""The power is cut at a call: what the disk holds then is old or new, and what was said to be done is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from disk import cuts
+from disk.bench import OPERATIONS, Bench, sample
+from disk.site import Site
+from support import syscalls
+from support.nursery import Nursery
+from support.power import KINDS, Kind, private_mounts, unsupported
+from support.syscalls import Call
+
+SHUT_DOWN = tuple(kind for kind in KINDS.values() if kind.shuts_down)
+UNSHOWN = {
+    "the directories above a component": "the journal is flushed in it later, and that flushes the way there as well",
+}
+"""Flushes that no cut shows on these file systems, which promise more than POSIX; each with the reason."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    work: Path = tmp_path_factory.mktemp("power")
+    for why in (syscalls.unsupported(), *(unsupported(kind, work / "try") for kind in KINDS.values())):
+        if why:
+            pytest.skip(why)
+    with private_mounts(work):
+        yield work
+
+
+@pytest.fixture(scope="module")
+def powered(place: Path) -> Iterator[Bench]:
+    """Its nodes see the disks; its own files are in memory."""
+    with Nursery("disk.node") as nursery:
+        yield Bench(nursery, Site.make(place / "site"), place)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_cuts_at_calls_of_some_kinds(powered: Bench, place: Path, name: str) -> None:
+    begun = powered.begun(name)
+    wrong = []
+    for kind, call in zip(cycle(SHUT_DOWN), sample(begun.calls, 3), strict=False):
+        wrong += cuts.shut_down(powered, begun, kind, place, call)
+    chosen = {call.number for call in sample(begun.calls, 2)}
+    wrong += _images(powered, place, name, KINDS["btrfs"], chosen)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.powercuts
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_cuts_at_every_call(
+    powered: Bench, place: Path, name: str, kind: Kind
+) -> None:
+    calls = powered.begun(name).calls
+    wrong: list[str] = []
+    for first in range(0, len(calls), cuts.TOGETHER):
+        chosen = {call.number for call in calls[first : first + cuts.TOGETHER]}
+        wrong += _images(powered, place, name, kind, chosen)
+    print(f"cuts: {len(calls) + 1}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.powercuts
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", SHUT_DOWN, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_shut_down_at_many_calls(powered: Bench, place: Path, name: str, kind: Kind) -> None:
+    begun = powered.begun(name)
+    calls = sample(begun.calls, 40)
+    wrong = [w for call in calls for w in cuts.shut_down(powered, begun, kind, place, call)]
+    print(f"cuts: {len(calls)}")
+    assert not wrong, "\n".join(wrong)
+
+
+def _images(bench: Bench, place: Path, name: str, kind: Kind, chosen: set[int]) -> list[str]:
+    begun = bench.begun(name)
+    wrong = []
+    for cut, data in cuts.images(bench, begun, kind, place, lambda call: call.number in chosen):
+        broken = begun.broken(data, cut.heard) or bench.goes_on(begun, data)
+        wrong += [f"{kind.name}: {name}, {cut}: {why}" for why in broken]
+    return wrong
