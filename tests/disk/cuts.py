@@ -58,7 +58,7 @@ def images(
     begun: Begun,
     sort: Kind,
     work: Path,
-    wanted: Callable[[Call], bool],
+    wanted: Callable[[Call, Sequence[Words]], bool],
     leave_out: Callable[[Call, Sequence[Words]], bool] = lambda call, heard: False,
 ) -> Iterator[tuple[Cut, Path]]:
     """Run once and cut the power before each wanted call and after the last; each cut with its data directory.
@@ -73,7 +73,7 @@ def images(
             taken.append((Cut(call, tuple(child.ended.heard)), disk.image(Path(mkdtemp(dir=work)))))
 
         def decide(call: Call) -> Then:
-            if wanted(call):
+            if wanted(call, child.ended.heard):
                 cut(call)
             return Then.PRETEND if call.flushes and leave_out(call, child.ended.heard) else Then.PERFORM
 

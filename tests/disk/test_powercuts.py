@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
@@ -10,34 +9,9 @@ import pytest
 
 from disk import cuts
 from disk.bench import OPERATIONS, Bench, sample
-from disk.site import Site
-from support import syscalls
-from support.nursery import Nursery
-from support.power import KINDS, Kind, private_mounts, unsupported
-from support.syscalls import Call
+from support.power import KINDS, Kind
 
 SHUT_DOWN = tuple(kind for kind in KINDS.values() if kind.shuts_down)
-UNSHOWN = {
-    "the directories above a component": "the journal is flushed in it later, and that flushes the way there as well",
-}
-"""Flushes that no cut shows on these file systems, which promise more than POSIX; each with the reason."""
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    work: Path = tmp_path_factory.mktemp("power")
-    for why in (syscalls.unsupported(), *(unsupported(kind, work / "try") for kind in KINDS.values())):
-        if why:
-            pytest.skip(why)
-    with private_mounts(work):
-        yield work
-
-
-@pytest.fixture(scope="module")
-def powered(place: Path) -> Iterator[Bench]:
-    """Its nodes see the disks; its own files are in memory."""
-    with Nursery("disk.node") as nursery:
-        yield Bench(nursery, Site.make(place / "site"), place)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -82,7 +56,7 @@ def test_shut_down_at_many_calls(powered: Bench, place: Path, name: str, kind: K
 def _images(bench: Bench, place: Path, name: str, kind: Kind, chosen: set[int]) -> list[str]:
     begun = bench.begun(name)
     wrong = []
-    for cut, data in cuts.images(bench, begun, kind, place, lambda call: call.number in chosen):
+    for cut, data in cuts.images(bench, begun, kind, place, lambda call, heard: call.number in chosen):
         broken = begun.broken(data, cut.heard) or bench.goes_on(begun, data)
         wrong += [f"{kind.name}: {name}, {cut}: {why}" for why in broken]
     return wrong

@@ -9,6 +9,7 @@ Both know nothing of what a drive keeps in a cache of its own.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -102,6 +103,7 @@ class Disk:
         with open(disk._image, "wb") as image:
             image.truncate(kind.size * MIB)
         _run(*kind.make, str(disk._image))
+        _run("fallocate", "--dig-holes", str(disk._image))
         with disk.mounted():
             yield disk
 
@@ -148,7 +150,7 @@ class Disk:
         copied = Disk(self.kind, at)
         for _ in range(_COPIES):
             written = self._written()
-            _run("cp", "--sparse=always", str(self._image), str(copied._image))
+            _copy(self._image, copied._image)
             # A copy made while something was written mixes two instants.
             if written == self._written() and written[1] == "0":
                 return copied
@@ -165,6 +167,24 @@ class Disk:
         )  # fmt: skip
         fields = Path(f"/sys/block/{source.removeprefix('/dev/')}/stat").read_text().split()
         return fields[4], fields[8]
+
+
+def _copy(source: Path, target: Path) -> None:
+    """What is no hole in `source`; a program that copies takes longer to start than this takes."""
+    with open(source, "rb") as old, open(target, "wb") as new:
+        size = os.fstat(old.fileno()).st_size
+        new.truncate(size)
+        at = 0
+        while True:
+            try:
+                at = os.lseek(old.fileno(), at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise
+            end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
+            while at < end:
+                at += os.pwrite(new.fileno(), os.pread(old.fileno(), min(end - at, MIB), at), at)
 
 
 def _call(name: str, *arguments: int) -> None:
