@@ -40,7 +40,10 @@ OPERATIONS = {
         Operation("rollback", "rollback", ("install", "stage", "switch")),
         Operation("remove", "remove", ("install", "stage", "switch")),
         Operation(
-            "clean-up", None, ("install", "stage", "switch", "stage-third", "switch-third"), r"rename .*/removed-"
+            "clean-up",
+            None,
+            ("install", "stage", "switch", "stage-third", "switch-third"),
+            r"rename .*/removed-",
         ),
         Operation("start after a killed stage", None, ("install", "stage"), r"rename .*/tree "),
         Operation("start after a killed switch", None, ("install", "stage", "switch"), r"fsync .*/api$"),
@@ -115,7 +118,9 @@ class Bench:
         found = promises.links(data)
         wrong = promises.broken(data, begun.before, begun.after, promises.record_of(data), [])
         if ended.answer["current"] != found.current:
-            wrong.append(f"after {what}, the record says {ended.answer['current']} and current names {found.current}")
+            wrong.append(
+                f"after {what}, the record says {ended.answer['current']} and current names {found.current}"
+            )
         serves = self.site.target(ended.answer["serving"]).root if ended.answer["serving"] else None
         if serves != found.current:
             wrong.append(f"after {what}, {serves} serves and current names {found.current}")
@@ -140,7 +145,13 @@ class Bench:
             raise AssertionError(f"expected {operation.name} to end by itself, found {ended}")
         assert child.supervisor is not None
         begun = Begun(
-            operation, template, before, promises.links(dry), record, tuple(child.supervisor.calls), ended.answer
+            operation,
+            template,
+            before,
+            promises.links(dry),
+            record,
+            tuple(child.supervisor.calls),
+            ended.answer,
         )
         wrong = begun.broken(dry, ended.heard)
         if wrong:
@@ -152,7 +163,9 @@ class Bench:
 
 def kind(call: Call) -> str:
     """The call with its paths' last parts, ids struck out: the same for calls that do the same work."""
-    paths = (_IDS.sub("*", path.partition("/components/")[2] or path.rpartition("/")[2]) for path in call.paths)
+    paths = (
+        _IDS.sub("*", path.partition("/components/")[2] or path.rpartition("/")[2]) for path in call.paths
+    )
     return " ".join((call.name, *paths))
 
 

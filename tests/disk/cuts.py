@@ -30,7 +30,11 @@ class Cut:
     heard: tuple[Words, ...]
 
     def __str__(self) -> str:
-        return f"cut before call {self.call.number} ({kind(self.call)})" if self.call else "cut after the last call"
+        return (
+            f"cut before call {self.call.number} ({kind(self.call)})"
+            if self.call
+            else "cut after the last call"
+        )
 
 
 def shut_down(bench: Bench, begun: Begun, sort: Kind, work: Path, at: Call) -> list[str]:
@@ -50,7 +54,9 @@ def shut_down(bench: Bench, begun: Begun, sort: Kind, work: Path, at: Call) -> l
         disk.unmount()
         disk.mount()
         wrong = begun.broken(data, ended.heard) or bench.goes_on(begun, data)
-    return [f"{sort.name}: {begun.operation.name}, cut before call {at.number} ({kind(at)}): {w}" for w in wrong]
+    return [
+        f"{sort.name}: {begun.operation.name}, cut before call {at.number} ({kind(at)}): {w}" for w in wrong
+    ]
 
 
 def images(
@@ -89,7 +95,7 @@ def site(call: Call, heard: Sequence[Words]) -> str:
     """The place in the executor that makes this flush, in words."""
     path = call.paths[0]
     inside = path.partition("/components/")[2].partition("/")[2]
-    doing = next((key for words in reversed(heard) for key in words if key in _BEGINNINGS or key in _ENDS), "")
+    last = next((words for words in reversed(heard) if words.get("thread") == call.thread), {})
     if "/downloads/" in path:
         return "a package that has arrived"
     if inside.startswith("descriptions"):
@@ -98,18 +104,20 @@ def site(call: Call, heard: Sequence[Words]) -> str:
         return _of_a_tree(call, inside)
     if inside == "versions":
         staging = any("staging" in words for words in heard) and not any("staged" in words for words in heard)
-        return "the directory of versions, when a tree came" if staging else "the directory of versions, before trees go"
+        return (
+            "the directory of versions, when a tree came"
+            if staging
+            else "the directory of versions, before trees go"
+        )
     if inside:
         return "the journal's file"
     if not path.endswith("/api"):
         return "the directories above a component"
-    return {"pointing": "the directory of the links", "saving": "the directory of the journal"}.get(
-        doing, "the directory of a component, at the start"
-    )
-
-
-_BEGINNINGS = ("pointing", "saving")
-_ENDS = ("pointed", "saved")
+    if "saving" in last:
+        return "the directory of the journal"
+    if "pointing" in last:
+        return "the directory of the links"
+    return "the directory of a component, at the start"
 
 
 def _of_a_tree(call: Call, inside: str) -> str:

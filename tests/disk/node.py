@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ async def _perform(argument: dict[str, Any], watched: _Watched) -> dict[str, Any
         await executor.start()
         before = executor.record(COMPONENT)
         step = argument["step"]
-        command = site.command(step, before.current if before else None, argument["attempt"]) if step else None
+        command = (
+            site.command(step, before.current if before else None, argument["attempt"]) if step else None
+        )
         try:
             async with asyncio.timeout(argument.get("patience_s", PATIENCE_S)):
                 await _settle(executor, site, command, watched)
@@ -131,17 +134,17 @@ class _Watched:
         say = self._say
 
         def saved(journal: Journal, record: ComponentRecord) -> None:
-            say({"saving": fingerprint(record)})
+            say({"saving": fingerprint(record), "thread": threading.get_native_id()})
             save(journal, record)
-            say({"saved": fingerprint(record)})
+            say({"saved": fingerprint(record), "thread": threading.get_native_id()})
             if self.loop is not None:
                 # Twice, so that it is also seen after the actor has taken the record over.
                 self.loop.call_soon_threadsafe(self.loop.call_later, 0.01, self.changed.set)
 
         def pointed(layout: Layout, current: Digest | None, previous: Digest | None) -> None:
-            say({"pointing": [current, previous]})
+            say({"pointing": [current, previous], "thread": threading.get_native_id()})
             point(layout, current, previous)
-            say({"pointed": [current, previous]})
+            say({"pointed": [current, previous], "thread": threading.get_native_id()})
 
         async def staged(
             source: StoredArtifacts, target: Target, layout: Layout, in_use: frozenset[Digest]

@@ -29,9 +29,7 @@ def test_cuts_at_calls_of_some_kinds(powered: Bench, place: Path, name: str) -> 
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_cuts_at_every_call(
-    powered: Bench, place: Path, name: str, kind: Kind
-) -> None:
+def test_cuts_at_every_call(powered: Bench, place: Path, name: str, kind: Kind) -> None:
     calls = powered.begun(name).calls
     wrong: list[str] = []
     for first in range(0, len(calls), cuts.TOGETHER):

@@ -91,7 +91,13 @@ class Nursery:
         self._line.settimeout(START_S)
         with theirs:
             self._process = subprocess.Popen(
-                (sys.executable, "-c", "from support.nursery import serve; serve()", str(theirs.fileno()), module),
+                (
+                    sys.executable,
+                    "-c",
+                    "from support.nursery import serve; serve()",
+                    str(theirs.fileno()),
+                    module,
+                ),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": str(_TESTS), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -154,7 +160,9 @@ def _live(line: socket.socket, main: Any, request: Words) -> None:
             os.close(handle)
         if line.recv(_LONGEST):
             try:
-                words = {"answer": main(request["argument"], lambda said: line.send(json.dumps(said).encode()))}
+                words = {
+                    "answer": main(request["argument"], lambda said: line.send(json.dumps(said).encode()))
+                }
                 status = 0
             except Exception:  # noqa: BLE001
                 words = {"fault": traceback.format_exc()[-_LONGEST // 2 :]}

@@ -117,7 +117,15 @@ class Disk:
             self.unmount()
 
     def mount(self) -> None:
-        _run("mount", "-t", self.kind.type, "-o", f"loop,noatime,{self.kind.options}", str(self._image), str(self.root))
+        _run(
+            "mount",
+            "-t",
+            self.kind.type,
+            "-o",
+            f"loop,noatime,{self.kind.options}",
+            str(self._image),
+            str(self.root),
+        )
 
     def unmount(self) -> None:
         """With what is not flushed, unless it was shut down. The loop device goes by itself."""
@@ -154,7 +162,9 @@ class Disk:
             # A copy made while something was written mixes two instants.
             if written == self._written() and written[1] == "0":
                 return copied
-        raise AssertionError(f"expected {self.kind.name} to be quiet for a copy in {_COPIES}, found it never was")
+        raise AssertionError(
+            f"expected {self.kind.name} to be quiet for a copy in {_COPIES}, found it never was"
+        )
 
     def remove(self) -> None:
         shutil.rmtree(self.root.parent)

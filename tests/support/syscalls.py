@@ -18,7 +18,7 @@ import select
 import signal
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -91,11 +91,12 @@ ALLOCATES = frozenset({
 
 @dataclass(frozen=True)
 class Call:
-    """`number` counts from 1; `paths` are those the call names, absolute."""
+    """`number` counts from 1; `paths` are those the call names, absolute; `thread` made it."""
 
     number: int
     name: str
     paths: tuple[str, ...]
+    thread: int = field(compare=False)
 
     @property
     def flushes(self) -> bool:
@@ -232,12 +233,14 @@ class Supervisor:
             if not self._is_mine(thread):
                 return None
             named = [os.readlink(f"/proc/{thread}/fd/{arguments[i]}") for i in shape.descriptors]
-            named += [_path(thread, None if d is None else arguments[d], arguments[p]) for d, p in shape.paths]
+            named += [
+                _path(thread, None if d is None else arguments[d], arguments[p]) for d, p in shape.paths
+            ]
         except (FileNotFoundError, ProcessLookupError):
             return None  # a descriptor that is not open; a process that was killed meanwhile
         if not any(path == self._below or path.startswith(self._below + "/") for path in named):
             return None
-        return Call(len(self.calls) + 1, shape.name, tuple(named))
+        return Call(len(self.calls) + 1, shape.name, tuple(named), thread)
 
     def _is_mine(self, thread: int) -> bool:
         if thread not in self._mine:
@@ -268,5 +271,7 @@ def _path(thread: int, directory: int | None, at: int) -> str:
     if path.startswith("/"):
         return path
     signed = None if directory is None else ctypes.c_int32(directory & 0xFFFFFFFF).value
-    above = os.readlink(f"/proc/{thread}/cwd" if signed in (None, _AT_FDCWD) else f"/proc/{thread}/fd/{signed}")
+    above = os.readlink(
+        f"/proc/{thread}/cwd" if signed in (None, _AT_FDCWD) else f"/proc/{thread}/fd/{signed}"
+    )
     return os.path.join(above, path)

@@ -30,6 +30,7 @@ from bumpless.common.contract.subjects import subject_of
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.fleet import ComponentState
 from bumpless.common.model.plan import Direction, Target
+from bumpless.common.model.release import Keep
 from bumpless.common.shell.broker import Received
 from bumpless.executor.executor import Executor, NodeConfig
 from bumpless.executor.layout import Layout
@@ -319,3 +320,15 @@ async def test_removal_leaves_nothing_running_and_can_be_taken_back(rig: Rig) ->
     assert (gone.outcome, gone.root, rig.serving()) == (StepOutcome.DONE, None, set())
     back = await rig.apply(apply((2, 2), V1, None, direction=Direction.REVERT))
     assert (back.outcome, back.root, rig.serving()) == (StepOutcome.DONE, V1.root, {"v1"})
+
+
+async def test_as_many_earlier_versions_stay_as_the_release_says(rig: Rig) -> None:
+    versions = [target(f"v{number}", keep=Keep(versions=1)) for number in range(5)]
+    before = None
+    for number, version in enumerate(versions):
+        await rig.apply(apply((number + 1, 1), version, before))
+        before = version
+    await rig.restart()
+    layout = Layout(rig.home / "components", "api")
+    # The current one, the one before, and one more.
+    assert layout.present().keys() == {version.root for version in versions[-3:]}

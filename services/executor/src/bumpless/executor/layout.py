@@ -21,6 +21,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bumpless.common.contract.base import Digest
@@ -62,6 +63,14 @@ class Layout:
         """The trees on this node."""
         names = (p for p in self.versions.iterdir() if len(p.name) == HEX_DIGITS)
         return {Digest(f"sha256:{p.name}"): p for p in names}
+
+    def arrived(self) -> dict[Digest, datetime]:
+        """When each tree was made. A tree that is removed meanwhile is left out."""
+        found = {}
+        for root, path in self.present().items():
+            with suppress(FileNotFoundError):
+                found[root] = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return found
 
     def current(self) -> Digest | None:
         return _named(self._current)

@@ -25,6 +25,7 @@ from bumpless.executor.lifecycle import Lifecycle
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Unanswered
 from bumpless.executor.precheck import root_of
 from bumpless.executor.record import RESTING, ComponentRecord, Instance
+from bumpless.executor.retention import spared
 from bumpless.executor.starter import Starter
 from bumpless.executor.turnover import LEAVE_S, Turnover
 
@@ -273,12 +274,18 @@ class Steps:
         runs = [self._starter.filled(target.run) for target in _listening(record)]
         await self._switch.keep_only(record.component, runs)
         try:
-            gone = await asyncio.to_thread(self._layout.collect, [t.root for t in targets])
+            gone = await asyncio.to_thread(self._remove_others, [t.root for t in targets], record)
         except OSError as error:
             log.warning("old versions could not be removed", component=record.component, error=str(error))
             return
         if gone:
             log.info("removed old versions", component=record.component, roots=list[Digest](gone))
+
+    def _remove_others(self, named: list[Digest], record: ComponentRecord) -> tuple[Digest, ...]:
+        kept = {*named, *filter(None, (self._layout.current(), self._layout.previous()))}
+        if record.current is not None:
+            kept |= spared(self._layout.arrived(), kept, record.current.run.keep, self._now())
+        return self._layout.collect(kept)
 
     async def _put_links(self, record: ComponentRecord) -> None:
         """Where nothing is being moved, the links name what the record says: a disk that failed may have left others."""

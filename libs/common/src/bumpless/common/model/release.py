@@ -134,6 +134,13 @@ class CrashLoop(StrictModel):
     window_s: float = Field(default=120, gt=0)
 
 
+class Keep(StrictModel):
+    """How many trees stay on a node beside the current and the previous one, and for how many days after they came."""
+
+    versions: int = Field(default=0, ge=0, le=1000)
+    days: float = Field(default=30, gt=0, le=36_500)
+
+
 class Run(StrictModel):
     """How an instance is started. Commands are argument lists; no shell takes part.
 
@@ -153,6 +160,7 @@ class Run(StrictModel):
     on_crash_loop: OnCrashLoop = OnCrashLoop.RESTART
     crash_loop: CrashLoop = CrashLoop()
     timing: Timing = Timing()
+    keep: Keep = Keep()
     switch_hooks: SwitchHooks | None = None
     profile: Profile | None = None
     proxy: Proxy | None = None
