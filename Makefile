@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick lock install snapshots fuzz clean
+.PHONY: demo test check bench bench-delta-quick lock install snapshots fuzz faults powercuts clean
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -36,6 +36,14 @@ snapshots: $(STAMP)
 # Every decoder for FUZZ_SECONDS; what is found is kept in build/fuzz.
 fuzz: $(STAMP)
 	for target in tests/fuzz/fuzz_*.py; do $(PY) $$target -max_total_time=$${FUZZ_SECONDS:-600} || exit; done
+
+# A kill, and an error, at every call by which the executor changes the disk; takes an hour. docs/disk.md
+faults: $(STAMP)
+	$(PY) -m pytest -m faults tests/disk
+
+# The power cut at every one of them, on four file systems, and every flush left out once. Needs root and loop devices.
+powercuts: $(STAMP)
+	$(PY) -m pytest -m powercuts tests/disk
 
 bench: $(addprefix bench-,$(BENCHES))
 bench-%: $(STAMP)

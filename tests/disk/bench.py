@@ -97,13 +97,18 @@ class Bench:
     def run(self, begun: Begun, data: Path, decide: Decide, **more: Any) -> Ended:
         return self.child(begun.operation.step, data, **more).run(decide)
 
+    def starts(self, data: Path, step: str | None, attempt: int = 0, **more: Any) -> Ended:
+        """An executor that nothing disturbs."""
+        argument = {"site": str(self.site.home), "data": str(data), "step": step, "attempt": attempt, **more}
+        return self._nursery.call(argument)
+
     def goes_on(self, begun: Begun, data: Path) -> list[str]:
         """Start again as after a crash, then repeat the step until it ends right; what did not."""
-        ended = self.child(begun.operation.step, data).run()
+        ended = self.starts(data, begun.operation.step)
         wrong = self._wrong(begun, data, ended, "recovery")
         if wrong or begun.operation.step is None:
             return wrong
-        ended = self.child(begun.operation.step, data, attempt=1).run()
+        ended = self.starts(data, begun.operation.step, attempt=1)
         wrong = self._wrong(begun, data, ended, "the step repeated")
         found = promises.links(data)
         if found.current != begun.after.current:
@@ -170,15 +175,22 @@ def kind(call: Call) -> str:
 
 
 def sample(calls: Iterable[Call], wanted: int) -> list[Call]:
-    """So many of the calls: one of each kind first, those of rare kinds before others, then spread evenly."""
+    """So many of the calls: one of each kind first, then spread evenly."""
     every = list(calls)
     first: dict[str, Call] = {}
     for call in every:
         first.setdefault(kind(call), call)
     chosen = list(first.values())
-    if len(chosen) > wanted:
-        chosen = [chosen[i * len(chosen) // wanted] for i in range(wanted)]
+    more = [call for call in every if call not in chosen]
+    room = wanted - len(chosen)
+    chosen = _spread(chosen, wanted) + _spread(more, room)
     return sorted(chosen, key=lambda call: call.number)
+
+
+def _spread(calls: list[Call], wanted: int) -> list[Call]:
+    if len(calls) <= wanted:
+        return calls
+    return [calls[i * len(calls) // wanted] for i in range(wanted)]
 
 
 def _perform(call: Call) -> Then:

@@ -43,7 +43,7 @@ def fingerprint(record: ComponentRecord | None) -> str:
 def main(argument: dict[str, Any], say: Say) -> dict[str, Any]:
     """`site` and `data` are directories, `step` is one of `site.STEPS` or None to start up only, `attempt` counts.
 
-    With `real`, processes are real ones. The step is over after `patience_s`, whether or not it is.
+    With `real`, processes are real ones, which go on after it unless `stop` is said. The step is over after `patience_s`, whether or not it is.
     """
     configure_logging("executor", "CRITICAL")
     actor.SAVE_AGAIN_S = 0.05
@@ -74,7 +74,7 @@ async def _perform(argument: dict[str, Any], watched: _Watched) -> dict[str, Any
             over = False
         record = executor.record(COMPONENT)
     finally:
-        await executor.close()
+        await executor.close(stop_services=argument.get("stop", False))
         if real is not None:
             real.close()
     return {"over": over} | (_shown(record) if record else {})
@@ -151,7 +151,7 @@ class _Watched:
         ) -> StagedTree:
             say({"staging": target.root})
             tree = await stage(source, target, layout, in_use)
-            say({"staged": target.root})
+            say({"staged": target.root, "description": target.artifact})
             return tree
 
         Journal.save, Layout.point, StoredArtifacts.stage = saved, pointed, staged  # type: ignore[method-assign]

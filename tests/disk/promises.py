@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ def _trees(data: Path, heard: Sequence[Words]) -> Iterable[str]:
     for words in heard:
         if (root := words.get("staged")) and (why := _damage(data, root)):
             yield f"a tree was said to be staged, and is not: {why}"
+        if root and not _described(data, words["description"]):
+            yield "a tree was said to be staged, and has no description to run it without the store"
 
 
 def _journal(data: Path, record: str, heard: Sequence[Words]) -> Iterable[str]:
@@ -104,6 +107,11 @@ def _damage(data: Path, root: str) -> str | None:
     except (ArtifactError, OSError) as error:
         return str(error)
     return None
+
+
+def _described(data: Path, artifact: str) -> bool:
+    kept = home(data) / "descriptions" / artifact.removeprefix("sha256:")
+    return kept.is_file() and f"sha256:{hashlib.sha256(kept.read_bytes()).hexdigest()}" == artifact
 
 
 def _named(link: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from bumpless.executor.record import Command
 NODE, COMPONENT = "node-a", "api"
 TIMING = Timing(ready_timeout_s=20, soak_s=0.05, lame_duck_s=0, drain_timeout_s=5, warm_s=0)
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SOCKET = "http"
 MANY = 140
 """Files in the version "many": more than are flushed one by one."""
 
@@ -47,14 +49,15 @@ class Site:
         self.store = DirectoryBlobs(home / "store")
 
     @classmethod
-    def make(cls, home: Path, program: tuple[str, ...] = ("python3", "main.py"), listen: str = "") -> Site:
-        """`program` is what the versions run; its relative paths lie in their trees."""
+    def make(cls, home: Path) -> Site:
+        """The versions run the driver tests' probe; it listens on `socket`."""
         home.mkdir(parents=True)
         release, deploy = SigningKey.generate(), SigningKey.generate()
         deploy.save(home / "deploy.pem")
         TrustStore.of(release=release.public, deploy=deploy.public).save(home / "trust.json")
         store = DirectoryBlobs(home / "store")
-        run = Run(command=program, timing=TIMING, listen={"http": listen} if listen else {})
+        listen = {"http": f"unix://{home / SOCKET}"}
+        run = Run(command=(sys.executable, "main.py"), timing=TIMING, listen=listen)
         earlier: list[PreviousTree] = []
         for version in ("v1", "v2", "v3", "many"):
             tree = home / "trees" / version
@@ -76,6 +79,10 @@ class Site:
             )
             (home / f"{version}.json").write_text(target.model_dump_json())
         return cls(home)
+
+    @property
+    def socket(self) -> Path:
+        return self.home / SOCKET
 
     def target(self, version: str) -> Target:
         return Target.model_validate_json((self.home / f"{version}.json").read_bytes())

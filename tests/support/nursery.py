@@ -15,6 +15,7 @@ import traceback
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -51,8 +52,13 @@ class Child:
             os.set_inheritable(handle, False)
         self.supervisor = syscalls.Supervisor(handles[0], self.pid, below) if below else None
 
-    def run(self, decide: syscalls.Decide = lambda _: syscalls.Then.PERFORM) -> Ended:
-        """Let it go to its end. What it said before a call is in `ended.heard` when that call is decided on."""
+    def run(
+        self, decide: syscalls.Decide = lambda _: syscalls.Then.PERFORM, *, outlived: bool = False
+    ) -> Ended:
+        """Let it go to its end. What it said before a call is in `ended.heard` when that call is decided on.
+
+        `outlived`: processes that it started are left running, and answered for as long as they do.
+        """
         with self._line:
             self._line.send(b"{}")
             if self.supervisor is not None:
@@ -61,9 +67,10 @@ class Child:
                     self._hear(socket.MSG_DONTWAIT)
                     return decide(call)
 
-                try:
-                    self.supervisor.run(listening)
-                finally:
+                self.supervisor.run(listening, outlived=outlived)
+                if outlived:
+                    Thread(target=_answer_rest, args=(self.supervisor,), daemon=True).start()
+                else:
                     self.supervisor.close()
             self._hear(0)
         return self.ended
@@ -81,6 +88,11 @@ class Child:
                 self.ended.answer, self.ended.fault = words.get("answer"), words.get("fault")
             else:
                 self.ended.heard.append(words)
+
+
+def _answer_rest(supervisor: syscalls.Supervisor) -> None:
+    supervisor.run(lambda _: syscalls.Then.PERFORM)
+    supervisor.close()
 
 
 class Nursery:

@@ -170,19 +170,25 @@ class Supervisor:
         self._killed = False
         self.calls: list[Call] = []
 
-    def run(self, decide: Decide) -> None:
-        """Answer until the process and everything it started have ended.
+    def run(self, decide: Decide, *, outlived: bool = False) -> None:
+        """Answer until the process and everything it started have ended; if it is `outlived`, until itself has.
 
-        `decide` is asked about every call of the process that names something below the directory.
+        `decide` is asked about every call of the process that names something below the directory. What outlives it
+        is to be answered by another `run`.
         """
         poll = select.poll()
         poll.register(self._listener, select.POLLIN)
+        if outlived:
+            poll.register(self._processes[self._pid], select.POLLIN)
         while True:
-            ((_, events),) = poll.poll() or ((0, 0),)
-            if events & select.POLLIN:
+            events = dict(poll.poll())
+            heard = events.get(self._listener, 0)
+            if heard & select.POLLIN:
                 self._answer(decide)
-            elif events & select.POLLHUP:
+            elif heard & select.POLLHUP:
                 break
+            elif self._processes[self._pid] in events:
+                return
         # A process lets go of its filter before it closes its files and leaves its mounts.
         for process in self._processes.values():
             gone = select.poll()
