@@ -265,6 +265,17 @@ def test_a_crash_is_answered_by_a_restart_and_the_warm_one_stands_in() -> None:
     assert m.names() == ["PauseOld"]
 
 
+def test_a_removal_that_cannot_be_done_is_undone_also_after_a_restart() -> None:
+    m = at(S.SERVING)
+    m.hear(heard.Commanded(apply((2, 1), None, V1)))
+    m.hear(heard.SwitchFailed(m.cause, "the link does not go"))
+    assert (m.record.state, m.names()) == (S.DRAINING, ["Abort", "StopReviving", "Restore"])
+    m.hear(heard.Observed(()))
+    assert m.names() == ["Abort", "StopReviving", "Restore"]
+    m.hear(heard.Restored(m.cause, SOMEBODY))
+    assert (m.record.state, m.record.current, m.finished().outcome) == (S.SERVING, V1, StepOutcome.FAILED)
+
+
 def test_removal_retires_and_leaves_nothing_current() -> None:
     m = at(S.SERVING)
     m.hear(heard.Commanded(apply((2, 1), None, V1)))
