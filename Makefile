@@ -37,13 +37,13 @@ snapshots: $(STAMP)
 fuzz: $(STAMP)
 	for target in tests/fuzz/fuzz_*.py; do $(PY) $$target -max_total_time=$${FUZZ_SECONDS:-600} || exit; done
 
-# A kill, and an error, at every call by which the executor changes the disk; takes an hour. docs/disk.md
+# A kill, and an error, at every call by which the executor changes the disk (docs/disk.md).
 faults: $(STAMP)
-	$(PY) -m pytest -m faults tests/disk
+	$(PY) -m pytest -m faults
 
 # The power cut at every one of them, on four file systems, and every flush left out once. Needs root and loop devices.
 powercuts: $(STAMP)
-	$(PY) -m pytest -m powercuts tests/disk
+	$(PY) -m pytest -m powercuts
 
 bench: $(addprefix bench-,$(BENCHES))
 bench-%: $(STAMP)

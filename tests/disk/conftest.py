@@ -26,7 +26,7 @@ def _quick(work: Path) -> Iterator[Path]:
     if not memory.is_dir() or shutil.disk_usage(memory).free < ROOM:
         yield work
         return
-    with TemporaryDirectory(dir=memory, prefix="bumpless-disk-") as found:
+    with TemporaryDirectory(dir=memory, prefix="bumpless-disk-", ignore_cleanup_errors=True) as found:
         yield Path(found)
 
 

@@ -20,7 +20,7 @@ from bumpless.common.shell.broker import Received
 from bumpless.executor.record import Command
 
 NODE, COMPONENT = "node-a", "api"
-TIMING = Timing(ready_timeout_s=20, soak_s=0.05, lame_duck_s=0, drain_timeout_s=5, warm_s=0)
+TIMING = Timing(ready_timeout_s=60, soak_s=0.05, lame_duck_s=0, drain_timeout_s=5, warm_s=0)
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SOCKET = "http"
 MANY = 140

@@ -12,6 +12,7 @@ import pytest
 from disk.bench import OPERATIONS, Begun, Bench, kind, sample
 from support.syscalls import ALLOCATES, Call, Decide, Then
 
+pytestmark = pytest.mark.timeout(900)
 SAMPLE = 6
 SLOW_S = 0.3
 FULL_FOR_S = 2.0

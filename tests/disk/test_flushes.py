@@ -17,6 +17,7 @@ from support.nursery import Child
 from support.power import KINDS, Kind
 from support.syscalls import Call, Then
 
+pytestmark = pytest.mark.timeout(900)
 UNSHOWN = {
     "the directories above a component": "the first flush of a file in a new directory takes the way there along",
     "the directory of a component, at the start": "the same; and the first record is flushed in it soon after",

@@ -10,6 +10,7 @@ import pytest
 from disk.bench import OPERATIONS, Bench, kind, sample
 from support.syscalls import Call, Then
 
+pytestmark = pytest.mark.timeout(900)
 SAMPLE = 9
 
 

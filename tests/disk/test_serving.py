@@ -12,6 +12,7 @@ from disk import promises
 from disk.bench import Bench, kind, sample
 from support.syscalls import Call, Then
 
+pytestmark = pytest.mark.timeout(900)
 SAMPLE = 3
 PATIENCE_S = 60.0
 
