@@ -115,9 +115,7 @@ def site(call: Call, heard: Sequence[Words]) -> str:
         return "the directories above a component"
     if "saving" in last:
         return "the directory of the journal"
-    if "pointing" in last:
-        return "the directory of the links"
-    return "the directory of a component, at the start"
+    return "the directory of the links"
 
 
 def _of_a_tree(call: Call, inside: str) -> str:

@@ -20,7 +20,7 @@ from support.syscalls import Call, Then
 pytestmark = pytest.mark.timeout(900)
 UNSHOWN = {
     "the directories above a component": "the first flush of a file in a new directory takes the way there along",
-    "the directory of a component, at the start": "the same; and the first record is flushed in it soon after",
+    "the directory of descriptions": "the tree that is flushed after it takes along what was named before",
     "a directory in a tree": "the flush of the tree's own directory takes the new ones below it along",
     "the directory a tree is made in": "the tree is moved out of it, and that is flushed",
     "the directory of versions, before trees go": "names and what they name change on the disk in the order they did",

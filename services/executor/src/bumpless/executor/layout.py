@@ -47,8 +47,9 @@ class Layout:
         self._current, self._previous = self.home / "current", self.home / "previous"
         for directory in (self.versions, self.staging, self.descriptions, self.state, self.log):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Also where they were there: whoever made them may have been killed before this.
-        for directory in (self.home, components, components.parent):
+        # Also where they were there: whoever made them may have been killed before this. What is in `home` is flushed
+        # with the first record.
+        for directory in (components, components.parent):
             sync_directory(directory)
 
     @property
