@@ -7,6 +7,7 @@ It says what it is about to promise and what it has promised, so that the tests 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable
@@ -59,7 +60,6 @@ async def _perform(argument: dict[str, Any], watched: _Watched) -> dict[str, Any
     source = StoredArtifacts(site.store, site.trust, downloads=data / "downloads", checks=config.checks_dir)
     real = NativeSwitch(NODE, config.run_dir, config.components_dir) if argument.get("real") else None
     executor = Executor(config, site.trust, real or FakeSwitch(World()), source, watched, clock.now)
-    over = True
     try:
         await executor.start()
         before = executor.record(COMPONENT)
@@ -67,11 +67,7 @@ async def _perform(argument: dict[str, Any], watched: _Watched) -> dict[str, Any
         command = (
             site.command(step, before.current if before else None, argument["attempt"]) if step else None
         )
-        try:
-            async with asyncio.timeout(argument.get("patience_s", PATIENCE_S)):
-                await _settle(executor, site, command, watched)
-        except TimeoutError:
-            over = False
+        over = await _settle(executor, site, command, watched, argument.get("patience_s", PATIENCE_S))
         record = executor.record(COMPONENT)
     finally:
         await executor.close(stop_services=argument.get("stop", False))
@@ -93,19 +89,21 @@ def _shown(record: ComponentRecord) -> dict[str, Any]:
     }
 
 
-async def _settle(executor: Executor, site: Site, command: Command | None, watched: _Watched) -> None:
-    """Until the command is answered and nothing is left to do; it is read again as the executor does by itself."""
-    while True:
+async def _settle(
+    executor: Executor, site: Site, command: Command | None, watched: _Watched, patience_s: float
+) -> bool:
+    """Whether the command was answered in time and nothing is left to do. It is read again, as commands are."""
+    end = asyncio.get_running_loop().time() + patience_s
+    while asyncio.get_running_loop().time() < end:
         if command is not None:
             await executor.take(site.sent(command))
-        try:
-            async with asyncio.timeout(AGAIN_S if command else None):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AGAIN_S):
                 while not _rests(executor.record(COMPONENT), command):
                     watched.changed.clear()
                     await watched.changed.wait()
-                return
-        except TimeoutError:
-            continue
+                return True
+    return False
 
 
 def _rests(record: ComponentRecord | None, command: Command | None) -> bool:
