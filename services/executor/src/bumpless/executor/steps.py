@@ -289,7 +289,8 @@ class Steps:
 
     async def _put_links(self, record: ComponentRecord) -> None:
         """Where nothing is being moved, the links name what the record says: a disk that failed may have left others."""
-        if record.state in (ComponentState.SWITCHING, ComponentState.DRAINING) or record.failing is not None:
+        still = (*RESTING, ComponentState.STAGING, ComponentState.STARTING)
+        if record.state not in still or record.failing is not None:
             return
         wanted = root_of(record.current), root_of(record.previous)
         if wanted == (self._layout.current(), self._layout.previous()):
