@@ -124,7 +124,8 @@ def _read(path: Path) -> ComponentRecord | None:
         Refused: a later executor wrote it.
     """
     try:
-        file = _File.model_validate_json(path.read_bytes())
+        # A later version may have written settings that this one does not know; it goes on without them.
+        file = _File.model_validate_json(path.read_bytes(), extra="ignore")
     except FileNotFoundError:
         return None
     except OSError as error:
