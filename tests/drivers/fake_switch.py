@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bumpless.common.contract.base import Digest
 from bumpless.common.model.release import Run
 from bumpless.executor.ports import Exit, Launch, NotReady, Unanswered
 from bumpless.executor.record import Instance, Listener
@@ -106,6 +107,9 @@ class FakeSwitch:
 
     async def check(self, instance: Instance) -> None:
         self._answering(instance)
+
+    async def take_over(self, run: Run, root: Digest | None) -> None:
+        return
 
     async def pause(self, instance: Instance) -> None:
         process = self._answering(instance)

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -141,7 +141,8 @@ class Site:
             second.kill()
         return (self.home / "executor.log").read_text()
 
-    def start(self, **more: str) -> None:
+    def environment(self, **more: str) -> dict[str, str]:
+        """Of an executor of this node; `more` are settings."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("BUMPLESS_")}
         env = {
             "NATS_URL": self.url,
@@ -151,13 +152,18 @@ class Site:
             "STOP_SERVICES_ON_EXIT": "true",
             "CATCH_UP_S": "5",
         } | more
+        return kept | {"BUMPLESS_EXECUTOR_" + k: v for k, v in env.items()}
+
+    def start(self, **more: str) -> None:
+        self.run(("-m", "bumpless.executor.app"), self.environment(**more))
+
+    def run(self, python: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[int] = ()) -> int:
+        """Start an executor in some other way, with these arguments of Python; its pid."""
         with open(self.home / "executor.log", "ab") as log:
             self._process = subprocess.Popen(
-                (sys.executable, "-m", "bumpless.executor.app"),
-                env=kept | {"BUMPLESS_EXECUTOR_" + k: v for k, v in env.items()},
-                stderr=log,
-                start_new_session=True,
+                (sys.executable, *python), env=env, stderr=log, start_new_session=True, pass_fds=pass_fds
             )
+        return self._process.pid
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         process, self._process = self._process, None
@@ -174,10 +180,21 @@ class Site:
         # Enough that a delta is worth it, alike in all versions.
         (tree / "data").write_bytes(b"".join(b"%d %s\n" % (i * i, b"x" * (i % 50)) for i in range(4000)))
         (tree / "version").write_text(version)
+        run = Run(
+            command=("python3", "main.py"),
+            listen={"http": f"tcp://{{node.address}}:{self.port}"},
+            env={"PROBE_MODE": mode, "WHERE": "{node.name}"},
+            timing=TIMING,
+            metrics_interval_s=0.5,
+        )
+        return await self.pack(tree, COMPONENT, version, run, *previous)
+
+    async def pack(self, tree: Path, name: str, version: str, run: Run, *previous: str) -> Target:
+        """What stands for this tree in a command, its packages stored."""
         built = await asyncio.to_thread(
             build_artifact,
             tree,
-            name=COMPONENT,
+            name=name,
             version=version,
             previous=[PreviousTree(v, self.home / "trees" / v) for v in previous],
             out=self.home / "built" / version,
@@ -187,16 +204,9 @@ class Site:
         for blob in built.blobs.iterdir():
             await store.put(blob)
         ref = await store.put(built.envelope)
-        run = Run(
-            command=("python3", "main.py"),
-            listen={"http": f"tcp://{{node.address}}:{self.port}"},
-            env={"PROBE_MODE": mode, "WHERE": "{node.name}"},
-            timing=TIMING,
-            metrics_interval_s=0.5,
-        )
         return Target.model_validate(
             {
-                "component": COMPONENT,
+                "component": name,
                 "version": version,
                 "root": built.artifact.root,
                 "artifact": ref.digest,
@@ -249,9 +259,11 @@ class Site:
         self.heard.append(wire.decode(received.data))
         self._news.set()
 
-    async def wait(self, kind: type[M], fits: Callable[[M], bool] = lambda _: True) -> M:
+    async def wait(
+        self, kind: type[M], fits: Callable[[M], bool] = lambda _: True, limit_s: float = PATIENCE_S
+    ) -> M:
         """The first message of that kind that fits, heard already or still to come."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(limit_s):
             while True:
                 for message in self.heard:
                     if isinstance(message, kind) and fits(message):
@@ -259,8 +271,8 @@ class Site:
                 self._news.clear()
                 await self._news.wait()
 
-    async def answer(self, command: ApplyComponent) -> StepFinished:
-        return await self.wait(StepFinished, lambda m: m.cause == command.id)
+    async def answer(self, command: ApplyComponent, limit_s: float = PATIENCE_S) -> StepFinished:
+        return await self.wait(StepFinished, lambda m: m.cause == command.id, limit_s)
 
 
 @pytest_asyncio.fixture

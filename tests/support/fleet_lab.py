@@ -1,7 +1,7 @@
 """A whole fleet of real processes, every one of which a test may kill, freeze and start again by name.
 
 Broker, store, services and executors are started with the commands and settings of `bumpless up`, below a short
-temporary folder. Nothing restarts a part but the test. Leaving the lab stops everything, the services on the nodes
+temporary folder. Nothing restarts a part but the test, and executors themselves in a lab that keeps them. Leaving the lab stops everything, the services on the nodes
 too, and fails if a process is left over. With FLEET_LAB_KEEP in the environment the folder, logs included, is kept.
 """
 
@@ -54,9 +54,13 @@ class Ended:
 
 
 class Lab:
-    """`nodes` executors and one of everything else. Enter it, and everything answers."""
+    """`nodes` executors and one of everything else. Enter it, and everything answers.
 
-    def __init__(self, nodes: int = 3) -> None:
+    `keep_executors`: an executor that ends is started again at once, as under a service manager.
+    """
+
+    def __init__(self, nodes: int = 3, *, keep_executors: bool = False) -> None:
+        self._keep_executors = keep_executors
         self.home = Home(Path(tempfile.mkdtemp(prefix="lab-")))
         self.nodes = [f"node-{number}" for number in range(1, nodes + 1)]
         self._addresses = {
@@ -80,7 +84,11 @@ class Lab:
             *(embedded.service_part(self.home, where, name) for name in embedded.SERVICES),
         ]
         for number, name in enumerate(self.nodes, start=1):
-            parts.append(embedded.executor_part(self.home, where, NodeSpec(name), number))
+            part = embedded.executor_part(self.home, where, NodeSpec(name), number)
+            if self._keep_executors:
+                keeper = (sys.executable, str(HERE / "keep_running.py"), str(self.starts_file(name)))
+                part = replace(part, command=keeper + part.command)
+            parts.append(part)
         self._parts = {part.name: part for part in parts}
         try:
             self.start(*self._parts)
@@ -174,6 +182,10 @@ class Lab:
 
     def processes(self) -> list[int]:
         return processes_of(self.home)
+
+    def starts_file(self, node: str) -> Path:
+        """The pids of every process that was started as the node's executor, where executors are kept."""
+        return self.home.path / f"{node}.starts"
 
     def log_file(self, name: str) -> Path:
         return self.home.path / "logs" / f"{name}.log"

@@ -226,6 +226,6 @@ def agent_run(ctx: typer.Context) -> None:
 
     Example: BUMPLESS_EXECUTOR_NODE=web-1 BUMPLESS_EXECUTOR_ADDRESS=10.0.0.5 ... bumpless agent run
     """
-    from bumpless.executor.app import main
+    from bumpless.executor.launcher import main
 
     main()

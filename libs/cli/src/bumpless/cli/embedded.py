@@ -175,7 +175,7 @@ def executor_part(home: Home, where: Layout, node: NodeSpec, number: int, *, dri
     for name in ("STORE_URL", "STORE_CA"):
         if value := os.environ.get("BUMPLESS_" + name):
             env[prefix + name] = value
-    return Part(node.name, (sys.executable, "-m", "bumpless.executor.app"), env, SIGKILL)
+    return Part(node.name, (sys.executable, "-m", "bumpless.executor.launcher"), env, SIGKILL)
 
 
 def child_env(part: Part) -> dict[str, str]:

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from bumpless.common.model.release import ReleaseFile
+from bumpless.common.model.release import ITSELF, Driver, ReleaseFile
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 12
@@ -162,6 +162,11 @@ def _references(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
         ):
             text = f"expected no warm_s with overlap: false, where no replaced instance is kept, found {run.timing.warm_s:g}"
             found.append(Problem(line(index, "run"), f"{component.name}.run.timing.warm_s", text))
+        if component.run is not None and (component.name == ITSELF) != (
+            component.run.driver is Driver.EXECUTOR
+        ):
+            text = f"expected the name {ITSELF!r} and `run: {{driver: executor}}` together: they mean the node's executor"
+            found.append(Problem(line(index), component.name, text))
         for dep in component.depends_on:
             if dep not in names:
                 known = ", ".join(sorted(set(names)))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import sys
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
 
 from bumpless.common.artifacts.signing import TrustStore
 from bumpless.common.artifacts.stores.open_store import open_store
@@ -30,18 +33,44 @@ from bumpless.executor.drivers import kin
 from bumpless.executor.drivers.artifacts import StoredArtifacts
 from bumpless.executor.drivers.broker import BrokerChecks, BrokerReports
 from bumpless.executor.drivers.choose import switch_of_node
+from bumpless.executor.drivers.kept import KeptSockets
+from bumpless.executor.drivers.manager import ServiceManager
 from bumpless.executor.executor import Executor, NodeConfig
+from bumpless.executor.journal import Journal
+from bumpless.executor.launch import Launch
 from bumpless.executor.no_broker import LateBlobs, LateConnection
+from bumpless.executor.ports import ProcessSwitch
 from bumpless.executor.settings import ExecutorSettings
 
 log = get_logger(__name__)
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
 RIVAL_S = 5.0
 """More than two heartbeats, for another executor of the same node to be heard."""
 
 
-async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = None) -> None:
-    """Run one node until SIGTERM, SIGINT or `stop`. The services it runs go on, unless the settings say otherwise.
+@dataclass(frozen=True)
+class Origin:
+    """What this process has from whoever started it: its version, and sockets that were kept for it."""
+
+    launch: Launch
+    manager: ServiceManager
+    kept: KeptSockets
+
+    @classmethod
+    def of_this_process(cls, settings: ExecutorSettings) -> Self:
+        """Once per process: what was left in the environment is taken out of it."""
+        manager = ServiceManager(os.environ.get("NOTIFY_SOCKET"))
+        return cls(Launch.of_this_process(settings.data_dir), manager, KeptSockets.of_this_process(manager))
+
+
+async def run_executor(
+    settings: ExecutorSettings, stop: asyncio.Event, origin: Origin
+) -> dict[str, str] | None:
+    """Run one node until `stop`. The services it runs go on, unless the settings say otherwise.
+
+    Returns None; or, where another version of the executor shall take the place of this process, the environment
+    with which it is to leave (`Launch.leave`).
 
     What ran before is brought up first. The broker is joined when it is there.
 
@@ -49,34 +78,65 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         Refused: the data directory, a journal, the trust store or the blob store's URL cannot be used, or another
             executor speaks for the node.
     """
-    stop = stop or _on_signals()
     kin.adopt_orphans()
     trust = TrustStore.load(settings.trust)
     caught_up = asyncio.Event()
+    ours = rivals.identity(settings.data_dir)
+    leaving = origin.launch.leaving
 
     async def reconnected() -> None:
         log.info("broker is back; catching up")
         executor.report(results=True)  # a broker that was killed may have lost what it acknowledged last
         caught_up.set()
 
-    ours = rivals.identity(settings.data_dir)
-
-    async def connect() -> Connection:
-        opened = await Connection.connect(
-            settings.nats_url,
-            name=f"executor-{settings.node}",
-            on_reconnect=reconnected,
-            connect_timeout_s=10,
+    async with contextlib.AsyncExitStack() as held:
+        connection = LateConnection(lambda: _connect(settings, ours, reconnected))
+        held.push_async_callback(connection.close)
+        store = _store(connection, settings)
+        held.push_async_callback(store.close)
+        executor, switch = _put_together(settings, ours, trust, connection, store, origin)
+        held.callback(switch.close)
+        held.push_async_callback(
+            lambda: executor.close(stop_services=settings.stop_services_on_exit and not leaving.is_set())
         )
-        try:
-            await rivals.refuse_rivals(opened, settings.node, ours, 2 * settings.heartbeat_s + RIVAL_S)
-        except BaseException:
-            await opened.close()
-            raise
-        await rivals.watch(opened, settings.node, ours)
-        return opened
+        ops = await serve_ops(settings.ops_port, lambda: connection.is_connected)
+        if ops is not None:
+            held.push_async_callback(ops.cleanup)
+        await executor.start()
+        origin.manager.ready()
+        log.info("executor runs", node=settings.node, data=str(settings.data_dir))
+        work = (_attend(connection, executor, settings, caught_up), _confirm(executor, origin.launch))
+        await _until((stop, leaving), executor.fault, work)
+        return origin.kept.hand_over() if leaving.is_set() else None
 
-    connection = LateConnection(connect)
+
+async def _connect(
+    settings: ExecutorSettings, ours: str, reconnected: Callable[[], Awaitable[None]]
+) -> Connection:
+    opened = await Connection.connect(
+        settings.nats_url,
+        name=f"executor-{settings.node}",
+        on_reconnect=reconnected,
+        connect_timeout_s=10,
+    )
+    try:
+        await rivals.refuse_rivals(opened, settings.node, ours, 2 * settings.heartbeat_s + RIVAL_S)
+    except BaseException:
+        await opened.close()
+        raise
+    await rivals.watch(opened, settings.node, ours)
+    return opened
+
+
+def _put_together(
+    settings: ExecutorSettings,
+    ours: str,
+    trust: TrustStore,
+    connection: LateConnection,
+    store: BlobReader,
+    origin: Origin,
+) -> tuple[Executor, ProcessSwitch]:
+    """The executor over its real ports, and the one of them that is to be closed after it."""
     config = NodeConfig(
         node=settings.node,
         address=settings.address,
@@ -87,8 +147,14 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         identity=ours,
         executor=rivals.describe(settings.data_dir),
     )
-    switch = switch_of_node(settings.node, config.run_dir, config.components_dir, settings.unit_dir)
-    store = _store(connection, settings)
+    switch = switch_of_node(
+        settings.node,
+        config.run_dir,
+        config.components_dir,
+        origin.kept,
+        origin.launch,
+        settings.unit_dir,
+    )
     source = StoredArtifacts(
         store,
         trust,
@@ -97,28 +163,32 @@ async def run_executor(settings: ExecutorSettings, stop: asyncio.Event | None = 
         start_delay=lambda: random.uniform(0, settings.fetch_jitter_s),
         require=settings.patcher_require,
     )
-    executor = Executor(config, trust, switch, source, BrokerReports(connection, settings.node))
-    ops = await serve_ops(settings.ops_port, lambda: connection.is_connected)
-    loops: list[asyncio.Task[None]] = []
+    reports = BrokerReports(connection, settings.node)
+    return Executor(config, trust, switch, source, reports), switch
+
+
+async def _until(
+    events: Iterable[asyncio.Event], fault: asyncio.Future[None], work: Iterable[Coroutine[Any, Any, None]]
+) -> None:
+    """Do `work` until one of the events. Raises what `fault` or the work raises."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    working = [asyncio.ensure_future(each) for each in work]
+    pending: set[asyncio.Future[Any]] = {fault, *working, *waiting}
     try:
-        await executor.start()
-        loops.append(asyncio.create_task(_attend(connection, executor, settings, caught_up)))
-        log.info("executor runs", node=settings.node, data=str(settings.data_dir))
-        stopping = asyncio.create_task(stop.wait())
-        watched: list[asyncio.Future[Any]] = [stopping, executor.fault, *loops]
-        done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        while not any(event.done() for event in waiting):
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
     finally:
-        for task in loops:
+        for task in (*waiting, *working):
             task.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-        await executor.close(stop_services=settings.stop_services_on_exit)
-        switch.close()
-        await store.close()
-        await connection.close()
-        if ops is not None:
-            await ops.cleanup()
+        await asyncio.gather(*working, return_exceptions=True)
+
+
+async def _confirm(executor: Executor, launch: Launch) -> None:
+    """Everything was taken over, and the broker has heard of it: this version works."""
+    await executor.reported()
+    await launch.confirm()
 
 
 def _store(connection: LateConnection, settings: ExecutorSettings) -> BlobReader:
@@ -182,22 +252,51 @@ async def _catch_up(
             await asyncio.wait_for(now.wait(), wait)
 
 
-def _on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
+async def _until_signalled(
+    settings: ExecutorSettings, stop: asyncio.Event, origin: Origin
+) -> dict[str, str] | None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         loop.add_signal_handler(number, stop.set)
-    return stop
+    # A version that left may have held them back for this one.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    return await run_executor(settings, stop, origin)
+
+
+def _leave(origin: Origin, environment: Mapping[str, str], stopped: bool) -> NoReturn:
+    """For another version. It also gets the order to stop that came meanwhile, or comes before it can take orders."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    if stopped:
+        os.kill(os.getpid(), signal.SIGTERM)
+    origin.launch.leave(environment)
+
+
+def check_start(settings: ExecutorSettings) -> None:
+    """Whether this code could run the node: it reads what another version wrote. Changes nothing.
+
+    Raises:
+        Refused: the trust store or a journal cannot be read.
+    """
+    TrustStore.load(settings.trust)
+    for journal in sorted(settings.data_dir.glob("components/*/journal.json")):
+        Journal(journal).load()
 
 
 def main() -> None:
-    """`python -m bumpless.executor.app`, configured by `BUMPLESS_EXECUTOR_*`."""
+    """`python -m bumpless.executor.app [--check]`, configured by `BUMPLESS_EXECUTOR_*`."""
     try:
         settings = ExecutorSettings.read()
+        if "--check" in sys.argv[1:]:
+            check_start(settings)
+            return
         configure_logging("executor", settings.log_level)
-        asyncio.run(run_executor(settings))
+        origin, stop = Origin.of_this_process(settings), asyncio.Event()
+        environment = asyncio.run(_until_signalled(settings, stop, origin))
     except ReleaseError as error:
         sys.exit(f"executor: {error}")
+    if environment is not None:
+        log.info("leaving for another version of the executor")
+        _leave(origin, environment, stop.is_set())
 
 
 if __name__ == "__main__":

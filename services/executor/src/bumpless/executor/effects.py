@@ -38,7 +38,7 @@ class Start:
 
 @dataclass(frozen=True)
 class CommitSwitch:
-    """Let `current` and `previous` name these trees. Answers Switched or SwitchFailed."""
+    """Let `current` and `previous` name these trees, and `current` take over. Answers Switched or SwitchFailed."""
 
     command: Command
     current: Digest

@@ -163,6 +163,10 @@ class Executor:
                 actor.tell(heard.Asked())
         self._reporter.report()
 
+    async def reported(self) -> None:
+        """Return once the node's observation, and every result before it, has been acknowledged."""
+        await self._reporter.heard.wait()
+
     def inject(self, fault: InjectFault) -> None:
         """Arm a fault, if this executor was started to obey drills."""
         if not self._config.drills or fault.node != self._config.node:

@@ -77,6 +77,13 @@ class ProcessSwitch(Protocol):
         """One health check. Raises: Unanswered."""
         ...
 
+    async def take_over(self, run: Run, root: Digest | None) -> None:
+        """The links name the tree `root`, or none: do what is left until it is what runs. Nothing, for most drivers.
+
+        May be called again after a restart of the executor. Raises: NotReady, Refused.
+        """
+        ...
+
     async def pause(self, instance: Instance) -> None:
         """Let it take no new work; it serves what is open. Raises: Unanswered."""
         ...

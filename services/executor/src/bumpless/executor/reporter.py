@@ -40,6 +40,8 @@ class Reporter:
     ) -> None:
         self._reports, self._actors, self._observe, self._now = reports, actors, observe, now
         self._heartbeat_s = heartbeat_s
+        self.heard = asyncio.Event()
+        """Set once the broker has acknowledged an observation."""
         self._changed = asyncio.Event()
         self._told: asyncio.Queue[Message] = asyncio.Queue(PROGRESS_KEPT)
 
@@ -65,6 +67,7 @@ class Reporter:
             try:
                 await self._flush()
                 await self._reports.publish(self._observed())
+                self.heard.set()
             except Retryable as error:
                 log.warning("not reported yet", reason=str(error))
                 wait = min(wait, error.after_s)

@@ -163,6 +163,11 @@ class Steps:
             await self._hooks.run(HookName.SMOKE_TEST, command, old, started)
         self._tell(heard.Proven(cause, started))
 
+    async def _take_over(self, effect: do.CommitSwitch) -> None:
+        if effect.command.target is not None:
+            await self._switch.take_over(effect.command.target.run, effect.current)
+        self._tell(heard.Switched(effect.command.id, self._now()))
+
     async def _vacate(self, effect: do.Vacate) -> None:
         if effect.instance is not None:
             await self._hooks.run(HookName.PRE_DRAIN, effect.command, self._record().current, effect.fresh)
@@ -213,8 +218,11 @@ class Steps:
             await self._try(self._switch.pause(effect.instance), "pause", effect.instance)
             cut = await self._drained(effect.instance)
             await self._switch.stop(effect.instance, stop_timeout_s(effect.instance))
+        current = self._record().current
         previous = effect.previous or self._layout.previous()
         await asyncio.to_thread(self._layout.point, None, previous)
+        if current is not None:
+            await self._switch.take_over(current.run, None)
         self._tell(heard.Drained(effect.command.id, cut, self._now()))
 
     async def _restore(self, effect: do.Restore) -> None:
@@ -251,7 +259,7 @@ class Steps:
         except (OSError, ReleaseError) as error:
             self._tell(heard.SwitchFailed(effect.command.id, f"the links could not be moved: {error}"))
         else:
-            self._tell(heard.Switched(effect.command.id, self._now()))
+            self._begin(self._take_over(effect), lambda why: heard.SwitchFailed(effect.command.id, why))
 
     async def _abort(self, end: Instance | None) -> None:
         if self._work is not None:

@@ -110,11 +110,16 @@ ListenAddress = Annotated[str, StringConstraints(pattern=r"^((tcp|udp)://[^/\s]+
 
 
 class Driver(StrEnum):
-    """What runs the instances of a component on a node."""
+    """What runs the instances of a component on a node. `executor`: the component is the node's executor itself."""
 
     NATIVE = "native"
     SYSTEMD = "systemd"
     HOOKS = "hooks"
+    EXECUTOR = "executor"
+
+
+ITSELF = "executor"
+"""The name of the component that is the executor. No other component may have it: launchers start its versions."""
 
 
 class OnCrashLoop(StrEnum):
@@ -152,7 +157,7 @@ class Run(StrictModel):
 
     driver: Driver = Driver.NATIVE
     overlap: bool = True
-    command: tuple[str, ...] = Field(min_length=1)
+    command: tuple[str, ...] = ()
     listen: dict[Token, ListenAddress] = {}
     env: dict[str, str] = {}
     service: ServiceSettings = {}
@@ -195,6 +200,18 @@ class Run(StrictModel):
     def _settings_of_a_unit(self) -> Self:
         if self.service and self.driver is not Driver.SYSTEMD:
             raise ValueError(f"expected run.service only with the driver systemd, found {self.driver}")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_driver(self) -> Self:
+        if self.driver is not Driver.EXECUTOR:
+            if not self.command:
+                raise ValueError("expected a `command`, found none")
+        elif self.command or self.listen or self.env or not self.overlap:
+            raise ValueError(
+                "expected no command, listen, env and overlap with the driver executor, because an executor is started by "
+                "its launcher with the node's own settings"
+            )
         return self
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.common.model.release import Driver, Run
 from bumpless.executor.ports import Exit, Launch, ProcessSwitch
@@ -32,6 +33,9 @@ class SwitchByKind:
 
     async def check(self, instance: Instance) -> None:
         await self._of(instance.target.run).check(instance)
+
+    async def take_over(self, run: Run, root: Digest | None) -> None:
+        await self._of(run).take_over(run, root)
 
     async def pause(self, instance: Instance) -> None:
         await self._of(instance.target.run).pause(instance)

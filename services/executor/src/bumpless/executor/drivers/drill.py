@@ -96,6 +96,9 @@ class DrilledSwitch:
     async def check(self, instance: Instance) -> None:
         await self._switch.check(instance)
 
+    async def take_over(self, run: Run, root: Digest | None) -> None:
+        await self._switch.take_over(run, root)
+
     async def resume(self, instance: Instance) -> None:
         await self._switch.resume(instance)
 

@@ -11,17 +11,18 @@ import contextlib
 import hashlib
 import os
 import signal
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.common.model.release import Run
 from bumpless.executor.drivers import logs, processes, sockets
 from bumpless.executor.drivers.admin import AdminSockets
 from bumpless.executor.drivers.environment import environment
 from bumpless.executor.drivers.hook_commands import MARK
+from bumpless.executor.drivers.kept import KeptSockets
 from bumpless.executor.drivers.kin import Orphans
 from bumpless.executor.drivers.log_bounds import LogBounds
 from bumpless.executor.drivers.notify import Notifications
@@ -48,13 +49,15 @@ class _Running:
 class NativeSwitch:
     """Implements `ports.ProcessSwitch` on Linux for one node. `run_dir` and `components_dir` are this node's alone."""
 
-    def __init__(self, node: str, run_dir: Path, components_dir: Path) -> None:
+    def __init__(
+        self, node: str, run_dir: Path, components_dir: Path, kept: KeptSockets | None = None
+    ) -> None:
         self._node = node
         self._components = components_dir.resolve()
         self._admin = AdminSockets(run_dir)
         self._traffic = Traffic(self._admin)
         self._scope = hashlib.sha256(os.fsencode(run_dir.resolve())).hexdigest()[:16]
-        self._listeners: dict[tuple[str, str], socket.socket] = {}
+        self._listeners = kept if kept is not None else KeptSockets()
         self._running: dict[str, _Running] = {}
         self._dead: set[str] = set()
         self._orphans = Orphans()
@@ -139,6 +142,9 @@ class NativeSwitch:
 
     async def check(self, instance: Instance) -> None:
         await self._traffic.check(instance.id)
+
+    async def take_over(self, run: Run, root: Digest | None) -> None:
+        return
 
     async def stop(self, instance: Instance, timeout_s: float) -> None:
         running = self._running.get(instance.id)
@@ -252,11 +258,9 @@ class NativeSwitch:
             running.process.close()
             if running.notifications is not None:
                 running.notifications.close()
-        for sock in self._listeners.values():
-            sock.close()
         self._running.clear()
         self._bounds.close()
-        self._listeners.clear()
+        self._listeners.close()
         self._admin.close()
 
     # inside

@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.common.model.hooks import HaproxyServers
 from bumpless.common.model.release import Run
@@ -131,6 +132,9 @@ class ProxiedSwitch:
         return end
 
     # traffic
+
+    async def take_over(self, run: Run, root: Digest | None) -> None:
+        await self._switch.take_over(run, root)
 
     async def pause(self, instance: Instance) -> None:
         placed = self._placed.get(instance.id)

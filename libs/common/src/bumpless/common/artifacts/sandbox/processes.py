@@ -20,7 +20,7 @@ from contextlib import suppress
 
 from ..lanes import LANES, WINDOW
 
-COMMAND = (sys.executable, "-I", "-c", f"from {__package__}.patcher import main; main()")
+COMMAND = (sys.executable, "-P", "-s", "-B", "-c", f"from {__package__}.patcher import main; main()")
 MEMORY = 64 << 20
 """Bytes for each process."""
 STALL_S = 30.0
@@ -29,8 +29,12 @@ STALL_S = 30.0
 CPU_S = 2 * 3600
 """For the largest tree at the slowest rate."""
 
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
-"""Without it, numpy starts a thread for each processor; a process with threads cannot lock itself down."""
+_ENVIRONMENT = {
+    # Without it, numpy starts a thread for each processor; a process with threads cannot lock itself down.
+    "OPENBLAS_NUM_THREADS": "1",
+    # The child must run the code of its parent's version, wherever that lies.
+    **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
+}
 
 _LAST_WORDS_S = 1.0
 

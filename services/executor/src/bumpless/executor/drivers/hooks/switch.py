@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.common.model.hooks import Hook
 from bumpless.common.model.release import Run
@@ -130,6 +131,9 @@ class HooksSwitch:
         return Exit(f"{held.how} after {lived:.1f} s{held.last_words}", lived)
 
     # traffic
+
+    async def take_over(self, run: Run, root: Digest | None) -> None:
+        return
 
     async def pause(self, instance: Instance) -> None:
         held = self._answering(instance)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.common.model.release import Run
 from bumpless.executor.drivers import processes, sockets
@@ -154,6 +155,9 @@ class SystemdSwitch:
         return Exit(f"{how} after {lived:.1f} s{_quote(running.last_words)}", lived)
 
     # traffic
+
+    async def take_over(self, run: Run, root: Digest | None) -> None:
+        return
 
     async def pause(self, instance: Instance) -> None:
         await self._traffic.pause(instance.id)
