@@ -28,7 +28,12 @@ def test_the_executor_needs_no_command() -> None:
     [
         ("web", "{driver: executor}", 3, "expected the name 'executor'"),
         ("executor", "{command: [python3]}", 3, "expected the name 'executor'"),
-        ("executor", "{driver: executor, command: [python3]}", 5, "expected no command, listen, env and overlap"),
+        (
+            "executor",
+            "{driver: executor, command: [python3]}",
+            5,
+            "expected no command, listen, env and overlap",
+        ),
         ("executor", "{driver: executor, env: {A: b}}", 5, "expected no command, listen, env and overlap"),
         ("web", "{}", 5, "expected a `command`, found none"),
     ],

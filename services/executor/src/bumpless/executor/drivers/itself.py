@@ -87,6 +87,9 @@ class ItselfSwitch:
         if version_of(instance.target.root) != self._launched.version:
             raise Unanswered(f"expected the executor {instance.target.version} to run, found another")
 
+    async def activate(self, instance: Instance, timeout_s: float) -> str:
+        raise Unanswered("expected a service that cannot run twice, found the executor itself")
+
     async def drained(self, instance: Instance, lame_duck_s: float, timeout_s: float) -> tuple[str, ...]:
         return ()
 
