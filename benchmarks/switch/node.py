@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.contract import wire
@@ -25,11 +24,12 @@ from bumpless.common.contract.subjects import subject_of
 from bumpless.common.model.plan import Direction, Target
 from bumpless.common.model.release import Driver, Run, Timing
 from bumpless.common.shell.broker import Received
+from bumpless.executor.drivers.drill import DrilledSwitch, Drills
 from bumpless.executor.drivers.native import NativeSwitch
 from bumpless.executor.drivers.systemd.switch import SystemdSwitch
 from bumpless.executor.executor import Executor, NodeConfig
 from bumpless.executor.layout import Layout
-from bumpless.executor.ports import Launch, StagedTree
+from bumpless.executor.ports import Launch, ProcessSwitch, StagedTree
 from bumpless.executor.record import Instance
 from switch.figures import Span
 
@@ -77,11 +77,11 @@ class Results:
         return self._finished[command]
 
 
-class Watched:
-    """To stand before a driver: a note of when each instance was started, was ready, and was gone."""
+class Watched(DrilledSwitch):
+    """A driver, with a note of when each instance was started and was ready. No drill is armed."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, switch: ProcessSwitch) -> None:
+        super().__init__(switch, Drills())
         self.started: dict[str, float] = {}
         self.startup_s: dict[str, float] = {}
         self.lives: list[Instance] = []
@@ -97,18 +97,10 @@ class Watched:
         self.startup_s[instance.id] = time.time() - self.started[instance.id]
 
 
-class WatchedNative(Watched, NativeSwitch):
-    pass
-
-
-class WatchedSystemd(Watched, SystemdSwitch):
-    pass
-
-
-def _watched(driver: Driver, home: Path) -> WatchedNative | WatchedSystemd:
+def _watched(driver: Driver, home: Path) -> Watched:
     if driver is Driver.SYSTEMD:
-        return WatchedSystemd(NODE, home / "components")
-    return WatchedNative(NODE, home / "run", home / "components")
+        return Watched(SystemdSwitch(NODE, home / "components"))
+    return Watched(NativeSwitch(NODE, home / "run", home / "components"))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ LOAD, ROWS = "load", "rows.json"
 async def rows(load_binary: Path) -> list[Row]:
     """Raises: Absent, where no machine can be booted."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from support import booted
+    import support.booted as booted
 
     if reason := booted.lacking():
         raise peers.Absent(reason)
