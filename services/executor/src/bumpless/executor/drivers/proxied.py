@@ -46,6 +46,8 @@ class ProxiedSwitch:
     def __init__(self, switch: ProcessSwitch, node: str) -> None:
         self._switch, self._node = switch, node
         self._placed: dict[str, _Placed] = {}
+        self._proxies: dict[str, HaproxyServers] = {}
+        """The last seen of each component, for servers that nobody stands for after a restart."""
         self._promised: set[tuple[str, str]] = set()
         """(component, address) that `listen` gave away and no instance was started on yet."""
 
@@ -198,7 +200,14 @@ class ProxiedSwitch:
         return adopted
 
     async def reap(self, known: Iterable[str]) -> tuple[str, ...]:
-        return await self._switch.reap(known)
+        lost = await self._switch.reap(known)
+        for component, proxy in self._proxies.items():
+            taken = self._taken(component)
+            for name in (name for name, address in proxy.servers.items() if address not in taken):
+                # Nobody accepts there, and the socket may still be held.
+                with contextlib.suppress(Unanswered):
+                    await Server(proxy.socket, proxy.backend, name).set("maint")
+        return lost
 
     async def tidy(self) -> None:
         await self._switch.tidy()
@@ -227,6 +236,7 @@ class ProxiedSwitch:
         proxy = _proxy(instance.target.run)
         if proxy is None:
             return None
+        self._proxies[component] = proxy
         if proxy.server is not None:
             name = proxy.server.replace("{node.name}", self._node)
             server = Server(proxy.socket, proxy.backend, name)
