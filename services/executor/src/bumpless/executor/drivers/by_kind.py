@@ -56,7 +56,9 @@ class SwitchByKind:
         await self._of(instance.target.run).kill(instance, because)
 
     async def adopt(self, instance: Instance) -> Instance | None:
-        return await self._of(instance.target.run).adopt(instance)
+        """None also where the node has lost the driver: starting it again then says what is missing."""
+        driver = self._drivers.get(instance.target.run.driver)
+        return None if driver is None else await driver.adopt(instance)
 
     async def exited(self, instance: Instance) -> Exit:
         return await self._of(instance.target.run).exited(instance)
