@@ -21,7 +21,7 @@ def of(driver: Driver) -> Instance:
 
 async def test_a_driver_that_is_not_here_is_refused_with_those_that_are() -> None:
     switch = SwitchByKind({Driver.NATIVE: FakeSwitch(World())})
-    with pytest.raises(Refused, match="expected run.driver among native on this node, found systemd"):
+    with pytest.raises(Refused, match=r"expected run\.driver among native on this node, found systemd"):
         await switch.listen("api", of(Driver.SYSTEMD).target.run)
 
 
