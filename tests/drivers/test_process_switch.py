@@ -381,7 +381,7 @@ async def test_shared_sockets_are_as_measured(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     await switch.listen("probe", _at(f"tcp://127.0.0.1:{port}"))
-    (held,) = switch._listeners.values()
+    (held,) = switch._listeners._held.values()
     assert held.fileno() >= 64
     assert not held.get_inheritable()
     assert held.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

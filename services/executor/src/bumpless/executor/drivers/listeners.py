@@ -1,23 +1,26 @@
-"""The shared listening sockets of one driver: bound once, handed to every instance, found again after a restart."""
+"""The shared listening sockets of one driver: bound once, handed to every instance, found again after a restart.
+
+Where they are kept, so that they outlive this process, is not decided here (`kept`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import Iterable
 
 from bumpless.common.model.release import Run
 from bumpless.executor.drivers import sockets
+from bumpless.executor.drivers.kept import KeptSockets
 from bumpless.executor.record import Instance, Listener
 
 
 class SharedListeners:
     """By component and address."""
 
-    def __init__(self) -> None:
-        self._held: dict[tuple[str, str], socket.socket] = {}
+    def __init__(self, kept: KeptSockets | None = None) -> None:
+        self._held = kept if kept is not None else KeptSockets()
 
     async def listen(self, component: str, run: Run) -> tuple[Listener, ...]:
         """Those of `run.listen`, bound now unless they are held already. Raises: Refused."""
@@ -35,12 +38,15 @@ class SharedListeners:
 
     def adopt(self, instance: Instance, pid: int, pidfd: int) -> None:
         """Take those that are not held here out of the process that an earlier executor gave them to."""
-        component = instance.target.component
         for listener in instance.listeners:
-            if (component, listener.address) not in self._held:
-                found = sockets.adopt(pid, pidfd, listener.inode)
-                if found is not None:
-                    self._held[component, listener.address] = found
+            self.take(instance.target.component, listener.address, listener.inode, pid, pidfd)
+
+    def take(self, component: str, address: str, inode: int, pid: int, pidfd: int) -> None:
+        """One socket out of a process that holds it, unless it is held here already."""
+        if (component, address) not in self._held:
+            found = sockets.adopt(pid, pidfd, inode)
+            if found is not None:
+                self._held[component, address] = found
 
     def keep_only(self, component: str, runs: Iterable[Run]) -> None:
         """Let go of the component's that none of `runs` listens on."""
@@ -52,6 +58,5 @@ class SharedListeners:
                     os.unlink(key[1].removeprefix("unix://"))
 
     def close(self) -> None:
-        for sock in self._held.values():
-            sock.close()
-        self._held.clear()
+        """Let go of all; what is stored with a service manager stays there."""
+        self._held.close()

@@ -18,12 +18,13 @@ from pathlib import Path
 from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.common.model.release import Run
-from bumpless.executor.drivers import logs, processes, sockets
+from bumpless.executor.drivers import logs, processes
 from bumpless.executor.drivers.admin import AdminSockets
 from bumpless.executor.drivers.environment import environment
 from bumpless.executor.drivers.hook_commands import MARK
 from bumpless.executor.drivers.kept import KeptSockets
 from bumpless.executor.drivers.kin import Orphans
+from bumpless.executor.drivers.listeners import SharedListeners
 from bumpless.executor.drivers.log_bounds import LogBounds
 from bumpless.executor.drivers.notify import Notifications
 from bumpless.executor.drivers.processes import GONE_S, Process
@@ -57,7 +58,7 @@ class NativeSwitch:
         self._admin = AdminSockets(run_dir)
         self._traffic = Traffic(self._admin)
         self._scope = hashlib.sha256(os.fsencode(run_dir.resolve())).hexdigest()[:16]
-        self._listeners = kept if kept is not None else KeptSockets()
+        self._listeners = SharedListeners(kept)
         self._running: dict[str, _Running] = {}
         self._dead: set[str] = set()
         self._orphans = Orphans()
@@ -66,29 +67,17 @@ class NativeSwitch:
     # sockets
 
     async def listen(self, component: str, run: Run) -> tuple[Listener, ...]:
-        found = []
-        for name, address in run.listen.items():
-            held = self._listeners.get((component, address))
-            if held is None:
-                held = await asyncio.to_thread(sockets.bind, address)
-                self._listeners[component, address] = held
-            found.append(Listener(name=name, address=address, inode=sockets.inode_of(held)))
-        return tuple(found)
+        return await self._listeners.listen(component, run)
 
     async def keep_only(self, component: str, runs: Iterable[Run]) -> None:
-        wanted = {address for run in runs for address in run.listen.values()}
-        for key in [k for k in self._listeners if k[0] == component and k[1] not in wanted]:
-            self._listeners.pop(key).close()
-            if key[1].startswith("unix://"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(key[1].removeprefix("unix://"))
+        self._listeners.keep_only(component, runs)
 
     # lives
 
     async def start(self, launch: Launch) -> Instance:
         instance = launch.instance
         run = instance.target.run
-        shared = [self._listeners[launch.component, listener.address] for listener in instance.listeners]
+        shared = self._listeners.descriptors(launch.component, instance.listeners)
         notifications = self._notifications(instance.id)
         log = launch.log_dir / f"{instance.id}.log"
         try:
@@ -102,7 +91,7 @@ class NativeSwitch:
                     "NOTIFY_FD": str(processes.FIRST_FD + len(names)),
                     SOCKETS: " ".join(f"{one.inode}={one.address}" for one in instance.listeners),
                 }
-                given = [*(s.fileno() for s in (*shared, admin)), pipe]
+                given = [*shared, admin.fileno(), pipe]
                 pid = processes.spawn(run.command, env, launch.version_dir.resolve(), given, log)
                 process = Process(pid, self._marks(instance))
         except (Refused, OSError) as error:
@@ -203,8 +192,7 @@ class NativeSwitch:
             return None
         process, ticks = found
         component = instance.target.component
-        for listener in instance.listeners:
-            self._take(component, listener.address, listener.inode, process)
+        self._listeners.adopt(instance, process.pid, process.fd)
         log = self._components / component / "log" / f"{instance.id}.log"
         self._watch(instance.id, _Running(process, self._notifications_again(instance.id), log, adopted=True))
         return instance.model_copy(update={"pid": process.pid, "started_ticks": ticks})
@@ -237,7 +225,8 @@ class NativeSwitch:
                     # It may be the last one that holds a socket in which connections wait.
                     for one in env.get(SOCKETS, "").split():
                         inode, _, address = one.partition("=")
-                        self._take(env.get("BUMPLESS_COMPONENT", ""), address, int(inode), process)
+                        component = env.get("BUMPLESS_COMPONENT", "")
+                        self._listeners.take(component, address, int(inode), pid, process.fd)
                     process.kill()
                     await process.wait(GONE_S)
                     lost.append(name)
@@ -264,13 +253,6 @@ class NativeSwitch:
         self._admin.close()
 
     # inside
-
-    def _take(self, component: str, address: str, inode: int, process: Process) -> None:
-        """A listening socket out of a process that holds it, unless it is held here already."""
-        if (component, address) not in self._listeners:
-            found = sockets.adopt(process.pid, process.fd, inode)
-            if found is not None:
-                self._listeners[component, address] = found
 
     def _watch(self, name: str, running: _Running) -> None:
         self._running[name] = running
