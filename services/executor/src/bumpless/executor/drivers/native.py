@@ -32,7 +32,7 @@ from bumpless.executor.drivers.traffic import Traffic
 from bumpless.executor.ports import Exit, Launch, NotReady, Unanswered
 from bumpless.executor.record import Instance, Listener
 
-SOCKETS = "BUMPLESS_SOCKETS"
+LISTENERS = "BUMPLESS_LISTENERS"
 """In the environment of an instance, for the next executor: inode=address of each shared socket it was given."""
 KILL_GRACE_S = 3.0
 """An instance that cuts its own work at its deadline gets this long to give it back and exit."""
@@ -89,7 +89,7 @@ class NativeSwitch:
                     "LISTEN_FDNAMES": ":".join(names),
                     "NOTIFY_SOCKET": notifications.address,
                     "NOTIFY_FD": str(processes.FIRST_FD + len(names)),
-                    SOCKETS: " ".join(f"{one.inode}={one.address}" for one in instance.listeners),
+                    LISTENERS: " ".join(f"{one.inode}={one.address}" for one in instance.listeners),
                 }
                 given = [*shared, admin.fileno(), pipe]
                 pid = processes.spawn(run.command, env, launch.version_dir.resolve(), given, log)
@@ -223,7 +223,7 @@ class NativeSwitch:
                 with contextlib.suppress(OSError):
                     process = Process(pid)
                     # It may be the last one that holds a socket in which connections wait.
-                    for one in env.get(SOCKETS, "").split():
+                    for one in env.get(LISTENERS, "").split():
                         inode, _, address = one.partition("=")
                         component = env.get("BUMPLESS_COMPONENT", "")
                         self._listeners.take(component, address, int(inode), pid, process.fd)
