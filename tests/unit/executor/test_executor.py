@@ -155,6 +155,19 @@ async def test_a_full_disk_fails_the_step_and_the_old_version_serves(rig: Rig) -
     assert (await rig.apply(apply((2, 2), V2, V1))).outcome is StepOutcome.DONE
 
 
+async def test_links_that_cannot_be_moved_fail_the_step_and_the_old_version_serves(rig: Rig) -> None:
+    await rig.apply(apply((1, 1), V1))
+    in_the_way = rig.home / "components/api/previous"
+    in_the_way.mkdir()
+    failed = await rig.apply(apply((2, 1), V2, V1))
+    assert (failed.outcome, failed.root) == (StepOutcome.FAILED, V1.root)
+    assert "the links could not be moved" in (failed.reason or "")
+    assert rig.serving() == {"v1"}
+    in_the_way.rmdir()
+    assert (await rig.apply(apply((2, 2), V2, V1))).outcome is StepOutcome.DONE
+    assert (rig.home / "components/api/current").readlink().name == V2.root.removeprefix("sha256:")
+
+
 async def test_too_little_room_is_a_staged_answer_of_no(rig: Rig) -> None:
     rig.source.errors = [Refused("5 bytes free", "3", "make room")]
     command = stage((1, 1), V1)

@@ -230,7 +230,13 @@ class Steps:
             self._tell(heard.Restored(effect.command.id, await self._turnover.restore(effect)))
             return
         target = effect.target
-        await asyncio.to_thread(self._layout.point, target.root if target else None, effect.previous)
+        try:
+            await asyncio.to_thread(self._layout.point, target.root if target else None, effect.previous)
+        except (OSError, ReleaseError) as error:
+            # Who serves comes first. Links that a disk refuses are put right once the component rests, or at a start.
+            log.warning(
+                "the links could not be moved back", component=effect.command.component, error=str(error)
+            )
         serving = effect.serving
         if serving is not None and not await self._comes_back(serving):
             await self._switch.kill(serving)
@@ -301,10 +307,9 @@ class Steps:
         if record.state not in still or record.failing is not None:
             return
         wanted = root_of(record.current), root_of(record.previous)
-        if wanted == (self._layout.current(), self._layout.previous()):
-            return
         try:
-            await asyncio.to_thread(self._layout.point, *wanted)
+            if wanted != (self._layout.current(), self._layout.previous()):
+                await asyncio.to_thread(self._layout.point, *wanted)
         except (OSError, ReleaseError) as error:
             log.warning("the links could not be put right", component=record.component, error=str(error))
 
