@@ -1,8 +1,10 @@
-"""The service contract against real processes that share listening sockets, as the executor starts them."""
+"""What the helper promises beyond the contract that every SDK keeps (`tests/contract_services`): queues, starts by hand,
+and the shop's own load over many switches."""
+
+from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 import socket
 import sys
 import tempfile
@@ -12,56 +14,20 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from bumpless.service import Client, RequestFailed
-from bumpless.service.handover import Handover, write_handover
+from bumpless.service import Client
 from support.contract_host import DEADLINE_S, Process, listener, until
 
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
 
 SAMPLE = """
 import asyncio, os, sys
-from bumpless.service import HttpError, Response, Service
+from bumpless.service import Response, Service
 
 service = Service("sample", admin=os.environ.get("ADMIN", ""))
-broken = []
-
-@service.on_ready
-async def warm_up():
-    if "GATE" in os.environ:
-        await asyncio.to_thread(lambda: open(os.environ["GATE"], "rb").read())
-
-@service.health
-async def check():
-    if broken:
-        raise RuntimeError("out of order")
 
 async def handle(request):
-    match request.path:
-        case "/until-drain":
-            while service.state != "draining":
-                await asyncio.sleep(0.005)
-        case "/for-ever":
-            await asyncio.Event().wait()
-        case "/break":
-            broken.append(1)
-        case "/orders":
-            return Response.json({"version": service.version}, 201)
-        case "/count":
-            counted.append(1)
-            return Response.json(len(counted))
     return Response.json({"version": service.version})
-
-counted = []
-
-@service.on_handover
-async def save():
-    return str(len(counted)).encode()
-
-@service.on_restore
-async def restore(left):
-    counted.extend([1] * int(left.state))
 
 async def lease():
     return "job"
@@ -151,24 +117,6 @@ async def more_requests(load: Any, process: Process, count: int) -> None:
             assert (await process.admin("GET", "/healthz")).status == 200
 
 
-async def test_ready_is_said_and_traffic_taken_only_after_on_ready(host: Host, client: Client) -> None:
-    gate = host.folder / "gate"
-    os.mkfifo(gate)
-    process = host.launch("v1", GATE=str(gate))
-    early = asyncio.create_task(client.get(host.address, "/"))
-    answer = await process.admin("GET", "/readyz")
-    assert (answer.status, answer.body) == (503, b"starting\n")
-    assert (await process.admin("POST", "/pause")).status == 409
-    assert (await process.admin("GET", "/drain")).json()["connections"] == 0
-    assert process.silent()
-    assert not early.done()
-    with gate.open("wb"):  # opening for writing is what the reader waits for
-        pass
-    await process.told("READY=1")
-    assert (await early).json() == {"version": "v1"}
-    assert (await process.admin("GET", "/readyz")).status == 200
-
-
 async def test_switches_under_load_fail_no_request(host: Host) -> None:
     load_module = _load("load")
     old = await host.serving("v0")
@@ -228,57 +176,6 @@ class Clients:
         self._client.close()
 
 
-async def test_pause_keeps_open_connections_and_resume_takes_the_waiting_ones(
-    host: Host, client: Client
-) -> None:
-    process = await host.serving("v1")
-    assert "connection" not in (await client.get(host.address, "/")).headers
-    assert (await process.admin("POST", "/pause")).status == 200
-    assert (await process.admin("GET", "/readyz")).status == 503
-    assert (await process.admin("GET", "/healthz")).status == 200
-    last = await client.get(host.address, "/")  # on the connection opened before
-    assert last.headers["connection"] == "close"
-    await until(process, connections=0, paused=True)
-    waiting = asyncio.create_task(client.get(host.address, "/"))
-    await until(process, connections=0, inflight=0)
-    assert not waiting.done()
-    assert (await process.admin("POST", "/resume")).status == 200
-    assert "connection" not in (await waiting).headers
-    assert (await process.admin("GET", "/readyz")).status == 200
-
-
-async def test_drain_finishes_what_is_in_flight_and_closes_idle_connections(
-    host: Host, client: Client
-) -> None:
-    process = await host.serving("v1")
-    idle_reader, idle_writer = await asyncio.open_connection(*host.address.split(":"))
-    slow = asyncio.create_task(client.get(host.address, "/until-drain"))
-    await until(process, inflight=1, connections=2)
-    process.terminate()
-    reply = await slow
-    assert reply.status == 200
-    assert reply.headers["connection"] == "close"
-    assert await process.exit_code() == 0
-    assert await idle_reader.read() == b""
-    idle_writer.close()
-    await process.told("STOPPING=1")
-    # Nobody accepts now, but the listener of the executor lives: the next process answers.
-    waiting = asyncio.create_task(client.get(host.address, "/"))
-    await host.serving("v2")
-    assert (await waiting).json() == {"version": "v2"}
-
-
-async def test_drain_deadline_cuts_and_says_so(host: Host, client: Client) -> None:
-    process = await host.serving("v1", BUMPLESS_DRAIN_TIMEOUT_MS="300")
-    stuck = asyncio.create_task(client.get(host.address, "/for-ever"))
-    await until(process, inflight=1)
-    process.terminate()
-    with pytest.raises(RequestFailed):
-        await stuck
-    assert await process.exit_code() == 0
-    await process.told("STATUS=drain deadline reached, 1 cut")
-
-
 async def test_consumers_give_their_work_back_at_the_drain_deadline(host: Host) -> None:
     process = await host.serving("v1", HOLD="1", BUMPLESS_DRAIN_TIMEOUT_MS="300")
     await until(process, unacknowledged=2)
@@ -286,40 +183,6 @@ async def test_consumers_give_their_work_back_at_the_drain_deadline(host: Host) 
     process.terminate()
     assert await process.exit_code() == 0
     assert process.log().count("gave back job") == 2
-
-
-async def test_admin_endpoints(host: Host, client: Client) -> None:
-    process = await host.serving("v7")
-    await client.get(host.address, "/")
-    await client.get(host.address, "/")
-    assert (await process.admin("GET", "/healthz")).body == b"ok\n"
-    scraped = await process.admin("GET", "/metrics")
-    assert scraped.headers["content-type"].startswith("text/plain; version=0.0.4")
-    samples = {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(scraped.body.decode())
-        for sample in family.samples
-    }
-    assert samples["http_requests_total", (("method", "GET"), ("status", "200"))] == 2
-    assert samples["http_request_duration_seconds_count", ()] == 2
-    assert samples["http_request_duration_seconds_bucket", (("le", "10"),)] == 2
-    assert samples["inflight_requests", ()] == 0
-    assert samples["release_info", (("digest", "digest-v7"), ("version", "v7"))] == 1
-    assert samples["process_start_time_seconds", ()] > 1_600_000_000
-    assert (await process.admin("GET", "/nothing")).status == 404
-    assert (await process.admin("GET", "/pause")).status == 405
-    await client.get(host.address, "/break")
-    answer = await process.admin("GET", "/healthz")
-    assert (answer.status, answer.body) == (503, b"RuntimeError: out of order\n")
-    assert (await process.admin("GET", "/readyz")).status == 503
-
-
-async def test_a_promised_socket_that_is_missing_stops_the_start(host: Host) -> None:
-    process = host.launch_argv(
-        "v1", [sys.executable, str(host.folder / "sample.py")], {"web": host.shared}, {}
-    )
-    assert await process.exit_code() == 1
-    assert "expected a socket named 'http' in LISTEN_FDNAMES, found ['admin', 'web']" in process.log()
 
 
 async def test_by_hand_it_binds_its_default_addresses(host: Host, client: Client) -> None:
@@ -384,61 +247,3 @@ async def test_workers_switch_without_losing_or_doubling_a_job(host: Host, clien
     assert await database.exit_code() == 0
     new.terminate()
     assert await new.exit_code() == 0
-
-
-async def test_a_standby_takes_nothing_until_it_is_resumed_and_then_the_state(
-    host: Host, client: Client
-) -> None:
-    handover = str(host.folder / "handover")
-    old = await host.serving("v1", BUMPLESS_HANDOVER_FILE=handover)
-    standby = await host.serving("v2", BUMPLESS_HANDOVER_FILE=handover, BUMPLESS_STANDBY="1")
-    answer = await standby.admin("GET", "/readyz")
-    assert (answer.status, answer.body) == (503, b"standby\n")
-    assert (await standby.admin("GET", "/healthz")).status == 200
-    assert (await standby.admin("POST", "/pause")).status == 200, "it is paused already"
-    for count in range(1, 5):
-        assert (await client.get(host.address, "/count")).json() == count
-    old.terminate()
-    assert await old.exit_code() == 0
-    waits = asyncio.create_task(client.get(host.address, "/count"))
-    progress = (await standby.admin("GET", "/drain")).json()
-    assert (progress["state"], progress["paused"], progress["connections"]) == ("standby", True, 0)
-    first, second = await asyncio.gather(*(standby.admin("POST", "/resume") for _ in range(2)))
-    assert (first.status, second.status) == (200, 200)
-    assert first.json()["handover"].startswith("taken from")
-    assert (await waits).json() == 5
-    assert (await standby.admin("GET", "/readyz")).status == 200
-
-
-async def test_a_standby_that_was_never_resumed_leaves_the_state_alone(host: Host, client: Client) -> None:
-    handover = host.folder / "handover"
-    old = await host.serving("v1", BUMPLESS_HANDOVER_FILE=str(handover))
-    await client.get(host.address, "/count")
-    old.terminate()
-    assert await old.exit_code() == 0
-    written = handover.read_bytes()
-    standby = await host.serving("v2", BUMPLESS_HANDOVER_FILE=str(handover), BUMPLESS_STANDBY="1")
-    standby.terminate()
-    assert await standby.exit_code() == 0
-    assert handover.read_bytes() == written
-
-
-async def test_a_damaged_state_is_not_taken_and_a_refused_one_keeps_the_standby_idle(
-    host: Host, client: Client
-) -> None:
-    handover = host.folder / "handover"
-    for written, status, said in (
-        (b"rubbish", 200, b"not read: expected a line"),
-        (b"x", 500, b"invalid literal"),
-    ):
-        if status == 500:
-            write_handover(handover, "sample", Handover(written, "v1", "a"))
-        else:
-            handover.write_bytes(written)
-        standby = await host.serving("v2", BUMPLESS_HANDOVER_FILE=str(handover), BUMPLESS_STANDBY="1")
-        answer = await standby.admin("POST", "/resume")
-        assert (answer.status, said in answer.body) == (status, True), answer.body
-        accepts = (await standby.admin("GET", "/readyz")).status == 200
-        assert accepts == (status == 200)
-        standby.terminate()
-        assert await standby.exit_code() == 0
