@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from bumpless.common.contract.events import StepOutcome
 from bumpless.executor.drivers import logs, processes
@@ -106,14 +105,6 @@ BAD = {
     "its child keeps the socket": Bad(LEAVES_A_CHILD, "exited with status 4", timing(soak_s=60)),
     "prints without end": Bad(PRINTS, "the same again and again", timing(ready_timeout_s=8)),
 }
-
-
-@pytest_asyncio.fixture
-async def node(tmp_path: Path) -> AsyncIterator[RealNode]:
-    found = RealNode(tmp_path)
-    await found.start()
-    yield found
-    await found.close()
 
 
 def instances(node: RealNode) -> set[str]:

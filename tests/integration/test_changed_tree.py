@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest_asyncio
 
 from bumpless.common.artifacts.errors import BlobMissing
 from bumpless.common.contract.events import NodeObserved, StepOutcome
 from support.real_node import RealNode
 from support.waiting import comes_true
-
-
-@pytest_asyncio.fixture
-async def node(tmp_path: Path) -> AsyncIterator[RealNode]:
-    found = RealNode(tmp_path)
-    await found.start()
-    yield found
-    await found.close()
-
-
-def pid(node: RealNode) -> int:
-    record = node.executor.record("probe")
-    return record.serving.pid if record is not None and record.serving is not None else 0
 
 
 def reason(message: NodeObserved) -> str:
@@ -44,10 +27,10 @@ def spoil(node: RealNode, root: str) -> None:
 async def test_a_changed_tree_is_made_again_before_the_restart(node: RealNode) -> None:
     v1 = node.version("v1")
     await node.apply(v1)
-    first = pid(node)
+    first = node.pid
     spoil(node, v1.root)
     os.kill(first, signal.SIGKILL)
-    await comes_true(lambda: pid(node) not in (0, first), "another process to serve")
+    await comes_true(lambda: node.pid not in (0, first), "another process to serve")
     assert node.trees.staged == 2
     assert (node.layout.version(v1.root) / "version").read_text() == "v1"
     assert await node.answers() == "v1"
@@ -58,16 +41,16 @@ async def test_where_it_cannot_be_made_again_nothing_is_started_and_what_changed
 ) -> None:
     v1 = node.version("v1")
     await node.apply(v1)
-    first = pid(node)
+    first = node.pid
     spoil(node, v1.root)
     (node.layout.version(v1.root) / "extra.py").touch()
     node.trees.error = BlobMissing("sha256:0", "the store")
     os.kill(first, signal.SIGKILL)
     said = await node.heard.wait(NodeObserved, lambda m: "version is changed" in reason(m))
     assert "extra.py is added" in reason(said)
-    assert pid(node) == 0
+    assert node.pid == 0
     node.trees.error = None
-    await comes_true(lambda: pid(node) not in (0, first), "it to serve when the store is back")
+    await comes_true(lambda: node.pid not in (0, first), "it to serve when the store is back")
 
 
 async def test_the_way_back_to_a_changed_tree_is_made_whole_first(node: RealNode) -> None:

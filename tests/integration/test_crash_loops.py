@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from bumpless.common.contract.events import (
     ComponentCrashLooping,
@@ -20,19 +17,6 @@ from support.real_node import QUICK, RealNode
 from support.waiting import comes_true
 
 
-@pytest_asyncio.fixture
-async def node(tmp_path: Path) -> AsyncIterator[RealNode]:
-    found = RealNode(tmp_path)
-    await found.start()
-    yield found
-    await found.close()
-
-
-def pid(node: RealNode) -> int:
-    record = node.executor.record("probe")
-    return record.serving.pid if record is not None and record.serving is not None else 0
-
-
 @pytest.mark.parametrize("warm_s", [60.0, 0.0], ids=["warm", "cold"])
 async def test_the_node_returns_to_the_version_before_and_says_so(node: RealNode, warm_s: float) -> None:
     timing = QUICK.model_copy(update={"warm_s": warm_s})
@@ -40,15 +24,15 @@ async def test_the_node_returns_to_the_version_before_and_says_so(node: RealNode
     v1, v2 = node.version("v1", **rule), node.version("v2", **rule)
     await node.apply(v1)
     assert (await node.apply(v2, v1)).outcome is StepOutcome.DONE
-    first = pid(node)
+    first = node.pid
     os.kill(first, signal.SIGKILL)
-    await comes_true(lambda: pid(node) not in (0, first), "v2 to be started again")
-    os.kill(pid(node), signal.SIGKILL)
+    await comes_true(lambda: node.pid not in (0, first), "v2 to be started again")
+    os.kill(node.pid, signal.SIGKILL)
     loop = await node.heard.wait(ComponentCrashLooping)
     assert (loop.version, loop.crashes, loop.returning) == ("v2", 2, True)
     back = await node.heard.wait(ReturnedToPrevious)
     assert (back.version, back.left_version, back.warm) == ("v1", "v2", warm_s > 0)
-    await comes_true(lambda: pid(node) != 0, "v1 to serve")
+    await comes_true(lambda: node.pid != 0, "v1 to serve")
     assert await node.answers() == "v1"
     await comes_true(lambda: node.layout.current() == v1.root, "the link to follow")
     await node.heard.wait(

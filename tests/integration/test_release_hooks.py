@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from bumpless.common.contract.events import StepFinished, StepOutcome
 from bumpless.common.model.fleet import ComponentState
@@ -26,14 +24,6 @@ print("noted", words["BUMPLESS_HOOK"])
 sys.exit(words["BUMPLESS_HOOK"] == os.environ.get("FAILS"))
 """
 EVERY = ("pre_upgrade", "smoke_test", "pre_drain", "post_upgrade")
-
-
-@pytest_asyncio.fixture
-async def node(tmp_path: Path) -> AsyncIterator[RealNode]:
-    found = RealNode(tmp_path)
-    await found.start()
-    yield found
-    await found.close()
 
 
 def noting(node: RealNode, version: str, fails: str = "", hooks: tuple[str, ...] = EVERY) -> Target:

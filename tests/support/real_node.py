@@ -211,6 +211,12 @@ class RealNode:
 
     # what is seen
 
+    @property
+    def pid(self) -> int:
+        """Of the serving instance; 0: there is none."""
+        record = self.executor.record(self.component)
+        return record.serving.pid if record is not None and record.serving is not None else 0
+
     async def answers(self) -> str:
         """The version that answers a request now."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
