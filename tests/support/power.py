@@ -16,7 +16,7 @@ import shutil
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,14 +128,17 @@ class Disk:
         )
 
     def unmount(self) -> None:
-        """With what is not flushed, unless it was shut down. The loop device goes by itself."""
-        for wait_s in (0.02, 0.1, 0.5, 2.0, 10.0):
-            try:
-                return _run("umount", str(self.root))
-            except OSError:
-                # A decoder outlives a killed executor by an instant.
-                threading.Event().wait(wait_s)
-        return _run("umount", str(self.root))
+        """With what is not flushed, unless it was shut down. Returns when the kernel has let go of the image.
+
+        A decoder outlives a killed executor by an instant, in a mount namespace of its own. Until it is gone the file
+        system is still there, and the next mount of the image would be that of the one that was shut down.
+        """
+        _again(lambda: _run("umount", str(self.root)))
+        _again(self._require_free)
+
+    def _require_free(self) -> None:
+        if held := _run("losetup", "--associated", str(self._image)):
+            raise OSError(f"expected no loop device of {self._image}, found {held}")
 
     def sync(self) -> None:
         fd = os.open(self.root, os.O_RDONLY)
@@ -202,7 +205,20 @@ def _call(name: str, *arguments: int) -> None:
         raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
 
 
-def _run(*command: str) -> None:
+def _again(work: Callable[[], object]) -> None:
+    """Until it succeeds, for some seconds."""
+    for wait_s in (0.02, 0.1, 0.5, 2.0, 10.0):
+        try:
+            work()
+        except OSError:
+            threading.Event().wait(wait_s)
+        else:
+            return
+    work()
+
+
+def _run(*command: str) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout.strip()
