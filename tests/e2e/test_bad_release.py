@@ -13,7 +13,7 @@ from support.fleet_lab import Lab
 from support.fleet_product import Mode, starts, write_release
 from support.fleet_watch import Log, check_log, ended, log_of, on_fleet, publish, results
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_answers_with_errors(lab: Lab, folder: Path) -> None:

@@ -23,7 +23,7 @@ from support.fleet_watch import (
     until_batch,
 )
 
-pytestmark = pytest.mark.timeout(100)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("part", ["planner", "redis", "nats"])

@@ -26,7 +26,7 @@ from support.fleet_watch import (
     until_batch,
 )
 
-pytestmark = pytest.mark.timeout(100)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_nothing_is_planned_on_a_silent_node(lab: Lab, folder: Path) -> None:

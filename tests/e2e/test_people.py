@@ -14,7 +14,7 @@ from support.fleet_lab import Ended, Lab
 from support.fleet_product import PATIENT_GATE, write_release
 from support.fleet_watch import check_log, ended, on_fleet, until_batch
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def said(lab: Lab, code: int, *words: str) -> Ended:

@@ -11,7 +11,7 @@ from support.fleet_lab import Lab
 from support.fleet_product import write_release
 from support.fleet_watch import check_log, check_switches, ended, publish, until_batch
 
-pytestmark = pytest.mark.timeout(100)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("lose", [Lab.flush_redis, Lab.lose_redis], ids=["flushed", "files-deleted"])

@@ -17,7 +17,7 @@ from support.fleet_product import write_release
 from support.fleet_watch import announce, build, check_log, check_switches, ended, on_fleet, parked, publish
 from support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 NOISE = b"\xff\xfe no message"
 

@@ -15,7 +15,7 @@ from support.fleet_lab import Ended, Lab
 from support.fleet_product import write_release
 from support.fleet_watch import ended, on_fleet, publish
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def check(lab: Lab, path: Path, *words: str) -> tuple[Ended, list[dict[str, Any]]]:

@@ -30,7 +30,7 @@ from support.fleet_watch import (
 )
 from support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_a_rollback_while_the_planner_is_dead(lab: Lab, folder: Path) -> None:

@@ -34,7 +34,7 @@ from support.fleet_watch import (
 )
 from support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(100)
+pytestmark = pytest.mark.timeout(300)
 
 HIGHER = 1000
 

@@ -14,7 +14,7 @@ from bumpless.cli.home import Home
 from support.fleet_lab import processes_of, run_cli
 from support.fleet_product import write_release
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from support.fleet_lab import Lab
 from support.fleet_product import write_release
 from support.fleet_watch import check_log, check_switches, ended, on_fleet, publish, results
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_an_upgrade_of_everything_is_not_noticed(lab: Lab, folder: Path) -> None:

@@ -39,7 +39,7 @@ from support.fleet_product import PORTS
 HERE = Path(__file__).resolve().parent
 READY_S = 60.0
 STOP_S = 30.0
-LOAD_S = 20.0
+LOAD_S = 60.0
 PR_SET_PDEATHSIG = 1
 SERVERS = ("redis", "nats")
 

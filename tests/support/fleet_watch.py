@@ -26,7 +26,7 @@ from support.fleet_lab import Lab
 from support.fleet_product import starts
 
 M = TypeVar("M", bound=Message)
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 

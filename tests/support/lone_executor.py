@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ from bumpless.common.contract.subjects import subject_of
 from bumpless.common.model.plan import Target
 from bumpless.common.shell.broker import Received
 from bumpless.common.shell.log import configure_logging
-from bumpless.executor.drivers.choose import switch_of_node
+from bumpless.executor.drivers.native import NativeSwitch
 from bumpless.executor.executor import Executor, NodeConfig
 from bumpless.executor.layout import Layout
 from bumpless.executor.ports import StagedTree
@@ -68,7 +69,7 @@ class Printed:
 
 async def _run(home: Path) -> None:
     config = NodeConfig(node=NODE, address="127.0.0.1", data_dir=home / "node")
-    switch = switch_of_node(NODE, config.run_dir, config.components_dir)
+    switch = NativeSwitch(NODE, config.run_dir, config.components_dir)
     trust = TrustStore.load(home / "trust.json")
     executor = Executor(config, trust, switch, Trees(home / "trees"), Printed())
     await executor.start()
@@ -120,6 +121,10 @@ class LoneExecutor:
     async def answer(self, command: ApplyComponent) -> StepFinished:
         async with asyncio.timeout(PATIENCE_S):
             while command.id not in self._finished:
+                if self._process is not None and self._process.returncode is not None:
+                    raise AssertionError(
+                        f"expected an answer, found that the executor ended: {self.log()[-2000:]}"
+                    )
                 self._news.clear()
                 await self._news.wait()
         return self._finished[command.id]
@@ -139,7 +144,8 @@ class LoneExecutor:
         if self._process is None:
             return
         assert self._process.stdin is not None
-        self._process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGCONT)
         self._process.stdin.close()
         try:
             await asyncio.wait_for(self._process.wait(), PATIENCE_S)
@@ -166,6 +172,8 @@ class LoneExecutor:
             if isinstance(message, StepFinished):
                 self._finished[message.cause or ""] = message
                 self._news.set()
+        await process.wait()
+        self._news.set()
 
 
 if __name__ == "__main__":
