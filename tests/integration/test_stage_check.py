@@ -22,9 +22,10 @@ from bumpless.common.contract.subjects import ARTIFACT_BUCKET, api_stage_check
 from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Run
+from bumpless.executor.journal import Journal
 from bumpless.executor.layout import SPARE_BYTES
 from integration.test_executor import COMPONENT, NODE, PATIENCE_S, Site, site
-from support.waiting import eventually
+from support.waiting import comes_true, eventually
 
 __all__ = ["site"]  # the fixture
 SIZE, RATE = 1_000_000, 250_000
@@ -63,6 +64,18 @@ def kept(site: Site) -> dict[Path, bytes]:
         for path in node.rglob("*")
         if not OF_THE_EXECUTOR & set(path.relative_to(node).parts)
     }
+
+
+async def at_rest(site: Site) -> dict[Path, bytes]:
+    """What is `kept` once the broker has taken what the node had to say."""
+    journal = Journal(site.component / "journal.json")
+
+    def said() -> bool:
+        record = journal.load()
+        return record is None or not record.outbox
+
+    await comes_true(said, "an outbox that is empty")
+    return kept(site)
 
 
 def left(site: Site) -> list[Path]:
@@ -135,7 +148,7 @@ async def test_full_delta_and_present_are_told_and_nothing_is_left(site: Site) -
     assert not site.component.exists(), "a component that was only asked for became known"
 
     await install(site, v1)
-    before = kept(site)
+    before = await at_rest(site)
     second = await check(site, v2)
     assert (second.ready, second.used, second.reason) == (True, "delta", None)
     assert 0 < second.bytes_fetched < second.full_bytes
@@ -153,7 +166,7 @@ async def test_what_is_wrong_is_told_and_nothing_is_left(site: Site) -> None:
     v1, v2 = await site.publish("v1"), await site.publish("v2", "v1")
     site.start()
     await install(site, v1)
-    before = kept(site)
+    before = await at_rest(site)
     artifact = await described(site, v2)
 
     untrusted = await check(site, await publish_as(site, v2, artifact, SigningKey.generate()))
@@ -186,7 +199,7 @@ async def test_a_damaged_package_is_not_ready_and_a_damaged_delta_is_ready_by_fu
         await store.put(await jetstream.get(target.artifact, max_size=MAX_ENVELOPE_BYTES))
     site.start(STORE_URL=f"file://{site.home}/store")
     await install(site, v1)
-    before = kept(site)
+    before = await at_rest(site)
 
     def damage(digest: str) -> None:
         blob = site.home / "store" / digest.removeprefix("sha256:")
@@ -210,7 +223,7 @@ async def test_a_damaged_tree_that_serves_is_not_ready_and_is_left_alone(site: S
     await site.stop()
     site.start()  # what an executor has verified itself it does not read again
     (site.component / "versions" / v1.root.removeprefix("sha256:") / "data").write_bytes(b"a bad sector\n")
-    before = kept(site)
+    before = await at_rest(site)
     damaged = await check(site, v1)
     assert not damaged.ready
     assert f"expected the tree {v1.root}" in (damaged.reason or "")
@@ -221,7 +234,7 @@ async def test_two_at_once_are_both_answered(site: Site) -> None:
     v1, v2 = await site.publish("v1"), await site.publish("v2", "v1")
     site.start()
     await install(site, v1)
-    before = kept(site)
+    before = await at_rest(site)
     answers = await asyncio.gather(check(site, v2), check(site, v2))
     assert [(answer.ready, answer.used) for answer in answers] == [(True, "delta")] * 2
     assert (kept(site), left(site)) == (before, [])

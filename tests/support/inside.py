@@ -42,13 +42,15 @@ class Outside:
         yield
 
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_protocol")
-    def pytest_play_back(self, item: pytest.Item) -> bool | None:
+    def pytest_play_back(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         if not item.get_closest_marker("booted") or self._reports is None:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in self._reports.get(item.nodeid) or [self._missing(item)]:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        # What earlier tests of this module set up ends here, as it would after a test that ran here.
+        item.session._setupstate.teardown_exact(nextitem)
         return True
 
     def _run(self) -> dict[str, list[pytest.TestReport]]:

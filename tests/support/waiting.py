@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LIMIT_S = 15.0
+LIMIT_S = 60.0
 
 
 async def eventually(
