@@ -80,6 +80,19 @@ def test_the_report_of_an_interface(ask: Ask) -> None:
     assert "deprecated endpoint POST /api/v1/files: use POST /api/v2/files/upload" in text
 
 
+def test_two_schemas_with_what_breaks_in_each_direction(ask: Ask, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(json.dumps({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}))
+    new.write_text(json.dumps({"type": "object", "properties": {"a": {"type": "string"}}}))
+    code, found = ask("compat", "schema", str(old), str(new))
+    assert (code, found["level"], found["new_reads_old"]) == (0, "backward", [])
+    assert [m["path"] for m in found["old_reads_new"]] == ["a"]
+    code, text = ask("compat", "schema", str(new), str(old), text=True)
+    assert (code, text.splitlines()[0]) == (0, "forward: writers first")
+    new.write_text(json.dumps({"type": "array"}))
+    assert ask("compat", "schema", str(old), str(new))[0] == 1
+
+
 def test_calls_seen_block_a_removal(ask: Ask, tmp_path: Path) -> None:
     usage = tmp_path / "usage.json"
     usage.write_text(json.dumps({"DELETE /api/v1/files/{id}": 3}))

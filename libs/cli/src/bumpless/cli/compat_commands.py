@@ -1,8 +1,9 @@
-"""`compat level|path|report`: answers from the release file alone, without a control plane."""
+"""`compat level|path|report|schema`: answers from files alone, without a control plane."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +18,13 @@ from bumpless.common.compat.fleet_path import Move, NoFleetPath, fleet_path
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.lifecycle import Report
 from bumpless.common.compat.matrix import Matrix
+from bumpless.common.compat.schemas import level_between
 from bumpless.common.errors import Refused
-from bumpless.common.model.level import weakest
+from bumpless.common.model.level import Level, weakest
 from bumpless.common.model.release import ReleaseFile
 from bumpless.common.model.version import InvalidVersion, Version
+
+MAX_SCHEMA_BYTES = 4 << 20
 
 FileArg = Annotated[Path, typer.Argument(help="The release file.")]
 ComponentArg = Annotated[str, typer.Argument(help="The component.")]
@@ -35,6 +39,7 @@ def register(app: typer.Typer) -> None:
     compat.command("level")(level)
     compat.command("path")(path)
     compat.command("report")(report)
+    compat.command("schema")(schema)
     app.add_typer(compat, name="compat")
 
 
@@ -143,6 +148,50 @@ def report(
     return int(any(f.severity is Severity.BLOCK for f in findings))
 
 
+def schema(
+    ctx: typer.Context,
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A JSON Schema.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The JSON Schema that comes after it.")],
+) -> int:
+    """The level from one JSON Schema to the next: what breaks new readers, and what breaks old ones.
+
+    Exit code 1: the level is none.
+
+    Example: bumpless compat schema schemas/file1.json schemas/file2.json
+    """
+    context: Context = ctx.obj
+    found, backward, forward = level_between(*(read_json(path, MAX_SCHEMA_BYTES) for path in (old, new)))
+    data = {
+        "level": found.value,
+        "new_reads_old": [{"path": m.path, "text": m.text} for m in backward],
+        "old_reads_new": [{"path": m.path, "text": m.text} for m in forward],
+    }
+    lines = [f"{found}: {found.order}"]
+    for title, misfits in (
+        ("the new one reading the old", backward),
+        ("the old one reading the new", forward),
+    ):
+        lines += [f"  {title}: {misfit}" for misfit in misfits]
+    context.output.data(data, "\n".join(lines) + "\n")
+    return int(found is Level.NONE)
+
+
+def read_json(path: Path, max_bytes: int) -> dict[str, Any]:
+    """The JSON object in a file; `-` is standard input. Raises: Refused."""
+    try:
+        data = sys.stdin.buffer.read(max_bytes + 1) if str(path) == "-" else path.read_bytes()
+        if len(data) > max_bytes:
+            raise Refused(f"at most {max_bytes} bytes in {path}", "more")
+        found = json.loads(data)
+    except FileNotFoundError:
+        raise Refused("a file with JSON", f"nothing at {path}") from None
+    except ValueError as error:
+        raise Refused(f"JSON in {path}", str(error)) from error
+    if not isinstance(found, dict):
+        raise Refused(f"a JSON object in {path}", type(found).__name__)
+    return found
+
+
 def version(text: str) -> Version:
     """Raises: Refused."""
     try:
@@ -175,11 +224,8 @@ def _released(release: ReleaseFile, running: dict[str, list[Version]]) -> dict[s
 
 
 def _usage(path: Path) -> dict[str, float]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise Refused(f"figures of use in {path}", str(error)) from error
-    if not isinstance(found, dict) or not all(isinstance(v, int | float) for v in found.values()):
+    found = read_json(path, MAX_SCHEMA_BYTES)
+    if not all(isinstance(v, int | float) for v in found.values()):
         raise Refused(f"a JSON object of numbers in {path}", "something else")
     return found
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bumpless.cli.compat_commands import version
+from bumpless.cli.compat_commands import read_json, version
 from bumpless.cli.context import Context
 from bumpless.cli.publishing import read_release
 from bumpless.common.compat import written
@@ -130,18 +130,7 @@ def _type(file: Path, name: str) -> RecordType:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    try:
-        data = sys.stdin.buffer.read(MAX_BYTES + 1) if str(path) == "-" else path.read_bytes()
-        if len(data) > MAX_BYTES:
-            raise Refused(f"at most {MAX_BYTES} bytes in {path}", "more")
-        found = json.loads(data)
-    except FileNotFoundError:
-        raise Refused("a file with JSON", f"nothing at {path}") from None
-    except ValueError as error:
-        raise Refused(f"JSON in {path}", str(error)) from error
-    if not isinstance(found, dict):
-        raise Refused(f"a JSON object in {path}", type(found).__name__)
-    return found
+    return read_json(path, MAX_BYTES)
 
 
 def _supplied(text: str) -> tuple[str, str]:

@@ -46,12 +46,6 @@ class Item:
             return Status.DEPRECATED
         return Status.AVAILABLE
 
-    @property
-    def works(self) -> str:
-        """In which versions callers may use it, in words."""
-        until = f" until before {self.removed}" if self.removed else ""
-        return f"from {self.introduced}{until}"
-
 
 class Change(StrEnum):
     """What a version brings for a caller."""
