@@ -129,6 +129,13 @@ class Site:
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
+    def damage(self, version: Target) -> None:
+        """A file of a version that is here becomes another; the files are read-only."""
+        file = self.component / "versions" / version.root.removeprefix("sha256:") / "data"
+        file.chmod(0o644)
+        file.write_bytes(b"a bad sector\n")
+        file.chmod(0o444)
+
     async def second(self, folder: str) -> str:
         """Run another executor of the same name with its data in `folder`, to its end; what it says."""
         first, self._process = self._process, None
@@ -390,8 +397,7 @@ async def test_a_base_that_is_not_what_it_was_falls_back_to_the_full_package(sit
     v1, v2 = await site.publish("v1"), await site.publish("v2", "v1")
     site.start()
     await site.apply((1, 1), v1)
-    base = site.component / "versions" / v1.root.removeprefix("sha256:")
-    (base / "data").write_bytes(b"a bad sector\n")
+    site.damage(v1)
     fields = site.command((2, 1), v2).model_dump(exclude={"type"}) | {"batch": None}
     await site.send(StageComponent.model_validate(fields))
     staged = await site.wait(StepStaged)

@@ -226,7 +226,7 @@ async def test_a_damaged_tree_that_serves_is_not_ready_and_is_left_alone(site: S
     await install(site, v1)
     await site.stop()
     site.start()  # what an executor has verified itself it does not read again
-    (site.component / "versions" / v1.root.removeprefix("sha256:") / "data").write_bytes(b"a bad sector\n")
+    site.damage(v1)
     before = kept(site)
     damaged = await check(site, v1)
     assert not damaged.ready
