@@ -4,7 +4,8 @@
 reader must take all that the old writers make (backward), the old reader all that new writers make (forward). So one
 comparison, "does every document of one fit the other", answers both. It covers what services use: types, enums and
 constants, properties, required ones, additional ones, items, bounds and patterns, `$ref` within the document, `allOf`
-with object schemas, and `anyOf`/`oneOf` branch by branch. What it does not understand it reports as such; it never
+with object schemas, and `anyOf`/`oneOf` branch by branch. A writer makes the fields that its schema names: without
+`additionalProperties` a schema tolerates others where it is read, and makes none where it is written. What it does not understand it reports as such; it never
 calls such a pair compatible.
 """
 
@@ -160,7 +161,11 @@ class _Comparison:
                 yield Misfit(_at(path, name), "written, and the reader takes no unknown fields")
             elif closed is not True:
                 yield from self._compare(made[name], closed, _at(path, name), depth + 1)
-        if closed is not True and (more := wrote.get("additionalProperties", True)) is not False:
+        says_what = "properties" in wrote or "type" in wrote
+        more = wrote.get("additionalProperties", not says_what)
+        if more is not False:
+            for name in sorted(taken.keys() - made.keys()):
+                yield from self._compare(more, taken[name], _at(path, name), depth + 1)
             yield from self._compare(more, closed, _at(path, "*"), depth + 1)
 
     def _arrays(
