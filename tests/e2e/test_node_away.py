@@ -11,7 +11,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.model.fleet import Node
 from bumpless.common.shell import clock
-from bumpless.planner.plan import SEEN_WITHIN_S
+from bumpless.planner.placement import SEEN_WITHIN_S
 from support.fleet_lab import Lab
 from support.fleet_product import write_release
 from support.fleet_watch import (

@@ -12,7 +12,8 @@ from bumpless.common.contract import wire
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.contract.events import StepOutcome
 from bumpless.common.model.plan import Plan
-from bumpless.common.model.release import Placement, Strategy, StrategyKind
+from bumpless.common.model.release import Placement
+from bumpless.common.model.strategy import Strategy, StrategyKind
 from bumpless.common.shell.rollouts import progress
 from bumpless.planner.plan import make_plan
 from bumpless.rollback.reverse import reverse

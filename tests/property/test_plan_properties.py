@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bumpless.common.model.plan import Plan
-from bumpless.common.model.release import StrategyKind
+from bumpless.common.model.strategy import StrategyKind
 from bumpless.planner.lint import check
 from support.plans import digest
 from support.worlds import World, worlds

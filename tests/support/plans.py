@@ -11,8 +11,9 @@ from bumpless.common.contract.base import BatchId, Digest, RolloutId, derive_id
 from bumpless.common.model.fleet import ComponentObserved, ComponentState, Fleet, Node
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.plan import Batch, Direction, Plan, Step, Target
-from bumpless.common.model.release import Component, Placement, Release, Run, Strategy
-from bumpless.planner.plan import STANDARD_METRICS
+from bumpless.common.model.release import Component, Placement, Release, Run
+from bumpless.common.model.strategy import Strategy
+from bumpless.planner.targets import STANDARD_METRICS
 
 T0 = datetime(2030, 1, 1, 12, tzinfo=UTC)
 GATE = GateSpec(window_s=10, timeout_s=100, warm_up_s=0)

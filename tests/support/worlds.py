@@ -10,7 +10,8 @@ from bumpless.common.contract.base import RolloutId
 from bumpless.common.model.fleet import ComponentState, Fleet
 from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.plan import Plan
-from bumpless.common.model.release import Component, Placement, Release, Strategy, StrategyKind
+from bumpless.common.model.release import Component, Placement, Release
+from bumpless.common.model.strategy import Strategy, StrategyKind
 from bumpless.planner.plan import make_plan
 from support.plans import GATE, T0, component, digest, fleet, node, release, target
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bumpless.common.compat.findings import Code, Severity
 from bumpless.common.compat.lifecycle import Change, Item, Lifecycle, Policy, Status
 from bumpless.common.model.compat import ItemKind
+from bumpless.common.model.finding import Code, Severity
 from unit.compat.stating import v
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bumpless.common.contract.base import BatchId, RolloutId
 from bumpless.common.model.plan import Batch, Plan, TargetId
-from bumpless.common.model.release import Strategy
+from bumpless.common.model.strategy import Strategy
 from bumpless.planner.lint import check
 from bumpless.planner.plan import make_plan
 from support.plans import T0, component, digest, fleet, node, release, target

@@ -9,8 +9,12 @@ import pytest
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Plan
-from bumpless.common.model.release import Component, Placement, Release, Run, Strategy
-from bumpless.planner.plan import SEEN_WITHIN_S, STANDARD_METRICS, Unplannable, make_plan
+from bumpless.common.model.release import Component, Placement, Release, Run
+from bumpless.common.model.strategy import Strategy
+from bumpless.planner.placement import SEEN_WITHIN_S
+from bumpless.planner.plan import make_plan
+from bumpless.planner.targets import STANDARD_METRICS
+from bumpless.planner.unplannable import Unplannable
 from support.plans import GATE, T0, component, digest, fleet, node, release, target
 
 V1 = {"api": target("api", "v1"), "db": target("db", "v1")}

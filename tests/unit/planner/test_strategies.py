@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bumpless.common.model.release import Strategy, share_of
+from bumpless.common.model.strategy import Strategy, share_of
 from bumpless.planner.strategies import cut
 
 NODES = ["n3", "n1", "n2", "n5", "n4"]

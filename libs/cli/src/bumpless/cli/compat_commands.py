@@ -13,13 +13,13 @@ from bumpless.cli.context import Context
 from bumpless.cli.output import table
 from bumpless.cli.publishing import read_release
 from bumpless.common.compat import written
-from bumpless.common.compat.findings import Finding, Severity
 from bumpless.common.compat.fleet_path import Move, NoFleetPath, fleet_path
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.lifecycle import Report
 from bumpless.common.compat.matrix import Matrix
 from bumpless.common.compat.schemas import level_between
 from bumpless.common.errors import Refused
+from bumpless.common.model.finding import Finding, Severity
 from bumpless.common.model.level import Level, weakest
 from bumpless.common.model.release import ReleaseFile
 from bumpless.common.model.version import InvalidVersion, Version

@@ -132,6 +132,8 @@ async def build_release(
         approval=file.approval,
         limits=file.limits,
         components=tuple(components),
+        compat=file.compat,
+        lifecycle=file.lifecycle,
     )
     envelope = key.sign(RELEASE_TYPE, canonical_json(release.model_dump(mode="json")))
     if len(envelope.to_bytes()) > MAX_ENVELOPE_BYTES:

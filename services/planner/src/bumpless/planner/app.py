@@ -15,8 +15,7 @@ from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
-from bumpless.common.contract.base import Model, PlanHash
-from bumpless.common.model.plan import Plan
+from bumpless.common.contract.plan_answer import PlanAnswer
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
@@ -28,7 +27,7 @@ from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.planner.handlers import Planner
-from bumpless.planner.plan import Unplannable
+from bumpless.planner.unplannable import Unplannable
 
 OWNER: Final = "planner"
 
@@ -39,14 +38,6 @@ class PlannerSettings(BrokerSettings):
     model_config = SettingsConfigDict(env_prefix="bumpless_planner_", extra="forbid", frozen=True)
     deploy_key: Path
     trust: Path
-
-
-class PlanAnswer(Model):
-    """The answer to a dry run: a plan and its hash, or why there is none."""
-
-    plan: Plan | None = None
-    plan_hash: PlanHash | None = None
-    reasons: tuple[str, ...] = ()
 
 
 Operators = Annotated[

@@ -13,7 +13,8 @@ import networkx as nx
 
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Plan, step_key
-from bumpless.common.model.release import Release, StrategyKind
+from bumpless.common.model.release import Release
+from bumpless.common.model.strategy import StrategyKind
 
 
 def check(plan: Plan, release: Release, fleet: Fleet) -> list[str]:

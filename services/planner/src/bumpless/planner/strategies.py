@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from bumpless.common.model.release import Strategy, StrategyKind, share_of
+from bumpless.common.model.strategy import Strategy, StrategyKind, share_of
 
 
 @dataclass(frozen=True)

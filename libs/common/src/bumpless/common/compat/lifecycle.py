@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bumpless.common.compat.findings import Code, Finding, Severity
 from bumpless.common.model.compat import ItemKind
+from bumpless.common.model.finding import Code, Finding, Severity
 from bumpless.common.model.version import Version
 
 
@@ -140,11 +140,11 @@ class Lifecycle:
         if calls := self._usage.get(item.id, 0.0):
             found.append(
                 Finding(
-                    Code.API_REMOVED_IN_USE,
-                    Severity.BLOCK,
-                    f"{item.component}: {item.id}",
-                    f"removed in {item.removed}, and called {calls:g} times in the figures there are",
-                    _instead(item, "move its callers first"),
+                    code=Code.API_REMOVED_IN_USE,
+                    severity=Severity.BLOCK,
+                    subject=f"{item.component}: {item.id}",
+                    evidence=f"removed in {item.removed}, and called {calls:g} times in the figures there are",
+                    recommendation=_instead(item, "move its callers first"),
                     waivable=True,
                 )
             )
@@ -155,11 +155,11 @@ class Lifecycle:
         evidence = f"{target} is before {item.introduced}, which introduced it"
         return [
             Finding(
-                Code.API_REMOVED_IN_USE,
-                severity,
-                f"{item.component}: {item.id}",
-                evidence,
-                "see that nobody calls it before going back",
+                code=Code.API_REMOVED_IN_USE,
+                severity=severity,
+                subject=f"{item.component}: {item.id}",
+                evidence=evidence,
+                recommendation="see that nobody calls it before going back",
                 waivable=True,
             )
         ]
@@ -198,11 +198,11 @@ def _warned_majors(item: Item) -> int | None:
 
 def _no_warning(item: Item, what: str, policy: Policy) -> Finding:
     return Finding(
-        Code.API_NO_DEPRECATION,
-        Severity.WARN,
-        f"{item.component}: {item.id}",
-        f"removed in {item.removed}, and {what}",
-        f"deprecate it for {policy.min_deprecated_majors} major version(s) first, or waive this",
+        code=Code.API_NO_DEPRECATION,
+        severity=Severity.WARN,
+        subject=f"{item.component}: {item.id}",
+        evidence=f"removed in {item.removed}, and {what}",
+        recommendation=f"deprecate it for {policy.min_deprecated_majors} major version(s) first, or waive this",
         waivable=True,
     )
 
@@ -224,10 +224,10 @@ def _contradictions(item: Item) -> list[Finding]:
 
 def _invalid(item: Item, evidence: str) -> Finding:
     return Finding(
-        Code.LIFECYCLE_INVALID,
-        Severity.BLOCK,
-        f"{item.component}: {item.id}",
-        evidence,
-        "correct the item in the release file",
+        code=Code.LIFECYCLE_INVALID,
+        severity=Severity.BLOCK,
+        subject=f"{item.component}: {item.id}",
+        evidence=evidence,
+        recommendation="correct the item in the release file",
         waivable=False,
     )

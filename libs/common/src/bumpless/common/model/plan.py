@@ -12,16 +12,17 @@ from pydantic import Field
 
 from bumpless.common.contract.base import BatchId, Digest, Model, PlanHash, RolloutId, Token, canonical_json
 from bumpless.common.model.gate import GateSpec
+from bumpless.common.model.level import Level
 from bumpless.common.model.release import RollbackPolicy, Run
 from bumpless.common.model.release_hooks import Hooks
 
 TargetId = NewType("TargetId", str)
 StepKey = NewType("StepKey", str)
-"""`node/component`: the one step of a rollout that concerns this component on this node."""
+"""`node/component`: the step of a rollout that concerns this component on this node; `node/component#2` is its second hop."""
 
 
-def step_key(node: str, component: str) -> StepKey:
-    return StepKey(f"{node}/{component}")
+def step_key(node: str, component: str, hop: int = 1) -> StepKey:
+    return StepKey(f"{node}/{component}" if hop == 1 else f"{node}/{component}#{hop}")
 
 
 class Direction(StrEnum):
@@ -52,26 +53,33 @@ class Target(Model):
 
 
 class Step(Model):
-    """One component on one node: from what was observed, to what is wanted. None means: not there."""
+    """One component on one node: from what was observed, or the hop before brought, to what is wanted.
+
+    None means: not there. `hop` numbers the versions that the component goes through, from 1.
+    """
 
     node: Token
     component: Token
     before: TargetId | None = None
     after: TargetId | None = None
+    hop: int = Field(default=1, ge=1)
 
     @property
     def key(self) -> StepKey:
-        return step_key(self.node, self.component)
+        return step_key(self.node, self.component, self.hop)
 
 
 class Batch(Model):
     """Steps that share one gate. Starts when every batch in `needs` has passed and `wait_s` is over.
 
-    `tolerance` steps may fail without failing the batch; their nodes still count as unavailable.
+    `tolerance` steps may fail without failing the batch; their nodes still count as unavailable. All steps are of the
+    same `hop`. `horizon` says why there is no free way back once this batch has been applied; empty where there is.
     """
 
     id: BatchId
     component: Token
+    hop: int = Field(default=1, ge=1)
+    horizon: str = ""
     steps: tuple[Step, ...] = Field(min_length=1)
     needs: tuple[BatchId, ...] = ()
     gate: GateSpec | None = None
@@ -82,8 +90,22 @@ class Batch(Model):
     apply_timeout_s: float = Field(gt=0)
 
 
+class Hop(Model):
+    """One stage of the way of a component through its versions: `why` says what it rests on, and why it is taken.
+
+    `sources` are the versions it leaves; none where the component is new. `level` None: nothing is stated about it.
+    """
+
+    component: Token
+    number: int = Field(ge=1)
+    sources: tuple[str, ...]
+    target: str
+    level: Level | None = None
+    why: str = ""
+
+
 class Plan(Model):
-    """What one rollout does, in which order, within which limits.
+    """What one rollout does, in which order, within which limits. `hops` is the way in the order in which it is gone.
 
     `generation` fences: commands of a lower one are refused on every node. `sequence_base` is the first command
     sequence of this plan within its generation; a revert's is higher than its rollout's. `fence` lists the steps
@@ -102,6 +124,7 @@ class Plan(Model):
     sequence_base: int = 0
     targets: dict[TargetId, Target]
     batches: tuple[Batch, ...]
+    hops: tuple[Hop, ...] = ()
     fence: tuple[Step, ...] = ()
     max_unavailable: int = Field(ge=1)
     rollback_policy: RollbackPolicy = RollbackPolicy.AUTO

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from bumpless.common.contract.base import Model
 
 
 class Severity(StrEnum):
@@ -22,8 +23,7 @@ class Code(StrEnum):
     LIFECYCLE_INVALID = "LIFECYCLE_INVALID"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Model):
     """`subject` is what it is about, `evidence` what was seen, `recommendation` what to do.
 
     `waivable`: a person with the right to may let it pass.
@@ -34,7 +34,7 @@ class Finding:
     subject: str
     evidence: str
     recommendation: str
-    waivable: bool
+    waivable: bool = False
 
     def __str__(self) -> str:
         return f"{self.severity} {self.code} {self.subject}: {self.evidence}; {self.recommendation}"

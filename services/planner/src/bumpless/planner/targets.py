@@ -1,0 +1,77 @@
+"""What runs where in the end, complete: targets, and how long a node may take to come to one. Pure."""
+
+from __future__ import annotations
+
+from bumpless.common.model.fleet import ComponentObserved, ComponentState, Node
+from bumpless.common.model.plan import Target
+from bumpless.common.model.release import Component, Limits, Run
+
+STANDARD_METRICS = frozenset(
+    {"http_requests_total", "http_request_duration_seconds", "inflight_requests", "queue_length"}
+)
+"""Shipped by every node, so that the next release has a history to be compared with, whatever its gate reads."""
+
+
+def peers_of(component: Component, nodes: list[Node]) -> str:
+    listen = next(iter(component.run.listen.values()), None)
+    if listen is None:
+        return ""
+    address = listen.removeprefix("tcp://").removeprefix("udp://")
+    return ",".join(
+        address.replace("{node.address}", node.address).replace("{node.name}", node.name) for node in nodes
+    )
+
+
+def target_of(component: Component, release: str, peers: dict[str, str], reasons: list[str]) -> Target:
+    env = {}
+    for key, value in component.run.env.items():
+        filled = value
+        for name, addresses in peers.items():
+            filled = filled.replace("{peers." + name + "}", addresses)
+        if "{peers." in filled:
+            reasons.append(f"{component.name}: env {key}: expected the name of a component in {value!r}")
+        env[key] = filled
+    named = frozenset[str]() if component.gate is None else component.gate.metric_names()
+    keep = tuple(sorted(named | STANDARD_METRICS))
+    return Target(
+        component=component.name,
+        version=component.version,
+        release=release,
+        root=component.root,
+        artifact=component.artifact,
+        artifact_size=component.artifact_size,
+        run=component.run.model_copy(update={"env": env}),
+        hooks=component.hooks,
+        keep_metrics=keep,
+    )
+
+
+def serves(seen: ComponentObserved | None, wanted: Target) -> bool:
+    """Whether a node has nothing to do: it runs this tree in this way and ships at least these metrics."""
+    if seen is None or seen.target is None or seen.state is not ComponentState.SERVING:
+        return False
+    found = seen.target
+    same = (found.version, found.root, found.run) == (wanted.version, wanted.root, wanted.run)
+    return same and set(wanted.keep_metrics) <= set(found.keep_metrics)
+
+
+def hooks_s(component: Component, nodes: list[Node]) -> float:
+    """The most that hooks may take on a node: those of the new version, and of the one that is drained."""
+    seen = [found.target for node in nodes if (found := node.components.get(component.name)) is not None]
+    old = [target.hooks.pre_drain for target in seen if target is not None]
+    return component.hooks.longest_s + max((hook.timeout_s for hook in old if hook is not None), default=0)
+
+
+def apply_timeout_s(run: Run, limits: Limits, hooks_s: float, *, exclusive: bool) -> float:
+    timing = run.timing
+    # An instance that runs alone drains once more when it is stopped, and its successor is activated after that.
+    twice = timing.drain_timeout_s + timing.ready_timeout_s if exclusive else 0.0
+    return (
+        twice
+        + limits.fetch_allowance_s
+        + hooks_s
+        + timing.ready_timeout_s
+        + timing.soak_s
+        + timing.lame_duck_s
+        + timing.drain_timeout_s
+    )
