@@ -64,9 +64,12 @@ async def main(services: list[str], providers: list[str]) -> int:
         print(f"{service.name}: {json.dumps(dataclasses.asdict(found))}", flush=True)
     for name in providers:
         try:
-            rows += await PROVIDERS[name](load)
+            found_rows = await PROVIDERS[name](load)
         except peers.Absent as error:
             absent[name] = str(error)
+            continue
+        rows += found_rows
+        goals += [one for row in found_rows if row.extra for one in ours.goals(row)]
     print(table(rows))
     for name, why in absent.items():
         print(f"left out: {name}, because {why}")

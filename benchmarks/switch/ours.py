@@ -74,7 +74,7 @@ async def _ways_back(node: BenchNode, load_binary: Path) -> dict[str, Any]:
 
 
 def goals(found: Row) -> list[dict[str, Any]]:
-    name, back = found.service, found.extra
+    name, back = f"{found.service}, {found.method.removeprefix('bumpless ')}", found.extra
     p99_goal = max(2 * found.p99_steady_ms, found.p99_steady_ms + 5)
     return [
         goal(f"{name}: failed requests, also on the ways back", 0, found.failed + back["failed"], "requests"),
