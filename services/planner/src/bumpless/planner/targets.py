@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bumpless.common.model.fleet import ComponentObserved, ComponentState, Node
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Component, Limits, Run
+from bumpless.common.model.release_hooks import Hooks
 
 STANDARD_METRICS = frozenset(
     {"http_requests_total", "http_request_duration_seconds", "inflight_requests", "queue_length"}
@@ -55,11 +58,10 @@ def serves(seen: ComponentObserved | None, wanted: Target) -> bool:
     return same and set(wanted.keep_metrics) <= set(found.keep_metrics)
 
 
-def hooks_s(component: Component, nodes: list[Node]) -> float:
+def hooks_s(hooks: Hooks, befores: Iterable[Target]) -> float:
     """The most that hooks may take on a node: those of the new version, and of the one that is drained."""
-    seen = [found.target for node in nodes if (found := node.components.get(component.name)) is not None]
-    old = [target.hooks.pre_drain for target in seen if target is not None]
-    return component.hooks.longest_s + max((hook.timeout_s for hook in old if hook is not None), default=0)
+    old = [target.hooks.pre_drain for target in befores]
+    return hooks.longest_s + max((hook.timeout_s for hook in old if hook is not None), default=0)
 
 
 def apply_timeout_s(run: Run, limits: Limits, hooks_s: float, *, exclusive: bool) -> float:
