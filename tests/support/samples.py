@@ -198,6 +198,7 @@ _FIELDS: dict[type[Message], dict[str, Any]] = {
         "body": bytes(range(256)),
     },
     e.DeadlineReached: {"aggregate": "r1", "name": "pause", "due": at(3)},
+    e.NodesOut: {"rollout": "r1", "nodes": {"n1": "rollout r2 is switching it"}},
     e.RolloutProgressed: {
         "rollout": "r1",
         "of": "r0",

@@ -92,6 +92,8 @@ def message(course: Course, kind: type[Message]) -> Message:
         return course.verdict("cache-1" if "cache-1" in course.state.batches else "api-1")
     if kind is e.AlertFired:
         return course.make(e.AlertFired, name="errors", detail="too many")
+    if kind is e.NodesOut:
+        return course.make(e.NodesOut, nodes={"n1": "silent"})
     if kind is e.DeadlineReached:
         due = next_deadline(course.state)
         name, moment = ("pause", course.now) if due is None else (due.name, due.due)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -26,6 +27,7 @@ from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
+from bumpless.planner.budget import Budget
 from bumpless.planner.handlers import Planner
 from bumpless.planner.unplannable import Unplannable
 
@@ -94,10 +96,18 @@ async def run(settings: PlannerSettings) -> None:
         plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
         kind = RolloutKind(OWNER, plans, connection)
         relay = Relay(connection, OWNER, key=key, plans=plans.get, trust=trust)
-        runner = Runner(kind, store, relay, clock.now, fenced)
+        budget = Budget()
+        runner = Runner(kind, store, relay, clock.now, fenced, budget)
         planner = Planner(connection, store, runner, plans, trust)
         broker = make_subscribers(settings.nats_url, planner, connection)
-        return Active(runner, broker, runner.expire)
+        await planner.load(budget)
+        watch = asyncio.create_task(planner.keep(budget))
+
+        async def close() -> None:
+            watch.cancel()
+            await asyncio.wait({watch})
+
+        return Active(runner, broker, runner.expire, close)
 
     await run_service(OWNER, settings, build)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import datetime
 
 from bumpless.common.artifacts.errors import ArtifactError
@@ -14,6 +15,7 @@ from bumpless.common.contract.base import RolloutId, derive_id
 from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine.turn import answered
+from bumpless.common.errors import Retryable
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.model.release import Release
@@ -25,12 +27,15 @@ from bumpless.common.shell.reading import readable
 from bumpless.common.shell.rollouts import Plans, unknown
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
+from bumpless.planner.budget import Budget
 from bumpless.planner.lint import check
 from bumpless.planner.plan import make_plan
 from bumpless.planner.unplannable import Unplannable
 
 log = get_logger(__name__)
 
+LOOK_S = 15.0
+"""How often the planner looks which nodes are silent, while a rollout is on its way: once a heartbeat."""
 RESTED = frozenset(
     {RolloutStatus.FAILED, RolloutStatus.REVERTED, RolloutStatus.HALTED, RolloutStatus.CANCELLED}
 )
@@ -172,6 +177,33 @@ class Planner:
         items = await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
         nodes = [observed.node for observed in readable(items, e.NodeObserved)]
         return Fleet(nodes=tuple(sorted(nodes, key=lambda node: node.name)))
+
+    async def load(self, budget: Budget) -> None:
+        """Take in every rollout that is on its way, before the first message is handled.
+
+        Raises:
+            Retryable: store or broker away.
+        """
+        for name in await self._store.waiting():
+            if (rollout := await self._runner.peek(name)) is not None:
+                budget.decided(rollout)
+        budget.observed(await self.fleet(), clock.now())
+
+    async def keep(self, budget: Budget) -> None:
+        """For ever: tell every rollout which of its nodes are out for reasons outside of it."""
+        while True:
+            budget.changed.clear()
+            try:
+                if budget.busy:
+                    budget.observed(await self.fleet(), clock.now())
+                for news in budget.behind(clock.now()):
+                    await self._runner.handle(news.rollout, news)
+            except Retryable as error:
+                log.warning("the nodes that are out are not known yet", reason=str(error))
+            except Exception:
+                log.exception("rollouts were not told which nodes are out")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(budget.changed.wait(), LOOK_S)
 
     async def operator(self, message: c.OperatorCommand | e.AlertFired) -> None:
         if isinstance(message, c.Retry):

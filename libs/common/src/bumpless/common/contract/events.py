@@ -309,6 +309,17 @@ class DeadlineReached(Message):
     due: Instant
 
 
+class NodesOut(Message):
+    """The nodes of a rollout that are out for reasons outside of it, with the reason; all of them each time.
+
+    Made only by the planner's budget; logged as an input.
+    """
+
+    type: Literal["nodes-out"] = "nodes-out"
+    rollout: RolloutId
+    nodes: dict[Token, str]
+
+
 class RolloutProgressed(Message):
     """Last value for dashboards: where a rollout is, why, since when, until when."""
 

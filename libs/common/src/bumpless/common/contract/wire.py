@@ -13,13 +13,13 @@ from pydantic import ValidationError
 
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.commands import ApplyBatch, StageArtifacts
-from bumpless.common.contract.events import DeadlineReached
+from bumpless.common.contract.events import DeadlineReached, NodesOut
 from bumpless.common.contract.subjects import ROUTES, subject_of
 
 CE_TYPE_PREFIX = "io.bumpless."
 MSG_ID_HEADER = "Nats-Msg-Id"
 
-INTERNAL: tuple[type[Message], ...] = (StageArtifacts, ApplyBatch, DeadlineReached)
+INTERNAL: tuple[type[Message], ...] = (StageArtifacts, ApplyBatch, DeadlineReached, NodesOut)
 """Never on the wire by themselves: kept in outboxes and logs."""
 
 TYPES: dict[str, type[Message]] = {kind.model_fields["type"].default: kind for kind in (*ROUTES, *INTERNAL)}

@@ -67,10 +67,29 @@ def unavailable(rollout: Rollout) -> frozenset[str]:
     )
 
 
-def fits(rollout: Rollout, batch: Batch) -> bool:
-    """Whether `batch` may start now without taking more nodes out than the budget allows."""
+def fits(rollout: Rollout, batch: Batch, *, alone: bool = False) -> bool:
+    """Whether `batch` may start now without taking more nodes out than the budget allows.
+
+    `alone`: as if nothing but this rollout took nodes out.
+    """
     nodes = unavailable(rollout) | {step.node for step in batch.steps}
+    if not alone:
+        nodes |= rollout.out.keys()
     return len(nodes) <= rollout.plan.max_unavailable
+
+
+def held(rollout: Rollout, now: datetime) -> list[Batch]:
+    """The batches that would start now, were no node out for reasons outside of this rollout."""
+    return [
+        batch
+        for batch in rollout.plan.batches
+        if rollout.batches[batch.id].status is BatchStatus.PENDING
+        and (not batch.approval or rollout.batches[batch.id].approved)
+        and (due := start_due(rollout, batch)) is not None
+        and due <= now
+        and not fits(rollout, batch)
+        and fits(rollout, batch, alone=True)
+    ]
 
 
 def start_due(rollout: Rollout, batch: Batch) -> datetime | None:

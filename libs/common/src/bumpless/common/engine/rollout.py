@@ -66,6 +66,9 @@ def decide(state: Rollout, message: Message, now: datetime) -> Decision[Rollout]
             _verdict(turn, message)
         case e.AlertFired():
             _alert(turn, message)
+        case e.NodesOut():
+            turn.state = turn.state.model_copy(update={"out": dict(message.nodes)})
+            turn.advance()
         case c.Pause():
             turn.move(S.PAUSED, f"paused by {message.by}" + (f": {message.reason}" if message.reason else ""))
             turn.answer("paused; batches under way come to rest, no new one starts")
@@ -350,6 +353,8 @@ def _deadline(turn: Turn, message: e.DeadlineReached) -> None:
             reason = f"not taken back within {turn.state.plan.revert_timeout_s:g} s: {turn.state.reason}"
             turn.move(S.HALTED, reason)
             turn.halted(reason)
+        case "held":
+            turn.fail(f"no batch could start for {turn.state.plan.pause_timeout_s:g} s: nodes are out")
         case "apply":
             batch = turn.state.plan.batch(BatchId(batch_id))
             silent = b.waiting(turn.state.batches[batch.id])

@@ -27,6 +27,7 @@ INPUTS: tuple[type[Message], ...] = (
     e.ComponentCrashLooping,
     e.VerdictReached,
     e.AlertFired,
+    e.NodesOut,
     c.Pause,
     c.Resume,
     c.Promote,
@@ -56,6 +57,7 @@ _ENDED = _row(
     ComponentCrashLooping=IGNORE,
     VerdictReached=IGNORE,
     AlertFired=IGNORE,
+    NodesOut=IGNORE,
     Pause=ILLEGAL,
     Resume=ILLEGAL,
     Promote=ILLEGAL,
@@ -70,6 +72,7 @@ _ENDED = _row(
 TABLE: Mapping[S, Mapping[type[Message], Cell]] = {
     S.PLANNED: {
         **_ENDED,
+        e.NodesOut: _to(S.PLANNED),
         c.Approve: _to(S.PLANNED, S.STAGING, S.ROLLING, S.SUCCEEDED),
         c.Abort: _to(S.CANCELLED),
         e.DeadlineReached: _to(S.PLANNED, S.CANCELLED),
@@ -77,6 +80,7 @@ TABLE: Mapping[S, Mapping[type[Message], Cell]] = {
     },
     S.STAGING: {
         **_ENDED,
+        e.NodesOut: _to(S.STAGING),
         e.StepStaged: _to(S.STAGING, S.ROLLING, S.FAILED),
         e.StepFinished: _to(S.STAGING),
         e.AlertFired: _to(S.STAGING, S.FAILED),
@@ -87,6 +91,7 @@ TABLE: Mapping[S, Mapping[type[Message], Cell]] = {
     },
     S.ROLLING: {
         **_ENDED,
+        e.NodesOut: _to(S.ROLLING, S.FAILED),
         c.Approve: _to(S.ROLLING, S.FAILED),
         e.StepStaged: _to(S.ROLLING),
         e.StepFinished: _to(S.ROLLING, S.PAUSED, S.SUCCEEDED, S.REVERTED, S.FAILED, S.HALTED),
@@ -101,6 +106,7 @@ TABLE: Mapping[S, Mapping[type[Message], Cell]] = {
     },
     S.PAUSED: {
         **_ENDED,
+        e.NodesOut: _to(S.PAUSED),
         c.Approve: _to(S.PAUSED),
         e.StepStaged: _to(S.PAUSED, S.FAILED),
         e.StepFinished: _to(S.PAUSED, S.FAILED, S.HALTED),

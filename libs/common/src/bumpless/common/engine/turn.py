@@ -40,6 +40,8 @@ def next_deadline(state: Rollout) -> Deadline | None:
         case _:
             pass
     if state.status in (S.ROLLING, S.PAUSED):
+        if state.held_since is not None and state.status is S.ROLLING:
+            after("held", state.held_since, plan.pause_timeout_s)
         for batch in plan.batches:
             known = state.batches[batch.id]
             match known.status:
@@ -51,11 +53,24 @@ def next_deadline(state: Rollout) -> Deadline | None:
                     after("approve:" + batch.id, known.since, plan.approval_timeout_s)
                 case B.PENDING if state.status is S.ROLLING:
                     due = b.start_due(state, batch)
-                    if due is not None and b.fits(state, batch):
+                    # A batch that is held is looked at again when the nodes that are out change.
+                    mine = state.held_since is None
+                    if due is not None and (
+                        b.fits(state, batch) or (mine and b.fits(state, batch, alone=True))
+                    ):
                         found.append(Deadline("start:" + batch.id, due))
                 case _:
                     pass
     return min(found, key=lambda d: (d.due, d.name), default=None)
+
+
+def _who_is_out(state: Rollout) -> str:
+    """The nodes that take up the budget, at most five of each kind by name."""
+    mine = sorted(b.unavailable(state))
+    said = [f"{len(mine)} nodes of this rollout are unavailable"] if mine else []
+    said += [f"{node} is out ({why})" for node, why in sorted(state.out.items())[:5]]
+    said += [f"{len(state.out) - 5} more are out"] if len(state.out) > 5 else []
+    return f"{'; '.join(said) or 'it is larger than the budget'}; at most {state.plan.max_unavailable} may be"
 
 
 def answered(
@@ -170,7 +185,8 @@ class Turn:
             elif b.fits(self.state, batch):
                 self._apply(batch)
             else:
-                self.note(f"batch {batch.id} waits: {len(b.unavailable(self.state))} nodes are unavailable")
+                self.note(f"batch {batch.id} waits: " + _who_is_out(self.state))
+        self._hold()
         states = {known.status for known in self.state.batches.values()}
         if states <= {B.PASSED}:
             self._complete()
@@ -179,6 +195,12 @@ class Turn:
             self.fail(
                 f"no batch can start within max_unavailable={self.state.plan.max_unavailable}: {nodes} are out"
             )
+
+    def _hold(self) -> None:
+        """Remember since when nothing but others' nodes keep a batch from starting: that wait has a deadline."""
+        waits = bool(b.held(self.state, self.now))
+        if waits != (self.state.held_since is not None):
+            self.state = self.state.model_copy(update={"held_since": self.now if waits else None})
 
     def _apply(self, batch: Batch) -> None:
         plan = self.state.plan

@@ -61,7 +61,9 @@ class BatchState(Model):
 class Rollout(Model):
     """One run of `plan`. `staged` holds what nodes said about pre-staging; `reason` and `by` why it is here.
 
-    `answered` names the operator commands that were obeyed: a redelivered one must not act a second time.
+    `answered` names the operator commands that were obeyed: a redelivered one must not act a second time. `out` has
+    the nodes that are out for reasons outside of this rollout, and why; `held_since`: since when nothing but they keep
+    a batch from starting.
     """
 
     plan: Plan
@@ -72,6 +74,8 @@ class Rollout(Model):
     approved: bool = False
     staged: dict[StepKey, bool] = {}
     answered: tuple[MessageId, ...] = ()
+    out: dict[str, str] = {}
+    held_since: Instant | None = None
     batches: dict[BatchId, BatchState]
 
     @property

@@ -26,6 +26,7 @@ from bumpless.common.telemetry import TRANSITIONS, tracer
 
 log = get_logger(__name__)
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 
 TRIES = 5
 """Conflicts in a row after which a message is handed back; each means that somebody else made progress."""
@@ -84,6 +85,19 @@ class Outbound(Protocol):
     async def send(self, messages: Sequence[Message]) -> None: ...
 
 
+class Surroundings(Protocol[S_contra]):
+    """What the aggregates of one owner have to know of each other, and of the world, before they decide anything.
+
+    Both are called between two decisions of any of them and never wait, so what one decided counts for the next.
+    """
+
+    def news(self, state: S_contra, now: datetime) -> Message | None:
+        """What `state` does not know yet; None: nothing."""
+
+    def decided(self, state: S_contra) -> None:
+        """A state as it was decided, before it is saved, or as it was read back from the log."""
+
+
 @dataclass
 class _Box:
     waiting: list[tuple[Message, asyncio.Future[None]]] = field(default_factory=list)
@@ -100,7 +114,9 @@ class Runner(Generic[S]):
         outbound: Outbound,
         clock: Clock,
         on_fenced: Callable[[], None] | None = None,
+        surroundings: Surroundings[S] | None = None,
     ) -> None:
+        self._surroundings = surroundings
         self._kind = kind
         self._store = store
         self._outbound = outbound
@@ -147,6 +163,8 @@ class Runner(Generic[S]):
         rebuilt = await self._kind.rebuild(aggregate)
         if rebuilt is None:
             return None
+        if self._surroundings is not None:
+            self._surroundings.decided(rebuilt.state)
         found = await self._store.load(aggregate)
         if found is not None and found.version >= rebuilt.version:
             return rebuilt.state
@@ -240,6 +258,9 @@ class Runner(Generic[S]):
         state: S | None = before
         out: list[Message] = []
         notes: list[str] = []
+        if before is not None and messages and self._surroundings is not None:
+            news = self._surroundings.news(before, now)
+            messages = messages if news is None else [news, *messages]
         for message in messages:
             decision = self._kind.decide(state, message, now)
             state = decision.state
@@ -253,6 +274,8 @@ class Runner(Generic[S]):
                 status=None if state is None else self._kind.status(state),
                 notes=list(decision.notes),
             )
+        if state is not None and self._surroundings is not None:
+            self._surroundings.decided(state)
         if state is None or (state is before and not out):
             await self._outbound.send(out)
             return

@@ -1,0 +1,114 @@
+"""One unavailability budget for the whole fleet: what takes nodes out counts for every rollout that needs them.
+
+Counted are the nodes that another rollout is switching or has left failed, those that are being taken back, those
+whose executor is silent, and those where a component is stuck. A rollout is told in a message (`NodesOut`), so that
+its log says why a batch waited. Nothing is stored: what is here is worked out again when the planner starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from bumpless.common.contract.base import PlanHash, RolloutId, derive_id
+from bumpless.common.contract.events import NodesOut
+from bumpless.common.engine.batch import unavailable
+from bumpless.common.model.fleet import ComponentState, Fleet
+from bumpless.common.model.plan import Plan
+from bumpless.common.model.rollout import Rollout, RolloutStatus
+from bumpless.planner.placement import SEEN_WITHIN_S
+
+
+class Budget:
+    """Implements `Surroundings` for rollouts."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        """Set when a rollout may have to be told something."""
+        self._rollouts: dict[RolloutId, Rollout] = {}
+        self._takes: dict[RolloutId, Mapping[str, str]] = {}
+        self._fleet: Mapping[str, str] = {}
+        self._nodes: dict[PlanHash, frozenset[str]] = {}
+
+    def decided(self, rollout: Rollout) -> None:
+        """Take in a rollout as it is now; one that has ended takes nothing."""
+        if rollout.ended:
+            self._rollouts.pop(rollout.id, None)
+            self._nodes.pop(rollout.plan.hash, None)
+        else:
+            self._rollouts[rollout.id] = rollout
+        takes = {} if rollout.ended else _taken(rollout)
+        if takes != self._takes.get(rollout.id, {}):
+            self.changed.set()
+        self._takes[rollout.id] = takes
+        if rollout.ended:
+            del self._takes[rollout.id]
+
+    def observed(self, fleet: Fleet, now: datetime) -> None:
+        """Take in what the nodes said last."""
+        found = _out_of_service(fleet, now)
+        if found != self._fleet:
+            self._fleet = found
+            self.changed.set()
+
+    def news(self, rollout: Rollout, now: datetime) -> NodesOut | None:
+        """What `rollout` is to be told; None: what it knows is so."""
+        if rollout.ended or rollout.status is RolloutStatus.FAILED:
+            return None
+        out = self.out_for(rollout)
+        if out == rollout.out:
+            return None
+        return NodesOut(
+            id=derive_id(rollout.id, "nodes-out", now.isoformat()), at=now, rollout=rollout.id, nodes=out
+        )
+
+    def out_for(self, rollout: Rollout) -> dict[str, str]:
+        """The nodes of `rollout` that are out for reasons outside of it, and why."""
+        mine = self._nodes_of(rollout.plan)
+        found = {node: why for node, why in self._fleet.items() if node in mine}
+        for other, taken in sorted(self._takes.items()):
+            if other != rollout.id:
+                found.update((node, why) for node, why in taken.items() if node in mine)
+        return found
+
+    def behind(self, now: datetime) -> list[NodesOut]:
+        """What has to be told, to whom."""
+        told = (self.news(rollout, now) for rollout in self._rollouts.values())
+        return [message for message in told if message is not None]
+
+    @property
+    def busy(self) -> bool:
+        """Whether any rollout is on its way."""
+        return bool(self._rollouts)
+
+    def _nodes_of(self, plan: Plan) -> frozenset[str]:
+        if plan.hash not in self._nodes:
+            stepped = (step.node for step in plan.steps())
+            unchanged = (key.partition("/")[0] for key in plan.unchanged)
+            self._nodes[plan.hash] = frozenset((*stepped, *unchanged))
+        return self._nodes[plan.hash]
+
+
+def _taken(rollout: Rollout) -> dict[str, str]:
+    """The nodes that `rollout` keeps from serving. Of a failed one all that it commanded: they are being taken back."""
+    if rollout.status is RolloutStatus.FAILED:
+        return dict.fromkeys(
+            _nodes(rollout.commanded), f"rollout {rollout.id} has failed and is to be taken back"
+        )
+    return dict.fromkeys(unavailable(rollout), f"rollout {rollout.id} is switching it, or failed there")
+
+
+def _nodes(keys: Iterable[str]) -> list[str]:
+    return sorted({key.partition("/")[0] for key in keys})
+
+
+def _out_of_service(fleet: Fleet, now: datetime) -> dict[str, str]:
+    found = {}
+    for node in fleet.nodes:
+        stuck = [c.component for c in node.components.values() if c.state is ComponentState.STUCK]
+        if now - node.observed_at > timedelta(seconds=SEEN_WITHIN_S):
+            found[node.name] = "its executor is silent"
+        elif stuck:
+            found[node.name] = f"{', '.join(sorted(stuck))} is stuck there"
+    return found
