@@ -11,12 +11,43 @@ from bumpless.common.model.fleet import ComponentState, Fleet
 from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.release import Component, Placement, Release
-from bumpless.common.model.strategy import Strategy, StrategyKind
+from bumpless.common.model.strategy import Spread, SpreadMode, Strategy, StrategyKind, Wave
 from bumpless.planner.plan import make_plan
 from support.plans import GATE, T0, component, digest, fleet, node, release, target
 
 NAMES = ("alpha", "beta", "gamma", "delta", "omega")
 SHARES = st.one_of(st.integers(1, 4), st.sampled_from(["1%", "25%", "50%", "100%"]))
+ZONES = ("a", "b", "c")
+SETS = tuple(kind for kind in StrategyKind if kind is not StrategyKind.BLUE_GREEN)
+"""Strategies that take one set of nodes; blue-green takes two, and asks more of a fleet."""
+
+
+@st.composite
+def strategies(draw: st.DrawFn, kinds: tuple[StrategyKind, ...] = SETS) -> Strategy:
+    """Strategies that fit every fleet, as far as the budget allows all at once."""
+    kind = draw(st.sampled_from(kinds))
+    spread = draw(st.sampled_from([None, *SpreadMode]))
+    waves = [
+        Wave(
+            name=f"w{number}",
+            **draw(st.sampled_from([{"share": "25%"}, {"share": 1}, {"labels": {"zone": "a"}}])),
+            batch_size=draw(SHARES),
+            soak_s=draw(st.sampled_from([0, 20])),
+            approval=draw(st.booleans()),
+        )
+        for number in range(draw(st.integers(0, 2)))
+    ]
+    return Strategy(
+        kind=kind,
+        canary=draw(SHARES),
+        observe_s=draw(st.sampled_from([0, 30])),
+        batch_size=draw(SHARES),
+        interval_s=draw(st.sampled_from([0, 0, 20])),
+        approval=draw(st.booleans()),
+        spread=None if spread is None else Spread(label="zone", mode=spread),
+        waves=[*waves, Wave(name="rest", rest=True)] if kind is StrategyKind.WAVES else (),
+        priority="rank" if kind is StrategyKind.PRIORITY else None,
+    )
 
 
 @dataclass(frozen=True)

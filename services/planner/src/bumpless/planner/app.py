@@ -80,7 +80,7 @@ def make_subscribers(url: str, planner: Planner | None, connection: Connection |
         try:
             found = await active().plan(message)
         except Unplannable as error:
-            return PlanAnswer(reasons=error.reasons)
+            return PlanAnswer(reasons=error.reasons, findings=error.findings)
         return PlanAnswer(plan=found, plan_hash=found.hash)
 
     return broker
