@@ -89,12 +89,12 @@ def plan(*batches: Batch, max_unavailable: int = 10, generation: int = 7, **more
     return Plan(**{**fields, **more})
 
 
-def node(name: str, running: Mapping[str, Target | None], *, generation: int = 3) -> Node:
+def node(name: str, running: Mapping[str, Target | None], *, generation: int = 3, **labels: str) -> Node:
     """A node that was seen just now; `running` maps components to what serves (None: nothing)."""
     return Node(
         name=name,
         address=f"10.0.0.{int(hashlib.sha256(name.encode()).hexdigest()[:2], 16)}",
-        labels={"role": name.rstrip("0123456789")},
+        labels={"role": name.rstrip("0123456789"), **labels},
         components={
             component: ComponentObserved(
                 component=component,

@@ -67,7 +67,7 @@ class World:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
+def worlds(draw: st.DrawFn, blue_green: bool = True) -> World:
     """A release over up to five components and a fleet of up to six nodes that runs parts of it, old and new."""
     machines = [f"n{i}" for i in range(1, draw(st.integers(1, 6)) + 1)]
     names = draw(st.permutations(NAMES))[: draw(st.integers(1, 5))]
@@ -75,6 +75,15 @@ def worlds(draw: st.DrawFn) -> World:
     for number, name in enumerate(names):
         placed = draw(st.one_of(st.just([]), st.lists(st.sampled_from(machines), min_size=1, unique=True)))
         policy = draw(st.sampled_from(OnInconclusive))
+        strategy = draw(strategies())
+        if blue_green and len(machines) % 2 == 0 and not placed and draw(st.booleans()):
+            half = len(machines) // 2
+            strategy = Strategy(
+                kind=StrategyKind.BLUE_GREEN,
+                blue=machines[:half],
+                green=machines[half:],
+                approval=draw(st.booleans()),
+            )
         parts.append(
             component(
                 name,
@@ -82,13 +91,7 @@ def worlds(draw: st.DrawFn) -> World:
                 if number
                 else (),
                 place=Placement(nodes=tuple(placed)),
-                strategy=Strategy(
-                    kind=draw(st.sampled_from(StrategyKind)),
-                    canary=draw(SHARES),
-                    batch_size=draw(SHARES),
-                    interval_s=draw(st.sampled_from([0, 0, 20])),
-                    approval=draw(st.booleans()),
-                ),
+                strategy=strategy,
                 gate=draw(st.sampled_from([None, GATE.model_copy(update={"on_inconclusive": policy})])),
             )
         )
@@ -96,13 +99,17 @@ def worlds(draw: st.DrawFn) -> World:
     nodes = []
     for machine in machines:
         running = {name: (target(name, found) if (found := draw(runs)) else None) for name in names}
-        made = node(machine, running)
+        # The first has what waves and priorities ask for.
+        zone = ZONES[0] if machine == machines[0] else draw(st.sampled_from(ZONES))
+        made = node(machine, running, zone=zone, rank=draw(st.sampled_from(["1", "2"])))
         if draw(st.booleans()):
             ill = made.components[names[0]].model_copy(update={"state": ComponentState.STUCK})
             made = made.model_copy(update={"components": {**made.components, names[0]: ill}})
         nodes.append(made)
+    at_once = {StrategyKind.ALL_AT_ONCE, StrategyKind.BLUE_GREEN} & {p.strategy.kind for p in parts}
+    budget = "100%" if at_once else draw(SHARES)
     return World(
-        release(*draw(st.permutations(parts)), max_unavailable=draw(SHARES), approval=draw(st.booleans())),
+        release(*draw(st.permutations(parts)), max_unavailable=budget, approval=draw(st.booleans())),
         fleet(*nodes),
     )
 
@@ -110,7 +117,7 @@ def worlds(draw: st.DrawFn) -> World:
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Plans of such worlds, some with steps that may fail without failing their batch."""
-    plan = draw(worlds()).plan()
+    plan = draw(worlds(blue_green=False)).plan()
     tolerance = draw(st.integers(0, 1))
     return plan.model_copy(
         update={"batches": tuple(b.model_copy(update={"tolerance": tolerance}) for b in plan.batches)}

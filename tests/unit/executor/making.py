@@ -57,9 +57,10 @@ def apply(
     component: str = "api",
     direction: Direction = Direction.FORWARD,
     valid_s: float = 600,
+    hold_s: float = 0,
 ) -> ApplyComponent:
     fields = _fields(number, node, component, direction, valid_s, "apply")
-    return ApplyComponent(**fields, batch=BatchId("b1"), target=after, before=before)
+    return ApplyComponent(**fields, batch=BatchId("b1"), target=after, before=before, hold_s=hold_s)
 
 
 def stage(

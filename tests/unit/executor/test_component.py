@@ -402,6 +402,7 @@ COMMANDS = st.builds(
     st.sampled_from([V1, V2, V3, None]),
     direction=st.sampled_from(list(Direction)),
     valid_s=st.sampled_from([600.0, -1.0]),
+    hold_s=st.sampled_from([0.0, 60.0]),
 )
 MOVES = st.one_of(
     st.builds(heard.Commanded, COMMANDS),

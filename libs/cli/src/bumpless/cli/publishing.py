@@ -113,6 +113,8 @@ async def build_release(
                 name=item.name,
                 version=item.version or file.version or found.artifact.version,
                 depends_on=item.depends_on,
+                produces=item.produces,
+                consumes=item.consumes,
                 root=Digest(found.artifact.root),
                 artifact=Digest("sha256:" + hashlib.sha256(found.envelope).hexdigest()),
                 artifact_size=len(found.envelope),

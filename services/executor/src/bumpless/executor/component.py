@@ -38,9 +38,11 @@ from bumpless.executor.transition import (
     enter,
     fail,
     finish,
+    hold_s,
     instance_for,
     let_go,
     replaced,
+    retire,
     retired,
     settle,
     then,
@@ -106,7 +108,7 @@ def _commanded(record: ComponentRecord, given: heard.Commanded, now: datetime) -
             return settle(
                 left, StepOutcome.FAILED, now, _take, (do.Abort(record.fresh),), _overtaken(command)
             )
-        case S.DRAINING if _goes_back(record, command) and record.exclusive:
+        case S.DRAINING if _stays(record, command) or (_goes_back(record, command) and record.exclusive):
             return fail(with_(record, waiting=command), _overtaken(command))
         case S.DRAINING if _goes_back(record, command):
             # The old instance is still here and shall serve again: its drain has become pointless.
@@ -141,8 +143,8 @@ def _take(record: ComponentRecord, command: Command, now: datetime) -> Decision:
         return Decision(enter(taken, S.STAGING, now), (do.Stage(command, command.target),))
     if not isinstance(command, ApplyComponent):
         return settle(taken, StepOutcome.ALREADY, now, _take)
-    retiring = do.Retire(command, record.serving, root_of(record.current))
-    return Decision(enter(taken, S.DRAINING, now), (do.StopReviving(), retiring))
+    leaving = enter(taken, S.DRAINING, now)
+    return Decision(leaving, (do.StopReviving(), retire(leaving)))
 
 
 def _staged(record: ComponentRecord, given: heard.Staged, now: datetime) -> Decision:
@@ -273,6 +275,17 @@ def _wait(record: ComponentRecord, command: Command, now: datetime) -> Decision:
 def _goes_back(record: ComponentRecord, command: Command) -> bool:
     switching = record.fresh is not None and record.serving is not None and record.failing is None
     return switching and isinstance(command, ApplyComponent) and same(command.target, record.current)
+
+
+def _stays(record: ComponentRecord, command: Command) -> bool:
+    """Whether the command asks for the very version that is being removed and is still here, paused."""
+    removing = _standing(record).target is None and record.serving is not None and record.failing is None
+    return (
+        removing
+        and hold_s(record) > 0
+        and isinstance(command, ApplyComponent)
+        and same(command.target, record.current)
+    )
 
 
 def _overtaken(command: Command) -> str:

@@ -102,12 +102,13 @@ class Activate:
 class Retire:
     """Run the hook, pause, drain and stop `instance`, then remove the `current` link; `previous` shall name this tree.
 
-    Answers Drained, with the moment the link went, or SwitchFailed.
+    `hold`: it is left paused, and not stopped. Answers Drained, with the moment the link went, or SwitchFailed.
     """
 
     command: Command
     instance: Instance | None
     previous: Digest | None
+    hold: bool = False
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ class ComponentRecord(Model):
     """One component on this node.
 
     `command` is the highest one taken, whole; `waiting` a higher one that came while the switch could not be left.
-    `serving` runs `current`; `fresh` runs the command's target until it takes over; `warm` is the replaced instance,
-    paused; `stopping` are on their way out. `rest` is the state to return to if the transition fails; `failing` why
+    `serving` runs `current`; `fresh` runs the command's target until it takes over; `warm` is the replaced or
+    removed instance, paused; `stopping` are on their way out. `rest` is the state to return to if the transition fails; `failing` why
     it does. `alone`: this transition began as one in which two must not work at once, and ends as one. `lineage` are
     the instances whose state the next one may take over, the newest first: those that were ordered to work since one of
     them was known to work, and that one. `cut` is what this transition has cut so far. `outbox` is what the broker has

@@ -215,9 +215,11 @@ class Steps:
         cut: tuple[str, ...] = ()
         if effect.instance is not None:
             await self._hooks.run(HookName.PRE_DRAIN, effect.command, self._record().current)
-            await self._try(self._switch.pause(effect.instance), "pause", effect.instance)
+            paused = await self._try(self._switch.pause(effect.instance), "pause", effect.instance)
             cut = await self._drained(effect.instance)
-            await self._switch.stop(effect.instance, stop_timeout_s(effect.instance))
+            # One that does not hear would go on taking work.
+            if not (effect.hold and paused):
+                await self._switch.stop(effect.instance, stop_timeout_s(effect.instance))
         current = self._record().current
         previous = effect.previous or self._layout.previous()
         await asyncio.to_thread(self._layout.point, None, previous)
@@ -323,12 +325,14 @@ class Steps:
             return False
         return True
 
-    async def _try(self, call: Coroutine[Any, Any, None], what: str, instance: Instance) -> None:
-        """For instances that may be dead already, which their watcher reports."""
+    async def _try(self, call: Coroutine[Any, Any, None], what: str, instance: Instance) -> bool:
+        """For instances that may be dead already, which their watcher reports. False: it did not answer."""
         try:
             await call
         except Unanswered as error:
             log.warning(f"could not {what}", instance=instance.id, error=str(error))
+            return False
+        return True
 
     # tasks
 

@@ -140,8 +140,23 @@ def finish(
     return settle(after, StepOutcome.DONE, now, take, effects, cut=cut)
 
 
+def hold_s(record: ComponentRecord) -> float:
+    """How long what the standing command removes is held. Of an exclusive component nothing is: it must be gone."""
+    command = record.command
+    return command.hold_s if isinstance(command, ApplyComponent) and not record.exclusive else 0
+
+
+def retire(record: ComponentRecord) -> do.Retire:
+    """The removal that the standing command wants."""
+    if record.command is None:
+        raise Broken(f"{record.component}: expected a standing command to remove by, found none")
+    return do.Retire(record.command, record.serving, root_of(record.current), hold=hold_s(record) > 0)
+
+
 def retired(record: ComponentRecord, now: datetime, take: Take, *, cut: tuple[str, ...]) -> Decision:
-    """Nothing runs any more, as commanded."""
+    """Nothing serves any more, as commanded. What did is held, if it shall be and has not ended meanwhile."""
+    held = record.serving if hold_s(record) > 0 else None
+    until = now + timedelta(seconds=hold_s(record))
     leaving = (record.warm,) if record.warm is not None else ()
     after = with_(
         record,
@@ -149,8 +164,8 @@ def retired(record: ComponentRecord, now: datetime, take: Take, *, cut: tuple[st
         current=None,
         previous=record.current or record.previous,
         serving=None,
-        warm=None,
-        warm_until=None,
+        warm=held,
+        warm_until=None if held is None else until,
         stopping=record.stopping + leaving,
         restarts=0,
         crashes=0,
@@ -158,7 +173,10 @@ def retired(record: ComponentRecord, now: datetime, take: Take, *, cut: tuple[st
         may_return=False,
         returned_from=None,
     )
-    return settle(after, StepOutcome.DONE, now, take, tuple(do.StopOld(i) for i in leaving), cut=cut)
+    effects: tuple[do.Effect, ...] = tuple(do.StopOld(i) for i in leaving)
+    if held is not None:
+        effects += (do.KeepWarm(held, until),)
+    return settle(after, StepOutcome.DONE, now, take, effects, cut=cut)
 
 
 def settle(

@@ -16,7 +16,7 @@ from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
 from bumpless.executor.precheck import root_of
 from bumpless.executor.record import ComponentRecord, Instance
-from bumpless.executor.transition import Decision, fail, instance_for, replaced, then, with_
+from bumpless.executor.transition import Decision, fail, instance_for, replaced, retire, then, with_
 
 STEADY_S = 60.0
 """A process that lived this long was well: its death starts a new series of restarts, without delay."""
@@ -127,7 +127,8 @@ def observed(record: ComponentRecord, alive: tuple[Instance, ...], now: datetime
     seen = with_(record, **changes)
     again = Decision(seen, (*(do.StopOld(i) for i in seen.stopping), do.Report(), do.Collect()))
     if warm is not None:
-        stands_in = seen.serving is None and record.state in _SERVED_BY_OLD
+        # What is held after a removal must not serve, whatever comes beside it.
+        stands_in = seen.serving is None and record.current is not None and record.state in _SERVED_BY_OLD
         again = then(again, do.ResumeOld(warm) if stands_in else do.PauseOld(warm))
         again = then(again, do.KeepWarm(warm, record.warm_until or now))
     if seen.exclusive and seen.serving is not None and record.state in (*_SERVED_BY_OLD, S.STUCK):
@@ -148,7 +149,7 @@ def _resume(record: ComponentRecord, fresh: Instance | None) -> Decision:
     if record.failing is not None:
         return fail(with_(record, fresh=fresh), record.failing)
     if target is None:
-        return Decision(record, (do.Retire(command, record.serving, root_of(record.current)),))
+        return Decision(record, (retire(record),))
     match record.state:
         case S.STAGING:
             return Decision(record, (do.Stage(command, target),))

@@ -14,7 +14,7 @@ import networkx as nx
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Plan, step_key
 from bumpless.common.model.release import Release
-from bumpless.common.model.strategy import StrategyKind
+from bumpless.common.model.strategy import NodeSet, StrategyKind
 
 
 def check(plan: Plan, release: Release, fleet: Fleet) -> list[str]:
@@ -50,6 +50,7 @@ def _graph(plan: Plan) -> list[str]:
 def _steps(plan: Plan, release: Release) -> list[str]:
     found = []
     roots = {component.name: component.root for component in release.components}
+    removed = {c.name for c in release.components if c.strategy.kind is StrategyKind.BLUE_GREEN}
     keys = Counter(step.key for step in plan.steps())
     found += [f"step {key} stands {count} times" for key, count in keys.items() if count > 1]
     found += [f"step {key} is also listed as unchanged" for key in plan.unchanged if key in keys]
@@ -58,6 +59,8 @@ def _steps(plan: Plan, release: Release) -> list[str]:
             after = plan.targets.get(step.after) if step.after is not None else None
             if step.component != batch.component:
                 found.append(f"step {step.key} is not about {batch.component}")
+            if step.after is None and step.component in removed:
+                continue
             if after is None or after.id != step.after:
                 found.append(f"step {step.key}: its target is not in the plan")
             elif after.root != roots.get(step.component):
@@ -109,7 +112,8 @@ def _canaries(plan: Plan, release: Release) -> list[str]:
     found = []
     for component in release.components:
         mine = [b for b in plan.batches if b.component == component.name]
-        if component.strategy.kind is StrategyKind.CANARY and mine and not mine[0].canary:
+        chosen = isinstance(component.strategy.canary, NodeSet)  # They may have nothing to do.
+        if component.strategy.kind is StrategyKind.CANARY and mine and not (mine[0].canary or chosen):
             found.append(f"{component.name}: its first batch is no canary")
         placed = {step_key(s.node, s.component) for b in mine for s in b.steps}
         if not placed and not any(key.endswith("/" + component.name) for key in plan.unchanged):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from bumpless.common.model.fleet import Fleet, Node
 from bumpless.common.model.release import Component
@@ -11,29 +13,58 @@ SEEN_WITHIN_S = 60.0
 """A node silent for four heartbeats is taken as away."""
 
 
-def nodes_of(component: Component, fleet: Fleet, now: datetime, reasons: list[str]) -> list[Node]:
-    place = component.place
+class Place(Protocol):
+    """Nodes by name, or else all that carry every label."""
+
+    @property
+    def nodes(self) -> Sequence[str]: ...
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
+def places_of(component: Component) -> tuple[Place, ...]:
+    """Blue-green has two, and `place` is not looked at."""
+    blue, green = component.strategy.blue, component.strategy.green
+    return (component.place,) if blue is None or green is None else (blue, green)
+
+
+def is_in(place: Place, node: Node) -> bool:
     if place.nodes:
-        found = []
-        for name in place.nodes:
-            node = fleet.node(name)
-            if node is None:
-                known = ", ".join(n.name for n in fleet.nodes) or "none"
-                reasons.append(f"{component.name}: expected a node of the fleet ({known}), found {name!r}")
-            else:
-                found.append(node)
-    else:
-        found = [n for n in fleet.nodes if all(n.labels.get(k) == v for k, v in place.labels.items())]
-    if not found:
-        labels = ", ".join(f"{k}={v}" for k, v in place.labels.items())
-        reasons.append(
-            f"{component.name}: expected at least one node" + (f" with {labels}" if labels else "")
-        )
-    for node in found:
+        return node.name in place.nodes
+    return all(node.labels.get(key) == value for key, value in place.labels.items())
+
+
+def is_placed(component: Component, node: Node) -> bool:
+    return any(is_in(place, node) for place in places_of(component))
+
+
+def nodes_of(component: Component, fleet: Fleet, now: datetime, reasons: list[str]) -> list[Node]:
+    found: dict[str, Node] = {}
+    for place in places_of(component):
+        found |= {node.name: node for node in _nodes_in(place, component.name, fleet, reasons)}
+    for node in found.values():
         silent = now - node.observed_at
         if silent > timedelta(seconds=SEEN_WITHIN_S):
             reasons.append(
                 f"{component.name}: node {node.name} was last seen {silent.total_seconds():.0f} s ago; "
                 "start its executor, or take it out of the placement"
             )
+    return list(found.values())
+
+
+def _nodes_in(place: Place, component: str, fleet: Fleet, reasons: list[str]) -> list[Node]:
+    found = []
+    for name in place.nodes:
+        node = fleet.node(name)
+        if node is None:
+            known = ", ".join(n.name for n in fleet.nodes) or "none"
+            reasons.append(f"{component}: expected a node of the fleet ({known}), found {name!r}")
+        else:
+            found.append(node)
+    if not place.nodes:
+        found = [node for node in fleet.nodes if is_in(place, node)]
+    if not found:
+        labels = ", ".join(f"{k}={v}" for k, v in place.labels.items())
+        reasons.append(f"{component}: expected at least one node" + (f" with {labels}" if labels else ""))
     return found

@@ -9,14 +9,19 @@ from __future__ import annotations
 from datetime import datetime
 
 from bumpless.common.contract.base import BatchId, Digest, RolloutId
+from bumpless.common.model.finding import Finding
 from bumpless.common.model.fleet import Fleet
+from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.plan import Batch, Plan, Step, Target, TargetId
 from bumpless.common.model.release import Limits, Release
+from bumpless.common.model.release_hooks import Hooks
 from bumpless.common.model.strategy import share_of
-from bumpless.planner.order import order_of
+from bumpless.planner.blue_green import sides_of
+from bumpless.planner.order import ordered
 from bumpless.planner.placement import nodes_of
 from bumpless.planner.route import Route, Stage, route_of
-from bumpless.planner.strategies import cut
+from bumpless.planner.strategies import Cut, Labels, cut
+from bumpless.planner.strategy_faults import labels_of, strategy_faults
 from bumpless.planner.targets import apply_timeout_s, hooks_s, peers_of, target_of
 from bumpless.planner.unplannable import Unplannable
 
@@ -33,19 +38,24 @@ def make_plan(
     """The plan of `release` on `fleet`: dependencies first, independent branches side by side.
 
     Raises:
-        Unplannable: unknown or silent nodes, no node for a component, a name in a template that does not exist.
+        Unplannable: unknown or silent nodes, no node for a component, a name in a template that does not exist,
+            a strategy that this fleet cannot follow, an order that nothing can have.
     """
     reasons: list[str] = []
-    named = {component.name: component for component in release.components}
-    components = [named[name] for name in order_of(release)]
+    findings: list[Finding] = []
+    components = ordered(release, fleet)
     places = {c.name: nodes_of(c, fleet, now, reasons) for c in components}
     peers = {c.name: peers_of(c, places[c.name]) for c in components}
     wanted = {c.name: target_of(c, release.version, peers, reasons) for c in components}
-    route = route_of(components, places, wanted)
-    if reasons:
-        raise Unplannable(reasons)
+    sides = {c.name: sides_of(c, places[c.name], wanted[c.name], findings) for c in components}
+    route = route_of(components, sides, wanted)
     used = {node.name for nodes in places.values() for node in nodes}
     budget = share_of(release.max_unavailable, max(1, len(used)))
+    for component in components:
+        placed = [node.name for node in places[component.name]]
+        findings += strategy_faults(component, placed, route.most_changed(component.name), fleet, budget)
+    if reasons or findings:
+        raise Unplannable(reasons, findings)
     return Plan(
         rollout=rollout,
         product=release.product,
@@ -53,7 +63,7 @@ def make_plan(
         release_digest=digest,
         generation=generation,
         targets=_targets(route),
-        batches=_batches(route, release.limits, budget),
+        batches=_batches(route, release.limits, budget, labels_of(fleet)),
         max_unavailable=budget,
         rollback_policy=release.rollback_policy,
         approval=release.approval,
@@ -67,14 +77,15 @@ def make_plan(
 
 def _targets(route: Route) -> dict[TargetId, Target]:
     """Everything that the steps speak of, by id."""
-    known = [visit.before for stage in route.stages for visit in stage.visits if visit.before is not None]
-    return {target.id: target for target in [*known, *(stage.target for stage in route.stages)]}
+    known = [visit.before for stage in route.stages for visit in stage.visits]
+    found = [*known, *(stage.target for stage in route.stages)]
+    return {target.id: target for target in found if target is not None}
 
 
-def _batches(route: Route, limits: Limits, budget: int) -> tuple[Batch, ...]:
+def _batches(route: Route, limits: Limits, budget: int, labels: Labels) -> tuple[Batch, ...]:
     """The batches of every stage, one after the other; the first waits for the last ones of the stages before."""
     cuts = [
-        cut(stage.component.strategy, [visit.node for visit in stage.visits], budget)
+        cut(stage.component.strategy, [visit.node for visit in stage.visits], budget, labels)
         for stage in route.stages
     ]
     batches: list[Batch] = []
@@ -83,21 +94,22 @@ def _batches(route: Route, limits: Limits, budget: int) -> tuple[Batch, ...]:
     for stage, parts in zip(route.stages, cuts, strict=True):
         component, steps = stage.component, _steps(stage)
         needs = tuple(dict.fromkeys(last[earlier] for earlier in stage.after))
-        for part in parts:
-            if not part.nodes:
-                continue
+        for at, part in enumerate(parts):
             number = numbers[component.name] = numbers.get(component.name, 0) + 1
+            again = number > 1 and at == 0
+            strategy = component.strategy
             batch = Batch(
                 id=BatchId(f"{component.name}-{number}"),
                 component=component.name,
                 hop=stage.hop,
                 steps=tuple(steps[node] for node in part.nodes),
                 needs=needs,
-                gate=component.gate,
+                gate=_gate(stage, part),
                 canary=part.canary,
-                approval=component.strategy.approval and number > 1,
-                wait_s=component.strategy.interval_s if number > 1 else 0,
-                apply_timeout_s=_limit(stage, limits),
+                approval=part.approval or (again and strategy.approval),
+                wait_s=strategy.interval_s if again else part.wait_s,
+                hold_s=strategy.hold_s if stage.target is None else 0,
+                apply_timeout_s=_limit(stage, part, limits),
             )
             batches.append(batch)
             needs = (batch.id,)
@@ -111,18 +123,32 @@ def _steps(stage: Stage) -> dict[str, Step]:
             node=visit.node,
             component=stage.component.name,
             before=None if visit.before is None else visit.before.id,
-            after=stage.target.id,
+            after=None if stage.target is None else stage.target.id,
             hop=stage.hop,
         )
         for visit in stage.visits
     }
 
 
-def _limit(stage: Stage, limits: Limits) -> float:
+def _gate(stage: Stage, part: Cut) -> GateSpec | None:
+    """Nothing runs after a removal that could be judged."""
+    if stage.target is None:
+        return None
+    own = part.wave.gate if part.wave is not None else None
+    return own or stage.component.gate
+
+
+def _limit(stage: Stage, part: Cut, limits: Limits) -> float:
     """How long a batch of the stage may take, in seconds."""
+    if part.wave is not None and part.wave.apply_timeout_s is not None:
+        return part.wave.apply_timeout_s
     befores = [visit.before for visit in stage.visits if visit.before is not None]
     # Leaving a version that cannot run beside another takes as long as coming to one.
-    exclusive = not all(target.run.overlap for target in [stage.target, *befores])
-    return apply_timeout_s(
-        stage.target.run, limits, hooks_s(stage.target.hooks, befores), exclusive=exclusive
+    runs = [target.run for target in befores]
+    coming = stage.component.run if stage.target is None else stage.target.run
+    hooks = Hooks() if stage.target is None else stage.target.hooks
+    exclusive = not all(run.overlap for run in [coming, *runs])
+    return max(
+        apply_timeout_s(run, limits, hooks_s(hooks, befores), exclusive=exclusive)
+        for run in ([coming, *runs] if stage.target is None else [coming])
     )

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bumpless.common.model.fleet import Node
 from bumpless.common.model.plan import StepKey, Target, step_key
 from bumpless.common.model.release import Component
+from bumpless.planner.blue_green import Sides
 from bumpless.planner.targets import serves
 
 
@@ -25,14 +25,14 @@ class Visit:
 
 @dataclass(frozen=True)
 class Stage:
-    """The `hop`-th stage of `component` (from 1): its `visits` go to `target`.
+    """The `hop`-th stage of `component` (from 1): its `visits` go to `target`. None: it is taken off them.
 
     `after` are the places in the route, lower than its own, of the stages that must have passed before.
     """
 
     component: Component
     hop: int
-    target: Target
+    target: Target | None
     visits: tuple[Visit, ...]
     after: tuple[int, ...] = ()
 
@@ -49,9 +49,16 @@ class Route:
     stages: tuple[Stage, ...]
     unchanged: tuple[StepKey, ...]
 
+    def most_changed(self, component: str) -> tuple[str, ...]:
+        """The nodes of the largest stage of the component."""
+        found = [
+            tuple(v.node for v in stage.visits) for stage in self.stages if stage.component.name == component
+        ]
+        return max(found, key=len, default=())
+
 
 def route_of(
-    components: Sequence[Component], places: Mapping[str, list[Node]], targets: Mapping[str, Target]
+    components: Sequence[Component], sides: Mapping[str, Sides], targets: Mapping[str, Target]
 ) -> Route:
     """One stage for every component that has something to do, in the order of `components`: dependencies first."""
     stages: list[Stage] = []
@@ -60,7 +67,7 @@ def route_of(
     for component in components:
         name = component.name
         visits = []
-        for node in places[name]:
+        for node in sides[name].taking:
             seen = node.components.get(name)
             if serves(seen, targets[name]):
                 unchanged.append(step_key(node.name, name))
@@ -70,4 +77,9 @@ def route_of(
         last[name] = (len(stages),) if visits else after
         if visits:
             stages.append(Stage(component, 1, targets[name], tuple(visits), after))
+        if sides[name].leaving:
+            gone = tuple(Visit(node.name, node.components[name].target) for node in sides[name].leaving)
+            stages.append(Stage(component, 2, None, gone, last[name]))
+            last[name] = (len(stages) - 1,)
+        unchanged += [step_key(node.name, name) for node in sides[name].idle]
     return Route(tuple(stages), tuple(unchanged))

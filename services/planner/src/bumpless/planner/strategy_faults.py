@@ -95,7 +95,10 @@ def _priority(strategy: Strategy, placed: Sequence[str], labels: Labels) -> Iter
         if text is not None and not _is_number(text):
             yield f"node {node} has {label}={text!r}, which is no number", f"give its label {label} a number"
     if not any(label in labels[node] for node in placed):
-        yield f"none of its nodes has the label {label}", "correct the label, or list the nodes in their order"
+        yield (
+            f"none of its nodes has the label {label}",
+            "correct the label, or list the nodes in their order",
+        )
 
 
 def _spread(strategy: Strategy, placed: Sequence[str], labels: Labels) -> Iterator[Fault]:

@@ -46,6 +46,8 @@ def target_of(component: Component, release: str, peers: dict[str, str], reasons
         run=component.run.model_copy(update={"env": env}),
         hooks=component.hooks,
         keep_metrics=keep,
+        produces=component.produces,
+        consumes=component.consumes,
     )
 
 

@@ -51,9 +51,14 @@ class StageComponent(NodeCommand):
 
 
 class ApplyComponent(NodeCommand):
-    """Run `target` instead of what runs now; None: stop and run nothing."""
+    """Run `target` instead of what runs now; None: stop and run nothing.
+
+    `hold_s`: how long what is taken out of service is kept, paused, so that the way back takes no start. It ends by
+    itself.
+    """
 
     type: Literal["apply-component"] = "apply-component"
+    hold_s: float = 0
 
 
 class StageArtifacts(Message):
@@ -73,6 +78,7 @@ class ApplyBatch(Message):
     """To every node of a batch: apply. Expanded by the relay into one signed `ApplyComponent` per step."""
 
     type: Literal["apply-batch"] = "apply-batch"
+    hold_s: float = 0
     rollout: RolloutId
     batch: BatchId
     plan_hash: PlanHash

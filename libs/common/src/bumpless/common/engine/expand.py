@@ -37,7 +37,9 @@ def node_commands(plan: Plan, command: StageArtifacts | ApplyBatch) -> list[Node
             "expires_at": command.expires_at,
         }
         if isinstance(command, ApplyBatch):
-            out.append(ApplyComponent.model_validate({**fields, "batch": command.batch}))
+            out.append(
+                ApplyComponent.model_validate({**fields, "batch": command.batch, "hold_s": command.hold_s})
+            )
         else:
             out.append(StageComponent.model_validate({**fields, "batch": None}))
     return out

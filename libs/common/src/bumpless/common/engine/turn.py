@@ -215,6 +215,7 @@ class Turn:
                 {
                     **self._command_head("apply:" + batch.id),
                     "batch": batch.id,
+                    "hold_s": batch.hold_s,
                     "sequence": plan.sequence_base + 2,
                     "steps": batch.steps,
                     "expires_at": self.now + timedelta(seconds=batch.apply_timeout_s),

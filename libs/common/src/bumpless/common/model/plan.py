@@ -11,6 +11,7 @@ from typing import Any, Literal, NewType, Self
 from pydantic import Field
 
 from bumpless.common.contract.base import BatchId, Digest, Model, PlanHash, RolloutId, Token, canonical_json
+from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.level import Level
 from bumpless.common.model.release import RollbackPolicy, Run
@@ -34,7 +35,7 @@ class Target(Model):
     """One version of one component, complete: what to fetch, what digest to end with, how to run it, what to run around.
 
     `release` is the product's version that brought it; `root` is the digest of the rebuilt tree, `artifact` that of the blob with its signed description, `keep_metrics`
-    names the metric families that the node ships.
+    names the metric families that the node ships. `produces` and `consumes` are kept for the release after this one.
     """
 
     component: Token
@@ -46,6 +47,8 @@ class Target(Model):
     run: Run
     hooks: Hooks = Hooks()
     keep_metrics: tuple[str, ...] = ()
+    produces: tuple[Produces, ...] = ()
+    consumes: tuple[Consumes, ...] = ()
 
     @property
     def id(self) -> TargetId:
@@ -74,6 +77,7 @@ class Batch(Model):
 
     `tolerance` steps may fail without failing the batch; their nodes still count as unavailable. All steps are of the
     same `hop`. `horizon` says why there is no free way back once this batch has been applied; empty where there is.
+    `hold_s`: what the batch takes out of service is kept paused so long.
     """
 
     id: BatchId
@@ -86,6 +90,7 @@ class Batch(Model):
     canary: bool = False
     approval: bool = False
     wait_s: float = 0
+    hold_s: float = 0
     tolerance: int = 0
     apply_timeout_s: float = Field(gt=0)
 

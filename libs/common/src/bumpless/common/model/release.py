@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from bumpless.common.contract.base import Digest, Model, StrictModel, Token, canonical_json
+from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
@@ -174,6 +175,8 @@ class ComponentFile(StrictModel):
     name: Token
     version: str | None = None
     depends_on: tuple[Token, ...] = ()
+    produces: tuple[Produces, ...] = ()
+    consumes: tuple[Consumes, ...] = ()
     artifact: str | None = None
     place: Placement = Placement()
     run: Run | None = None
@@ -213,6 +216,8 @@ class Component(Model):
     name: Token
     version: str
     depends_on: tuple[Token, ...] = ()
+    produces: tuple[Produces, ...] = ()
+    consumes: tuple[Consumes, ...] = ()
     root: Digest
     artifact: Digest
     artifact_size: int

@@ -123,7 +123,9 @@ class Wave(StrictModel):
         given = [name for name in ("nodes", "labels", "share", "rest") if getattr(self, name)]
         if len(given) != 1:
             found = " and ".join(given) or "none"
-            raise ValueError(f"wave {self.name}: expected one of nodes, labels, share and rest, found {found}")
+            raise ValueError(
+                f"wave {self.name}: expected one of nodes, labels, share and rest, found {found}"
+            )
         _once(self.nodes, f"in wave {self.name}")
         return self
 
@@ -217,7 +219,10 @@ class Strategy(StrictModel):
         for name in sorted(self.model_fields_set):
             kinds = _ONLY_WITH.get(name)
             if kinds is not None and self.kind not in kinds and getattr(self, name):
-                yield name, f"expected `{name}` only with kind {' or '.join(sorted(kinds))}, found {self.kind}"
+                yield (
+                    name,
+                    f"expected `{name}` only with kind {' or '.join(sorted(kinds))}, found {self.kind}",
+                )
 
 
 _K = StrategyKind
