@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,10 +56,18 @@ class Ended:
 class Lab:
     """`nodes` executors and one of everything else. Enter it, and everything answers.
 
+    `labels` are those of some nodes, by name.
     `keep_executors`: an executor that ends is started again at once, as under a service manager.
     """
 
-    def __init__(self, nodes: int = 3, *, keep_executors: bool = False) -> None:
+    def __init__(
+        self,
+        nodes: int = 3,
+        *,
+        keep_executors: bool = False,
+        labels: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self._labels = labels or {}
         self._keep_executors = keep_executors
         self.home = Home(Path(tempfile.mkdtemp(prefix="lab-")))
         self.nodes = [f"node-{number}" for number in range(1, nodes + 1)]
@@ -84,7 +92,9 @@ class Lab:
             *(embedded.service_part(self.home, where, name) for name in embedded.SERVICES),
         ]
         for number, name in enumerate(self.nodes, start=1):
-            part = embedded.executor_part(self.home, where, NodeSpec(name), number)
+            part = embedded.executor_part(
+                self.home, where, NodeSpec(name, self._labels.get(name, {})), number
+            )
             if self._keep_executors:
                 keeper = (sys.executable, str(HERE / "keep_running.py"), str(self.starts_file(name)))
                 part = replace(part, command=keeper + part.command)
@@ -231,9 +241,13 @@ class Lab:
         return f"v{self._names}"
 
     @contextlib.asynccontextmanager
-    async def load(self, component: str = "front", nodes: Sequence[str] = ()) -> AsyncIterator[None]:
-        """Clients call `component` on every node (or on `nodes`) for the length of the block; none may fail."""
-        addresses = [self.address(node, component) for node in nodes or self.nodes]
+    async def load(
+        self, component: str = "front", nodes: Sequence[str] = (), *, at: Sequence[str] = ()
+    ) -> AsyncIterator[None]:
+        """Clients call `component` on every node (or on `nodes`), or what is `at` some addresses, for the length of the
+        block; none may fail.
+        """
+        addresses = at or [self.address(node, component) for node in nodes or self.nodes]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(HERE / "fleet_load.py"),

@@ -155,11 +155,13 @@ def write_release(
     product: str = "tiny",
     nodes: Sequence[str] = (),
     timing: Mapping[str, float] | None = None,
+    how: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Path:
     """The release file, with its trees beside it. `core` and `front` are the components' versions; `gate` judges core.
 
-    Of several nodes, core takes one as its canary and then the others. `front` has no gate and one batch.
+    Of several nodes, core takes one as its canary and then the others, unless `more` names a strategy. `front` has no
+    gate and one batch. `how` is added to how instances are run.
     """
     place = {"place": {"nodes": list(nodes)}} if nodes else {}
     limits = {**TIMING, **(timing or {})}
@@ -171,10 +173,13 @@ def write_release(
             "metrics_interval_s": 0.3,
             "timing": limits,
             "env": extra.pop("env", {}),
+            **(how or {}),
         }
         return {"name": name, "version": version, "artifact": str(tree), "run": run, **place, **extra}
 
-    judged = {} if gate is None else {"gate": dict(gate), "strategy": {"kind": "canary", "batch_size": 8}}
+    judged: dict[str, Any] = {} if gate is None else {"gate": dict(gate)}
+    if gate is not None and "strategy" not in more:
+        judged["strategy"] = {"kind": "canary", "batch_size": 8}
     components = [component("core", write_tree(folder / "trees", "core", core, mode), core, **judged)]
     if front is not None:
         tree = write_tree(folder / "trees", "front", front)

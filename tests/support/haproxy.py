@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -34,9 +35,9 @@ backend web
 
 
 class Haproxy:
-    """`servers` are names to ports. Its frontend is at `port`, its runtime API at `socket`."""
+    """`servers` are names to ports of 127.0.0.1, or to addresses. Its frontend is at `port`, its runtime API at `socket`."""
 
-    def __init__(self, servers: dict[str, int]) -> None:
+    def __init__(self, servers: Mapping[str, int | str]) -> None:
         self.program = shutil.which("haproxy", path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin")
         if self.program is None:
             pytest.skip("needs haproxy: apt-get install haproxy")
@@ -47,7 +48,8 @@ class Haproxy:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        rows = "\n".join(f"  server {n} 127.0.0.1:{p} disabled" for n, p in self.servers.items())
+        places = {n: f"127.0.0.1:{p}" if isinstance(p, int) else p for n, p in self.servers.items()}
+        rows = "\n".join(f"  server {name} {place} disabled" for name, place in places.items())
         config = self._directory / "haproxy.cfg"
         config.write_text(CONFIG.format(socket=self.socket, port=self.port, servers=rows))
         log = self._directory / "log.txt"

@@ -16,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from bumpless.common.model.release import ITSELF, Driver, ReleaseFile
+from bumpless.common.model.strategy_rules import contradictions
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 12
@@ -51,7 +52,7 @@ def parse_release_file(text: str, name: str) -> ReleaseFile:
         release = ReleaseFile.model_validate(_plain(tree, name))
     except ValidationError as error:
         raise ReleaseInvalid(name, _problems(tree, error)) from error
-    problems = _references(release, tree)
+    problems = _references(release, tree) + _contradictions(release, tree)
     if problems:
         raise ReleaseInvalid(name, problems)
     return release
@@ -137,6 +138,20 @@ def _problem(tree: CommentedMap, error: Any) -> Problem:
         if "found" not in text:
             text += f", found {found!r}"
     return Problem(_line(tree, loc), where, text)
+
+
+def _contradictions(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
+    components = tree["components"]
+    names = list(components) if isinstance(components, CommentedMap) else None
+    found = []
+    for path, text in contradictions(release):
+        spelled = path
+        if len(path) > 1 and isinstance(path[1], int):
+            shown = release.components[path[1]].name
+            spelled = ("components", path[1] if names is None else names[path[1]], *path[2:])
+            path = (shown, *path[2:])
+        found.append(Problem(_line(tree, spelled), ".".join(map(str, path)), text))
+    return found
 
 
 def _references(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
