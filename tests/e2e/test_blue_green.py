@@ -15,6 +15,7 @@ from support.fleet_lab import Lab
 from support.fleet_product import GATE, starts, write_release
 from support.fleet_watch import check_log, ended, log_of, on_fleet, publish, results
 from support.haproxy import Haproxy
+from support.waiting import comes_true
 
 pytestmark = pytest.mark.timeout(300)
 
