@@ -15,7 +15,7 @@ from support.fleet_lab import Lab
 from support.fleet_product import GATE, starts, write_release
 from support.fleet_watch import check_log, ended, log_of, on_fleet, publish, results
 from support.haproxy import Haproxy
-from support.waiting import comes_true
+from support.waiting import comes_true, eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -64,18 +64,24 @@ async def switched(found: Client, rollout: str, nodes: list[str]) -> list[Any]:
     return [m.switched_at for m in said if m.node in nodes and m.switched_at is not None]
 
 
+async def serves(found: Client, nodes: list[str], version: str) -> None:
+    """These nodes and no others, as soon as all have said so."""
+    wanted = dict.fromkeys(nodes, version)
+    await eventually(lambda: on_fleet(found, "core"), lambda seen: seen == wanted, f"{wanted}")
+
+
 async def test_a_switch_and_the_switch_back(lab: Lab, folder: Path, proxy: Haproxy) -> None:
     one, two, three = lab.fresh(), lab.fresh(), lab.fresh()
     async with lab.client() as found:
         first = await publish(lab, found, write(folder, one, proxy, 600, gate=None))
         await ended(found, first, "succeeded")
-        assert await on_fleet(found, "core") == dict.fromkeys(BLUE, one)
+        await serves(found, BLUE, one)
 
         async with lab.load(at=[f"127.0.0.1:{proxy.port}"]):
             rollout = await publish(lab, found, write(folder, two, proxy, 600, gate=GATE))
             log = await ended(found, rollout, "succeeded")
             await check_log(found, log)
-            assert await on_fleet(found, "core") == dict.fromkeys(GREEN, two)
+            await serves(found, GREEN, two)
             # Never less than a full set: the first node of blue went when all of green were judged good.
             (passed,) = [m for m in log.of(e.VerdictReached) if m.verdict == "pass"]
             assert max(await switched(found, rollout, GREEN)) < passed.at
@@ -86,7 +92,7 @@ async def test_a_switch_and_the_switch_back(lab: Lab, folder: Path, proxy: Hapro
             done = await lab.cli("rollback", rollout)
             assert done.code == 0, done.err
             await ended(found, rollout, "reverted")
-            assert await on_fleet(found, "core") == dict.fromkeys(BLUE, one)
+            await serves(found, BLUE, one)
             revert = (await log_of(found, rollout)).revert
             assert max(await switched(found, revert, BLUE)) < min(await switched(found, revert, GREEN))
             # The very processes: nothing was started to go back.
@@ -95,7 +101,7 @@ async def test_a_switch_and_the_switch_back(lab: Lab, folder: Path, proxy: Hapro
 
             third = await publish(lab, found, write(folder, three, proxy, 0.5, gate=None))
             await ended(found, third, "succeeded")
-            assert await on_fleet(found, "core") == dict.fromkeys(GREEN, three)
+            await serves(found, GREEN, three)
             await comes_true(
                 lambda: not any(map(alive, held)), "the set that was held for half a second to be retired"
             )

@@ -15,6 +15,7 @@ from e2e.conftest import install
 from support.fleet_lab import Lab
 from support.fleet_product import write_release
 from support.fleet_watch import check_log, check_switches, ended, on_fleet, publish, refused, results
+from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -69,7 +70,8 @@ async def test_nodes_switch_in_their_order(
             log = await ended(found, rollout, "succeeded")
         await check_log(found, log)
         await check_switches(lab, found, rollout, "core", new, lab.nodes)
-        assert await on_fleet(found, "core") == dict.fromkeys(lab.nodes, new)
+        wanted = dict.fromkeys(lab.nodes, new)
+        await eventually(lambda: on_fleet(found, "core"), lambda seen: seen == wanted, f"{wanted}")
 
         done = [m for m in await results(found, e.StepFinished, rollout) if m.component == "core"]
         moments: dict[str, list[Any]] = {}

@@ -117,7 +117,7 @@ def worlds(draw: st.DrawFn, blue_green: bool = True) -> World:
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Plans of such worlds, some with steps that may fail without failing their batch."""
-    plan = draw(worlds(blue_green=False)).plan()
+    plan = draw(worlds()).plan()
     tolerance = draw(st.integers(0, 1))
     return plan.model_copy(
         update={"batches": tuple(b.model_copy(update={"tolerance": tolerance}) for b in plan.batches)}

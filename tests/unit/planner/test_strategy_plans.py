@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from bumpless.common.contract.base import RolloutId
+from bumpless.common.contract.base import BatchId, RolloutId
+from bumpless.common.contract.commands import OpenGate
 from bumpless.common.model.finding import Code
-from bumpless.common.model.fleet import Fleet
+from bumpless.common.model.fleet import ComponentState, Fleet
 from bumpless.common.model.plan import Plan, Target
 from bumpless.common.model.release import Component, Release
 from bumpless.common.model.strategy import Strategy
+from bumpless.common.model.verdict import Verdict
 from bumpless.planner.lint import check
 from bumpless.planner.plan import make_plan
 from bumpless.planner.unplannable import Unplannable
+from bumpless.rollback.reverse import reverse
 from support.plans import GATE, T0, component, digest, fleet, node, release, target
+from support.walk import Walk
 
 V1 = {"api": target("api", "v1")}
 V2 = {"api": target("api", "v2")}
@@ -127,10 +131,52 @@ def test_no_switch_leaves_less_than_served_before() -> None:
     )
 
 
+def test_a_set_that_is_just_changing_is_not_judged() -> None:
+    starting = node("n1", NOTHING)
+    seen = starting.components["api"].model_copy(update={"state": ComponentState.STARTING})
+    where = fleet(starting.model_copy(update={"components": {"api": seen}}), *sets(V1, NOTHING).nodes[1:])
+    assert "node n1 is starting" in refused(release(api(**SETS)), where)
+
+
 def test_sets_must_not_meet() -> None:
     labels = {"kind": "blue-green", "blue": {"labels": {"a": "1"}}, "green": {"labels": {"b": "1"}}}
     where = fleet(node("n1", V1, a="1", b="1"), node("n2", NOTHING, b="1"))
     assert "node n1 is in blue (a=1) and in green (b=1)" in refused(release(api(**labels)), where)
+
+
+def walked(plan: Plan, *batches: str) -> Walk:
+    """The rollout of `plan` as far as these batches are done; gates pass."""
+    walk = Walk(plan)
+    walk.start()
+    for name in batches:
+        for step in plan.batch(BatchId(name)).steps:
+            walk.feed(walk.finished(name, step))
+        if walk.batch(name) == "baking":
+            walk.feed(walk.verdict(name, Verdict.PASS))
+    return walk
+
+
+def test_the_new_set_is_judged_against_the_one_that_serves() -> None:
+    plan = made(release(api(**SETS)), sets(V1, NOTHING))
+    (gate,) = [m for m in walked(plan, "api-1").said if isinstance(m, OpenGate)]
+    assert [m.node for m in gate.canary] == ["n3", "n4"]
+    assert [(m.node, m.version) for m in gate.control] == [("n1", "v1"), ("n2", "v1")]
+
+
+def test_the_way_back_brings_the_old_set_before_the_new_one_goes() -> None:
+    plan = made(release(api(**SETS)), sets(V1, NOTHING))
+    state = walked(plan, "api-1", "api-2").state
+    back = reverse(state, revert=RolloutId("revert-1"), number=0)
+    assert shown(back) == [(["n1", "n2"], None, "v1"), (["n3", "n4"], "v2", None)]
+    assert [b.needs for b in back.batches] == [(), (back.batches[0].id,)]
+    assert [b.hold_s for b in back.batches] == [0, 0]
+
+
+def test_before_the_switch_the_way_back_only_takes_the_new_set_off() -> None:
+    plan = made(release(api(**SETS, approval=True)), sets(V1, NOTHING))
+    back = reverse(walked(plan, "api-1").state, revert=RolloutId("revert-1"), number=0)
+    assert shown(back) == [(["n3", "n4"], "v2", None)]
+    assert sorted(step.node for step in back.fence) == ["n1", "n2"]
 
 
 # what a fleet does not allow

@@ -14,6 +14,8 @@ from bumpless.planner.placement import is_in
 from bumpless.planner.strategy_faults import impossible
 from bumpless.planner.targets import serves
 
+_AT_REST = frozenset({ComponentState.ABSENT, ComponentState.SERVING, ComponentState.STUCK})
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -43,6 +45,15 @@ def sides_of(component: Component, placed: Sequence[Node], wanted: Target, findi
                 "choose labels of which no node has both",
             )
         )
+    for node in placed:
+        if (seen := node.components.get(name)) is not None and seen.state not in _AT_REST:
+            findings.append(
+                impossible(
+                    name,
+                    f"node {node.name} is {seen.state}, so which set serves is not known",
+                    "announce the release again when the node is at rest",
+                )
+            )
 
     def fitness(nodes: Sequence[Node]) -> tuple[int, int]:
         done = sum(serves(node.components.get(name), wanted) for node in nodes)
