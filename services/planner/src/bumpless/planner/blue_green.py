@@ -10,7 +10,7 @@ from bumpless.common.model.fleet import ComponentState, Node
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Component
 from bumpless.common.model.strategy import StrategyKind
-from bumpless.planner.placement import is_in
+from bumpless.planner.placement import names_in
 from bumpless.planner.strategy_faults import impossible
 from bumpless.planner.targets import serves
 
@@ -35,9 +35,10 @@ def sides_of(component: Component, placed: Sequence[Node], wanted: Target, findi
     strategy, name = component.strategy, component.name
     if strategy.kind is not StrategyKind.BLUE_GREEN or strategy.blue is None or strategy.green is None:
         return Sides(tuple(placed))
-    blue = [node for node in placed if is_in(strategy.blue, node)]
-    green = [node for node in placed if is_in(strategy.green, node)]
-    for node in (node for node in blue if node in green):
+    in_blue, in_green = names_in(strategy.blue, placed), names_in(strategy.green, placed)
+    blue = [node for node in placed if node.name in in_blue]
+    green = [node for node in placed if node.name in in_green]
+    for node in (node for node in blue if node.name in in_green):
         findings.append(
             impossible(
                 name,
@@ -70,7 +71,8 @@ def sides_of(component: Component, placed: Sequence[Node], wanted: Target, findi
                 "give both sets as many nodes",
             )
         )
-    return Sides(tuple(taking), tuple(leaving), tuple(node for node in other if node not in leaving))
+    idle = [node for node in other if not runs(node, name)]
+    return Sides(tuple(taking), tuple(leaving), tuple(idle))
 
 
 def runs(node: Node, component: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -29,14 +29,17 @@ def places_of(component: Component) -> tuple[Place, ...]:
     return (component.place,) if blue is None or green is None else (blue, green)
 
 
-def is_in(place: Place, node: Node) -> bool:
+def names_in(place: Place, nodes: Iterable[Node]) -> frozenset[str]:
+    """Which of `nodes` are in the place."""
     if place.nodes:
-        return node.name in place.nodes
-    return all(node.labels.get(key) == value for key, value in place.labels.items())
+        return frozenset(place.nodes).intersection(node.name for node in nodes)
+    wanted = place.labels.items()
+    return frozenset(n.name for n in nodes if all(n.labels.get(k) == v for k, v in wanted))
 
 
-def is_placed(component: Component, node: Node) -> bool:
-    return any(is_in(place, node) for place in places_of(component))
+def names_of(component: Component, fleet: Fleet) -> frozenset[str]:
+    """The nodes of the fleet where the component stands."""
+    return frozenset().union(*(names_in(place, fleet.nodes) for place in places_of(component)))
 
 
 def nodes_of(component: Component, fleet: Fleet, now: datetime, reasons: list[str]) -> list[Node]:
@@ -54,16 +57,12 @@ def nodes_of(component: Component, fleet: Fleet, now: datetime, reasons: list[st
 
 
 def _nodes_in(place: Place, component: str, fleet: Fleet, reasons: list[str]) -> list[Node]:
-    found = []
-    for name in place.nodes:
-        node = fleet.node(name)
-        if node is None:
-            known = ", ".join(n.name for n in fleet.nodes) or "none"
-            reasons.append(f"{component}: expected a node of the fleet ({known}), found {name!r}")
-        else:
-            found.append(node)
-    if not place.nodes:
-        found = [node for node in fleet.nodes if is_in(place, node)]
+    known = {node.name: node for node in fleet.nodes}
+    for name in (name for name in place.nodes if name not in known):
+        told = ", ".join(known) or "none"
+        reasons.append(f"{component}: expected a node of the fleet ({told}), found {name!r}")
+    inside = names_in(place, fleet.nodes)
+    found = [known[name] for name in place.nodes or known if name in inside]
     if not found:
         labels = ", ".join(f"{k}={v}" for k, v in place.labels.items())
         reasons.append(f"{component}: expected at least one node" + (f" with {labels}" if labels else ""))

@@ -14,7 +14,7 @@ from bumpless.common.model.finding import Code, Finding, Severity
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.release import Component, Release
 from bumpless.common.model.version import Version, VersionRange
-from bumpless.planner.placement import is_placed
+from bumpless.planner.placement import names_of
 
 
 @dataclass(frozen=True)
@@ -183,13 +183,14 @@ def _channels(release: Release, fleet: Fleet) -> list[_Channel]:
             end(1, used.channel, component.name).new.append(used.reads)
     if not stated:
         return []
-    placed = {component.name: component for component in release.components}
+    released = {component.name: component for component in release.components}
+    placed = {name: names_of(component, fleet) for name, component in released.items()}
     for node in fleet.nodes:
         for name, seen in node.components.items():
             if seen.target is None:
                 continue
-            mine = placed.get(name)
-            goes = mine is not None and is_placed(mine, node)
+            mine = released.get(name)
+            goes = mine is not None and node.name in placed[name]
             same = mine is not None and (mine.version, mine.root) == (seen.target.version, seen.target.root)
             # What was told to run before its formats were stated is known by now.
             speaks = mine if same and mine is not None else seen.target

@@ -64,7 +64,8 @@ def cut(strategy: Strategy, nodes: Sequence[str], budget: int, labels: Labels | 
 def selected(wanted: NodeSet | Wave, nodes: Iterable[str], labels: Labels) -> tuple[str, ...]:
     """Those of `nodes` that are named, or that carry every label asked for."""
     if wanted.nodes:
-        return tuple(node for node in nodes if node in wanted.nodes)
+        named = frozenset(wanted.nodes)
+        return tuple(node for node in nodes if node in named)
     asked = wanted.labels.items()
     return tuple(node for node in nodes if all(labels.get(node, {}).get(k) == v for k, v in asked))
 
@@ -77,7 +78,8 @@ def in_waves(waves: Sequence[Wave], nodes: Sequence[str], labels: Labels) -> dic
 
     def take(wave: Wave, found: tuple[str, ...]) -> None:
         taken[wave.name] = found
-        left[:] = [node for node in left if node not in found]
+        gone = frozenset(found)
+        left[:] = [node for node in left if node not in gone]
 
     for wave in (wave for wave in waves if wave.nodes):
         take(wave, selected(wave, left, labels))
@@ -171,7 +173,8 @@ def _canary(knife: _Knife) -> list[Cut]:
         order = [node for group in _groups(nodes, strategy.spread, knife.labels) for node in group]
         first = tuple(order[: min(share_of(strategy.canary, len(nodes)), knife.budget)])
         watched = [Cut(first)] if first else []
-    rest = knife.batches([node for node in nodes if node not in first], knife.size)
+    gone = frozenset(first)
+    rest = knife.batches([node for node in nodes if node not in gone], knife.size)
     parts = knife.spaced([*(replace(part, canary=True) for part in watched), *rest])
     begins = len(watched)
     if watched and rest:
