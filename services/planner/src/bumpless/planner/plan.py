@@ -92,7 +92,7 @@ def _batches(route: Route, limits: Limits, budget: int, labels: Labels) -> tuple
     last: list[BatchId] = []
     numbers: dict[str, int] = {}
     for stage, parts in zip(route.stages, cuts, strict=True):
-        component, steps = stage.component, _steps(stage)
+        component, steps, limit = stage.component, _steps(stage), _limit(stage, limits)
         needs = tuple(dict.fromkeys(last[earlier] for earlier in stage.after))
         for at, part in enumerate(parts):
             number = numbers[component.name] = numbers.get(component.name, 0) + 1
@@ -109,7 +109,7 @@ def _batches(route: Route, limits: Limits, budget: int, labels: Labels) -> tuple
                 approval=part.approval or (again and strategy.approval),
                 wait_s=strategy.interval_s if again else part.wait_s,
                 hold_s=strategy.hold_s if stage.target is None else 0,
-                apply_timeout_s=_limit(stage, part, limits),
+                apply_timeout_s=(part.wave and part.wave.apply_timeout_s) or limit,
             )
             batches.append(batch)
             needs = (batch.id,)
@@ -138,17 +138,15 @@ def _gate(stage: Stage, part: Cut) -> GateSpec | None:
     return own or stage.component.gate
 
 
-def _limit(stage: Stage, part: Cut, limits: Limits) -> float:
+def _limit(stage: Stage, limits: Limits) -> float:
     """How long a batch of the stage may take, in seconds."""
-    if part.wave is not None and part.wave.apply_timeout_s is not None:
-        return part.wave.apply_timeout_s
     befores = [visit.before for visit in stage.visits if visit.before is not None]
     # Leaving a version that cannot run beside another takes as long as coming to one.
     runs = [target.run for target in befores]
     coming = stage.component.run if stage.target is None else stage.target.run
-    hooks = Hooks() if stage.target is None else stage.target.hooks
+    hooks = hooks_s(Hooks() if stage.target is None else stage.target.hooks, befores)
     exclusive = not all(run.overlap for run in [coming, *runs])
     return max(
-        apply_timeout_s(run, limits, hooks_s(hooks, befores), exclusive=exclusive)
+        apply_timeout_s(run, limits, hooks, exclusive=exclusive)
         for run in ([coming, *runs] if stage.target is None else [coming])
     )
