@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.strategy import StrategyKind
-from bumpless.planner.lint import check
+from bumpless.planner.proof import check
 from support.plans import digest
 from support.worlds import World, worlds
 

@@ -12,8 +12,8 @@ from bumpless.common.model.plan import Plan, Target
 from bumpless.common.model.release import Component, Release
 from bumpless.common.model.strategy import Strategy
 from bumpless.common.model.verdict import Verdict
-from bumpless.planner.lint import check
 from bumpless.planner.plan import make_plan
+from bumpless.planner.proof import check
 from bumpless.planner.unplannable import Unplannable
 from bumpless.rollback.reverse import reverse
 from support.plans import GATE, T0, component, digest, fleet, node, release, target

@@ -28,8 +28,8 @@ from bumpless.common.shell.rollouts import Plans, unknown
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
 from bumpless.planner.budget import Budget
-from bumpless.planner.lint import check
 from bumpless.planner.plan import make_plan
+from bumpless.planner.proof import check
 from bumpless.planner.unplannable import Unplannable
 
 log = get_logger(__name__)

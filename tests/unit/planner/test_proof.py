@@ -9,8 +9,8 @@ import pytest
 from bumpless.common.contract.base import BatchId, RolloutId
 from bumpless.common.model.plan import Batch, Plan, TargetId
 from bumpless.common.model.strategy import Strategy
-from bumpless.planner.lint import check
 from bumpless.planner.plan import make_plan
+from bumpless.planner.proof import check
 from support.plans import T0, component, digest, fleet, node, release, target
 
 RELEASE = release(component("db", strategy=Strategy(kind="canary")), component("api", depends_on=("db",)))

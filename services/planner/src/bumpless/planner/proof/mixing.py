@@ -1,0 +1,117 @@
+"""That what runs at the same time fits together, at every moment that the graph allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+from bumpless.common.compat import written
+from bumpless.common.model.plan import Batch
+from bumpless.common.model.version import Version
+from bumpless.planner.proof.case import Case
+
+Running = frozenset[str]
+"""The versions of one component that run at a moment, by their text."""
+
+
+@dataclass(frozen=True)
+class _Phases:
+    """What runs of a component while `n` of its batches have been started, for n from 0 to all of them.
+
+    `during[n]`: while the last of them may be under way; `after[n]`: once it is done. Equal for n = 0.
+    """
+
+    during: list[Running]
+    after: list[Running]
+
+
+def versions_side_by_side_mix(case: Case) -> Iterator[str]:
+    """A version comes to no component of which another one runs that it must not run beside."""
+    for name, matrix in written.matrices(case.release.compat).items():
+        if name not in case.components:
+            continue
+        phases = _phases(case, name)
+        for number, batch in enumerate(case.chains.get(name, ()), start=1):
+            come = {target.version for s in batch.steps if (target := case.target(s.after)) is not None}
+            for one, other in combinations(sorted(map(Version.parse, phases.during[number])), 2):
+                if {str(one), str(other)} & {str(Version.parse(v)) for v in come}:
+                    found = matrix.between(one, other)
+                    if not found.level.mixes:
+                        yield f"{batch.id}: {name} {one} and {other} run side by side: {found.evidence}"
+
+
+def clients_fit_providers_at_every_moment(case: Case) -> Iterator[str]:
+    """Whatever the order in which batches run: no client meets a provider of a version that it does not work with.
+
+    Pairs that do not fit before the rollout begins are not its doing, and only versions that it brings are held
+    against others.
+    """
+    edges = {name: component.depends_on for name, component in case.components.items()}
+    pairs = written.pairs(case.release.compat, edges)
+    phases = {name: _phases(case, name) for name in case.components}
+    for client, provider in pairs.edges:
+        if client not in phases or provider not in phases:
+            continue
+        said = set()
+        for used, offered in sorted(_meetings(case, client, provider, phases)):
+            verdict = pairs.judge(client, Version.parse(used), provider, Version.parse(offered))
+            if not verdict.fits and (used, offered) not in said:
+                said.add((used, offered))
+                yield f"{client} {used} may meet {provider} {offered}: {'; '.join(verdict.reasons)}"
+
+
+def _meetings(case: Case, client: str, provider: str, phases: dict[str, _Phases]) -> set[tuple[str, str]]:
+    """The versions of the two that can run at the same moment, once either has begun."""
+    mine, theirs = case.chains.get(client, []), case.chains.get(provider, [])
+    need_of_mine = [0, *(case.surely_done[batch.id].get(provider, 0) for batch in mine)]
+    need_of_theirs = [0, *(case.surely_done[batch.id].get(client, 0) for batch in theirs)]
+    found: set[tuple[str, str]] = set()
+    for i, j in _moments(need_of_mine, need_of_theirs):
+        if i == j == 0:
+            continue
+        # A batch that the other one's last batch waited for is done.
+        used = phases[client].after[i] if need_of_theirs[j] == i else phases[client].during[i]
+        offered = phases[provider].after[j] if need_of_mine[i] == j else phases[provider].during[j]
+        found |= {(a, b) for a in used for b in offered}
+    return found
+
+
+def _moments(need_of_mine: list[int], need_of_theirs: list[int]) -> Iterator[tuple[int, int]]:
+    """How many batches of either may have been started at once."""
+    for i, least in enumerate(need_of_mine):
+        for j in range(least, len(need_of_theirs)):
+            if need_of_theirs[j] > i:
+                break  # It only grows.
+            yield i, j
+
+
+def _phases(case: Case, component: str) -> _Phases:
+    counts: dict[str, int] = {}
+
+    def add(version: str | None, number: int) -> None:
+        if version is not None:
+            counts[version] = counts.get(version, 0) + number
+
+    def now() -> Running:
+        return frozenset(version for version, count in counts.items() if count > 0)
+
+    for node in case.placed.get(component, ()):
+        seen = node.components.get(component)
+        add(None if seen is None or seen.target is None else seen.target.version, 1)
+    during, after = [now()], [now()]
+    for batch in case.chains.get(component, ()):
+        changes = list(_changes(case, batch))
+        for _, to in changes:
+            add(to, 1)
+        during.append(now())
+        for source, _ in changes:
+            add(source, -1)
+        after.append(now())
+    return _Phases(during, after)
+
+
+def _changes(case: Case, batch: Batch) -> Iterator[tuple[str | None, str | None]]:
+    for step in batch.steps:
+        before, after = case.target(step.before), case.target(step.after)
+        yield (None if before is None else before.version, None if after is None else after.version)
