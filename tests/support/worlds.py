@@ -67,7 +67,7 @@ class World:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, blue_green: bool = True) -> World:
+def worlds(draw: st.DrawFn, blue_green: bool = True, kinds: tuple[StrategyKind, ...] = SETS) -> World:
     """A release over up to five components and a fleet of up to six nodes that runs parts of it, old and new."""
     machines = [f"n{i}" for i in range(1, draw(st.integers(1, 6)) + 1)]
     names = draw(st.permutations(NAMES))[: draw(st.integers(1, 5))]
@@ -75,7 +75,7 @@ def worlds(draw: st.DrawFn, blue_green: bool = True) -> World:
     for number, name in enumerate(names):
         placed = draw(st.one_of(st.just([]), st.lists(st.sampled_from(machines), min_size=1, unique=True)))
         policy = draw(st.sampled_from(OnInconclusive))
-        strategy = draw(strategies())
+        strategy = draw(strategies(kinds))
         if blue_green and len(machines) % 2 == 0 and not placed and draw(st.booleans()):
             half = len(machines) // 2
             strategy = Strategy(

@@ -168,11 +168,10 @@ def _canary(knife: _Knife) -> list[Cut]:
     strategy, nodes = knife.strategy, knife.nodes
     if isinstance(strategy.canary, NodeSet):
         first = selected(strategy.canary, nodes, knife.labels)
-        watched = knife.batches(first, len(first))
     else:
         order = [node for group in _groups(nodes, strategy.spread, knife.labels) for node in group]
         first = tuple(order[: min(share_of(strategy.canary, len(nodes)), knife.budget)])
-        watched = [Cut(first)] if first else []
+    watched = knife.batches(first, len(first))
     gone = frozenset(first)
     rest = knife.batches([node for node in nodes if node not in gone], knife.size)
     parts = knife.spaced([*(replace(part, canary=True) for part in watched), *rest])
