@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from bumpless.common.contract.base import RolloutId
+from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.fleet import ComponentState, Fleet
 from bumpless.common.model.gate import OnInconclusive
-from bumpless.common.model.plan import Plan
+from bumpless.common.model.plan import Plan, Target
 from bumpless.common.model.release import Component, Placement, Release
 from bumpless.common.model.strategy import Spread, SpreadMode, Strategy, StrategyKind, Wave
 from bumpless.planner.plan import make_plan
@@ -95,10 +96,12 @@ def worlds(draw: st.DrawFn, blue_green: bool = True, kinds: tuple[StrategyKind, 
                 gate=draw(st.sampled_from([None, GATE.model_copy(update={"on_inconclusive": policy})])),
             )
         )
+    if len(names) > 1 and draw(st.booleans()):
+        parts = _with_channel(parts)
     runs = st.sampled_from([None, "v1", "v1", "v1", "v2"])
     nodes = []
     for machine in machines:
-        running = {name: (target(name, found) if (found := draw(runs)) else None) for name in names}
+        running = {part.name: _running(part, found) if (found := draw(runs)) else None for part in parts}
         # The first has what waves and priorities ask for.
         zone = ZONES[0] if machine == machines[0] else draw(st.sampled_from(ZONES))
         made = node(machine, running, zone=zone, rank=draw(st.sampled_from(["1", "2"])))
@@ -112,6 +115,23 @@ def worlds(draw: st.DrawFn, blue_green: bool = True, kinds: tuple[StrategyKind, 
         release(*draw(st.permutations(parts)), max_unavailable=budget, approval=draw(st.booleans())),
         fleet(*nodes),
     )
+
+
+def _with_channel(parts: list[Component]) -> list[Component]:
+    """The last component writes to a channel what the first one, on every node, reads: another format than before."""
+    reads = (Consumes(channel="orders", reads=">=1,<3"),)
+    first = parts[0].model_copy(update={"consumes": reads, "place": Placement()})
+    last = parts[-1].model_copy(update={"produces": (Produces(channel="orders", writes="2"),)})
+    return [first, *parts[1:-1], last]
+
+
+def _running(part: Component, version: str) -> Target:
+    """What runs of a component; version 1 of it writes and reads the format before."""
+    found = target(part.name, version)
+    old = version == "v1"
+    produces = tuple(p.model_copy(update={"writes": "1"}) if old else p for p in part.produces)
+    consumes = tuple(c.model_copy(update={"reads": "1.x"}) if old else c for c in part.consumes)
+    return found.model_copy(update={"produces": produces, "consumes": consumes})
 
 
 @st.composite
