@@ -1,10 +1,8 @@
-"""What people read about plans and rollouts, word for word. Written again by `pytest --bless`."""
+"""What people read about reverts and rollouts, word for word. Written again by `pytest --bless`."""
 
 from __future__ import annotations
 
 import json
-
-import pytest
 
 from bumpless.common import render
 from bumpless.common.contract import events as e
@@ -13,7 +11,7 @@ from bumpless.common.contract.base import RolloutId
 from bumpless.common.contract.events import StepOutcome
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.release import Placement
-from bumpless.common.model.strategy import Strategy, StrategyKind
+from bumpless.common.model.strategy import Strategy
 from bumpless.common.shell.rollouts import progress
 from bumpless.planner.plan import make_plan
 from bumpless.rollback.reverse import reverse
@@ -47,32 +45,12 @@ def shop(strategy: Strategy, **more: object) -> Plan:
     )
 
 
-def canary() -> Plan:
-    return shop(
-        Strategy(kind=StrategyKind.CANARY, batch_size="50%", interval_s=30, approval=True),
-        max_unavailable="50%",
-    )
-
-
-PLANS = {"rolling": lambda: shop(Strategy()), "canary": canary}
-
-
-@pytest.mark.parametrize("name", PLANS)
-def test_plan(snapshots: Snapshots, name: str) -> None:
-    snapshots.check(f"tests/golden/plan-{name}.txt", render.plan(PLANS[name]()))
-
-
 def test_reverse_plan(snapshots: Snapshots) -> None:
     course = rolling(shop(Strategy(batch_size=2)))
     course.finish("database-1")
     course.finish("cache-1")
     found = reverse(course.state, revert=RolloutId("revert-1"), number=0)
     snapshots.check("tests/golden/plan-reverse.txt", render.plan(found))
-
-
-def test_plan_as_charts(snapshots: Snapshots) -> None:
-    snapshots.check("tests/golden/plan-canary.mermaid.txt", render.plan_mermaid(canary()))
-    snapshots.check("tests/golden/plan-canary.dot.txt", render.plan_dot(canary()))
 
 
 def test_status(snapshots: Snapshots) -> None:

@@ -59,7 +59,7 @@ def command() -> TyperGroup:
     for part in (
         LazyCommand("up", "control_commands", "Start the whole control plane on this machine: broker, store, services; and local nodes."),
         LazyCommand("down", "control_commands", "Stop what `bumpless up` started, the services on local nodes included."),
-        LazyCommand("plan", "release_commands", "Show what a release would do on the fleet as it is now, without doing it."),
+        LazyCommand("plan", "plan_commands", "Show what a release would do on the fleet as it is now, without doing it."),
         LazyCommand("stage", "stage_commands", "Prove that every node a release would reach can take it: fetch, rebuild and verify there, and remove it again."),
         LazyCommand("apply", "release_commands", "Start a release and follow it to its end."),
         LazyCommand("status", "rollout_commands", "Where a rollout is, why, since when and until when; waits for its end, an automatic revert included."),

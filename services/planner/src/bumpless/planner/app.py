@@ -29,6 +29,8 @@ from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.planner.budget import Budget
 from bumpless.planner.handlers import Planner
+from bumpless.planner.history import History
+from bumpless.planner.shown import Shown
 from bumpless.planner.unplannable import Unplannable
 
 OWNER: Final = "planner"
@@ -51,7 +53,9 @@ Events = Annotated[
 ]
 
 
-def make_subscribers(url: str, planner: Planner | None, connection: Connection | None) -> NatsBroker:
+def make_subscribers(
+    url: str, planner: Planner | None, connection: Connection | None, shown: Shown | None = None
+) -> NatsBroker:
     """The broker with every subscriber; without a planner it serves to describe them (AsyncAPI)."""
     broker = make_broker(url, OWNER, connection)
 
@@ -81,7 +85,8 @@ def make_subscribers(url: str, planner: Planner | None, connection: Connection |
             found = await active().plan(message)
         except Unplannable as error:
             return PlanAnswer(reasons=error.reasons, findings=error.findings)
-        return PlanAnswer(plan=found, plan_hash=found.hash)
+        assert shown is not None
+        return await shown.completed(PlanAnswer(plan=found, plan_hash=found.hash))
 
     return broker
 
@@ -98,8 +103,9 @@ async def run(settings: PlannerSettings) -> None:
         relay = Relay(connection, OWNER, key=key, plans=plans.get, trust=trust)
         budget = Budget()
         runner = Runner(kind, store, relay, clock.now, fenced, budget)
-        planner = Planner(connection, store, runner, plans, trust)
-        broker = make_subscribers(settings.nats_url, planner, connection)
+        shown = Shown(Plans(JetStreamBlobs(connection.js, subjects.SHOWN_BUCKET)), History(connection))
+        planner = Planner(connection, store, runner, plans, trust, shown)
+        broker = make_subscribers(settings.nats_url, planner, connection, shown)
         await planner.load(budget)
         watch = asyncio.create_task(planner.keep(budget))
 

@@ -30,6 +30,7 @@ from bumpless.common.shell.state import StateStore
 from bumpless.planner.budget import Budget
 from bumpless.planner.plan import make_plan
 from bumpless.planner.proof import check
+from bumpless.planner.shown import Shown
 from bumpless.planner.unplannable import Unplannable
 
 log = get_logger(__name__)
@@ -51,12 +52,14 @@ class Planner:
         runner: Runner[Rollout],
         plans: Plans,
         trust: TrustStore,
+        shown: Shown,
     ) -> None:
         self._connection = connection
         self._store = store
         self._runner = runner
         self._plans = plans
         self._trust = trust
+        self._shown = shown
         self._planning = asyncio.Lock()
         """Two releases at once would get the same generation, and neither would see the other's lock."""
 
@@ -120,13 +123,8 @@ class Planner:
         findings = check(plan, release, fleet)
         if findings:
             raise Unplannable([f"the plan breaks its own rules: {f}" for f in findings])
-        if message.expected_plan not in (None, plan.hash):
-            raise Unplannable(
-                [
-                    f"expected plan {message.expected_plan}, the fleet now gives {plan.hash}; "
-                    "look at `bumpless plan` again"
-                ]
-            )
+        if message.expected_plan is not None and message.expected_plan != plan.hash:
+            raise Unplannable(await self._shown.moved(message.expected_plan, plan))
         return plan
 
     def _open(self, message: e.ReleaseAnnounced) -> Release:

@@ -93,6 +93,8 @@ COMMANDS_LIVE_TARGET = "live.{{wildcard(1)}}.{{wildcard(2)}}"
 API_PLAN = "api.planner.plan"
 ARTIFACT_BUCKET = "artifacts"
 PLAN_BUCKET = "plans"
+SHOWN_BUCKET = "plans-shown"
+"""Plans of dry runs; they expire."""
 
 
 def subject_of(message: Message) -> str:

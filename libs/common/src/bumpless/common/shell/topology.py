@@ -20,6 +20,8 @@ from bumpless.common.shell.broker import Connection
 
 DAY_S = 86_400.0
 OLDEST_SERVER = (2, 12)
+SHOWN_S = 7 * DAY_S
+"""How long after a dry run its plan can be compared with another."""
 MAX_DELIVER = -1
 """`consume.py` decides when to park; what waits for a store or a broker to come back waits as long as it takes."""
 
@@ -149,14 +151,18 @@ async def ensure_topology(connection: Connection) -> None:
                 deliver_policy=api.DeliverPolicy.ALL,
             ),
         )
-    for bucket in (subjects.ARTIFACT_BUCKET, subjects.PLAN_BUCKET):
-        await _bucket(js, bucket)
+    for bucket, ttl_s in (
+        (subjects.ARTIFACT_BUCKET, None),
+        (subjects.PLAN_BUCKET, None),
+        (subjects.SHOWN_BUCKET, SHOWN_S),
+    ):
+        await _bucket(js, bucket, ttl_s)
 
 
-async def _bucket(js: JetStreamContext, bucket: str) -> None:
+async def _bucket(js: JetStreamContext, bucket: str, ttl_s: float | None) -> None:
     try:
         await js.object_store(bucket)
     except nats.js.errors.NotFoundError:
         await js.create_object_store(
-            bucket, config=api.ObjectStoreConfig(bucket=bucket, storage=api.StorageType.FILE)
+            bucket, config=api.ObjectStoreConfig(bucket=bucket, storage=api.StorageType.FILE, ttl=ttl_s)
         )

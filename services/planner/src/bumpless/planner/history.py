@@ -1,0 +1,118 @@
+"""What earlier rollouts of a product took, out of the log that they left. Only dry runs ask.
+
+The log of a rollout keeps what every node said about its steps, with the seconds that each part took, for 90 days.
+The latest rollouts that ended are read, newest first, until every component is known well enough. What an ended
+rollout took does not change, so it is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from bumpless.common.contract import events as e
+from bumpless.common.contract import subjects
+from bumpless.common.contract.plan_answer import Earlier, Took
+from bumpless.common.contract.subjects import Stream
+from bumpless.common.model.plan import Direction
+from bumpless.common.model.rollout import TERMINAL, RolloutStatus
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.reading import readable
+
+MOST_ROLLOUTS = 5
+ENOUGH_STEPS = 50
+MOST_STEPS = 500
+"""Of one component in one rollout; more say nothing new."""
+REMEMBERED = 100
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one rollout took: seconds by component, and from its start until every node had staged."""
+
+    steps: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    staging_s: float | None = None
+
+
+def record_of(entries: Iterable[e.RolloutAdvanced]) -> Record:
+    """The steps that were done, each once however often it was told. Pure."""
+    found: dict[str, dict[tuple[str, int], float]] = {}
+    began = staged = None
+    for entry in entries:
+        if entry.status == RolloutStatus.STAGING and began is None:
+            began = entry.at
+        if began is not None and staged is None and entry.status == RolloutStatus.ROLLING:
+            staged = entry.at
+        for item in entry.inputs:
+            said = item.message
+            if said.get("type") != "step-finished" or said.get("outcome") != "done":
+                continue
+            seconds, steps = said.get("seconds"), found.setdefault(str(said.get("component")), {})
+            if isinstance(seconds, dict) and seconds and len(steps) < MOST_STEPS:
+                steps[(str(said.get("node")), int(said.get("sequence") or 0))] = float(sum(seconds.values()))
+    return Record(
+        steps={name: tuple(steps.values()) for name, steps in found.items() if steps},
+        staging_s=None if began is None or staged is None else (staged - began).total_seconds(),
+    )
+
+
+def earlier_of(records: Sequence[Record], components: Iterable[str]) -> Earlier:
+    """`records` as one answer about `components`. Pure."""
+    took = []
+    for name in sorted(set(components)):
+        known = [record.steps[name] for record in records if name in record.steps]
+        if known:
+            seconds = sorted(round(s, 3) for steps in known for s in steps)
+            took.append(Took(component=name, rollouts=len(known), seconds=tuple(seconds)))
+    staging = sorted(round(r.staging_s, 3) for r in records if r.staging_s is not None)
+    return Earlier(steps=tuple(took), staging_s=tuple(staging))
+
+
+class History:
+    """Records of ended rollouts, read from the log when they are asked for."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[str, Record] = {}
+
+    async def earlier(self, product: str, components: Iterable[str]) -> Earlier:
+        """Raises: Retryable: the broker is away."""
+        wanted = set(components)
+        records: list[Record] = []
+        for rollout in await self._ended(product):
+            records.append(await self._record(rollout))
+            known = [sum(len(record.steps.get(name, ())) for record in records) for name in wanted]
+            if min(known, default=ENOUGH_STEPS) >= ENOUGH_STEPS:
+                break
+        return earlier_of(records, wanted)
+
+    async def _ended(self, product: str) -> list[str]:
+        """The latest forward rollouts of the product that came to an end, newest first."""
+        planned = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutPlanned))
+        last = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
+        ended = {
+            entry.rollout
+            for entry in readable(last, e.RolloutAdvanced)
+            if RolloutStatus(entry.status) in TERMINAL
+        }
+        mine = [
+            message
+            for message in readable(planned, e.RolloutPlanned)
+            if message.product == product
+            and message.direction is Direction.FORWARD
+            and message.rollout in ended
+        ]
+        mine.sort(key=lambda message: (message.at, message.rollout), reverse=True)
+        return [str(message.rollout) for message in mine[:MOST_ROLLOUTS]]
+
+    async def _record(self, rollout: str) -> Record:
+        known = self._known.get(rollout)
+        if known is None:
+            entries = await self._connection.snapshot(
+                Stream.RO, subjects.subject_for(e.RolloutAdvanced, rollout=rollout), history=True
+            )
+            known = record_of(readable(entries, e.RolloutAdvanced))
+            while len(self._known) >= REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[rollout] = known
+        return known

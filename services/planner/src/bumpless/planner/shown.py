@@ -1,0 +1,50 @@
+"""Plans that dry runs showed: kept for a while under their hashes, so that a later one can be compared with them.
+
+They lie in a bucket of their own, whose contents expire: most plans that are shown never run, and the plan of a
+rollout must not depend on what is thrown away here.
+"""
+
+from __future__ import annotations
+
+from bumpless.common.contract.plan_answer import PlanAnswer
+from bumpless.common.errors import Retryable
+from bumpless.common.model.plan import Plan
+from bumpless.common.render.difference import difference
+from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.rollouts import Plans
+from bumpless.planner.history import History
+
+log = get_logger(__name__)
+
+
+class Shown:
+    """What the planner keeps of its dry runs, and adds to them."""
+
+    def __init__(self, plans: Plans, history: History) -> None:
+        self._plans = plans
+        self._history = history
+
+    async def completed(self, answer: PlanAnswer) -> PlanAnswer:
+        """`answer` with what earlier rollouts took; its plan is kept. A dry run does not fail because of either."""
+        plan = answer.plan
+        if plan is None:
+            return answer
+        try:
+            await self._plans.put(plan)
+            earlier = await self._history.earlier(plan.product, {batch.component for batch in plan.batches})
+        except Retryable as error:
+            log.warning("a dry run goes without its history", plan=plan.hash, reason=str(error))
+            return answer
+        return answer.model_copy(update={"earlier": earlier})
+
+    async def moved(self, expected: str, now: Plan) -> list[str]:
+        """Why `now` is not the plan that was expected: what is different, where the expected one is still known."""
+        first = f"expected plan {expected}, the fleet now gives {now.hash}"
+        again = "look at `bumpless plan` again, and apply the hash that it shows"
+        try:
+            shown = await self._plans.get(expected)
+        except Retryable:
+            return [
+                f"{first}; the expected one is not known here (any more), so nobody can say what moved; {again}"
+            ]
+        return [f"{first}:", *difference(shown, now).lines, again]
