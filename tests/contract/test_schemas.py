@@ -15,6 +15,8 @@ from pydantic.json_schema import models_json_schema
 from bumpless.common.contract import wire
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.model.release import Release, ReleaseFile
+from bumpless.common.render import PlanView
+from bumpless.common.render.comparison import Comparison
 from support.samples import SAMPLES
 from support.snapshots import Snapshots
 
@@ -66,6 +68,8 @@ def test_messages(snapshots: Snapshots) -> None:
         (Release, "release"),
         (StageCheck, "stage-check"),
         (StageChecked, "stage-checked"),
+        (PlanView, "plan-view"),
+        (Comparison, "rollout-comparison"),
     ],
 )
 def test_models(snapshots: Snapshots, model: type[BaseModel], name: str) -> None:

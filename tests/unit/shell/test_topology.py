@@ -23,7 +23,8 @@ async def configs(connection: Connection) -> dict[str, object]:
 async def test_everything_stands(connection: Connection) -> None:
     found = await configs(connection)
     wanted = {stream.value for stream in STREAM_SUBJECTS}
-    buckets = {"OBJ_" + name for name in (subjects.ARTIFACT_BUCKET, subjects.PLAN_BUCKET)}
+    wanted_buckets = (subjects.ARTIFACT_BUCKET, subjects.PLAN_BUCKET, subjects.SHOWN_BUCKET)
+    buckets = {"OBJ_" + name for name in wanted_buckets}
     assert set(found) == wanted | buckets
     for stream, filters in STREAM_SUBJECTS.items():
         info = await connection.js.stream_info(stream.value)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bumpless.cli.client import Client, Watched, whoami
+from bumpless.cli.comparing import compare
 from bumpless.cli.context import Context
 from bumpless.cli.output import records, table
 from bumpless.cli.watching import TIMED_OUT, follow
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
     rollout.command("watch")(watch)
     rollout.command("history")(history)
     rollout.command("replay")(replay)
+    rollout.command("compare")(compare)
     app.add_typer(rollout, name="rollout")
     app.command("status")(status)
     for command in (pause, resume, promote, abort, approve, retry, rollback):

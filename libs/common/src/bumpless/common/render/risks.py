@@ -62,5 +62,6 @@ def horizon(spans: list[Span]) -> tuple[str | None, str]:
     marked = next((span.batch for span in spans if span.batch.horizon), None)
     if marked is None:
         return None, "free to the end: every batch can be taken back"
-    where = "free until" if marked is not spans[0].batch else "not free from the start:"
-    return marked.id, f"{where} {marked.id} is applied: {marked.horizon}"
+    if marked is spans[0].batch:
+        return marked.id, f"not free from the first batch on, {marked.id}: {marked.horizon}"
+    return marked.id, f"free until {marked.id} is applied: {marked.horizon}"

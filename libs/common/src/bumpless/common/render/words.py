@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 _PARTS = re.compile(r"(\d+)")
-_NUMBERED = re.compile(r"^(?P<stem>.*?)(?P<number>0|[1-9]\d{0,17})$")
+_NUMBERED = re.compile(r"^(?P<stem>.*?)(?P<number>\d{1,18})$")
 SHORTEST_RUN = 4
 MOST_PIECES = 6
 PLURALS = {"batch": "batches"}
@@ -55,11 +55,11 @@ def nodes(found: Iterable[str]) -> str:
 def _pieces(ordered: list[str]) -> list[tuple[str, int]]:
     """Runs of consecutive numbers behind one stem: what to write, and how many names that is."""
     runs: list[list[str]] = []
-    last: tuple[str, int] | None = None
+    last: tuple[str, str] | None = None
     for name in ordered:
         found = _NUMBERED.match(name)
-        here = None if found is None else (found["stem"], int(found["number"]))
-        if here is not None and last == (here[0], here[1] - 1):
+        here = None if found is None else (found["stem"], found["number"])
+        if here is not None and last is not None and here[0] == last[0] and _follows(last[1], here[1]):
             runs[-1].append(name)
         else:
             runs.append([name])
@@ -71,6 +71,12 @@ def _pieces(ordered: list[str]) -> list[tuple[str, int]]:
         else:
             pieces += [(name, 1) for name in run]
     return pieces
+
+
+def _follows(one: str, other: str) -> bool:
+    """Whether `other` is the next number, and written like it: padded with zeros to the same width, or not at all."""
+    padded = one.startswith("0") or other.startswith("0")
+    return int(other) == int(one) + 1 and (not padded or len(one) == len(other))
 
 
 def columns(rows: Iterable[tuple[str, ...]], *, right_from: int = 1) -> list[str]:

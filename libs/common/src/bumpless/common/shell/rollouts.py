@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -164,8 +164,19 @@ class RolloutKind:
         Raises:
             Broken: it does not: the log is not this engine's, or has a gap.
         """
+        rebuilt: Rebuilt[Rollout] | None = None
+        async for entry, _, state, messages in self.turns(entries):
+            rebuilt = Rebuilt(state, entry.version, entries[-1].sequence, messages)
+        return rebuilt
+
+    async def turns(
+        self, entries: Sequence[Received]
+    ) -> AsyncIterator[tuple[e.RolloutAdvanced, tuple[Message, ...], Rollout, tuple[Message, ...]]]:
+        """Every entry of the log with what came in, the state it led to, and what was sent because of it.
+
+        Raises: as `replay`.
+        """
         state: Rollout | None = None
-        messages: tuple[Message, ...] = ()
         version = 0
         for item in entries:
             entry = wire.decode(item.data)
@@ -173,9 +184,11 @@ class RolloutKind:
             if entry.version != version + 1:
                 raise Broken(f"log of {entry.rollout}: expected version {version + 1}, found {entry.version}")
             version = entry.version
+            inputs: list[Message] = []
             out: list[Message] = []
             for logged in entry.inputs:
                 message = wire.from_dict(logged.message)
+                inputs.append(message)
                 if isinstance(message, e.RolloutPlanned):
                     await self._plans.get(message.plan_hash)
                 decision = self.decide(state, message, logged.at)
@@ -186,10 +199,7 @@ class RolloutKind:
                 raise Broken(
                     f"log of {entry.rollout}, version {version}: expected {entry.status}, replay gave {found}"
                 )
-            messages = tuple(out)
-        if state is None:
-            return None
-        return Rebuilt(state, version, entries[-1].sequence, messages)
+            yield entry, tuple(inputs), state, tuple(out)
 
     async def unfinished(self) -> list[str]:
         """The rollouts of this owner that the log does not show at rest."""
