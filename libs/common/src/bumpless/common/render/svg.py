@@ -14,7 +14,7 @@ from bumpless.common.render.charts import kinds, label
 from bumpless.common.render.groups import Group, groups
 from bumpless.common.render.words import count
 
-WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN, HEAD = 250, 66, 46, 40, 24, 64
+WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN, HEAD, TIP = 250, 66, 46, 48, 24, 64, 8
 LETTERS = 38
 """As many of these letters fit into a box; the whole text is in its title."""
 
@@ -56,8 +56,7 @@ def svg(plan: Plan) -> str:
         f'<rect class="page" width="{wide}" height="{high}"/>',
         f'<text class="name head" x="{MARGIN}" y="{MARGIN + 14}">{_xml(title)}</text>',
     ]
-    for group in shown:
-        lines += [_line(boxes[need], boxes[group.id]) for need in group.needs]
+    lines += _lines([Edge(need, boxes[need], boxes[group.id]) for group in shown for need in group.needs])
     for group in shown:
         lines += _box(plan, group, boxes[group.id])
     return "\n".join([*lines, "</svg>"]) + "\n"
@@ -91,22 +90,68 @@ def _boxes(shown: list[Group]) -> dict[str, Box]:
     }
 
 
-def _line(start: Box, end: Box) -> str:
+@dataclass(frozen=True)
+class Edge:
     """From the lower edge of one box to the upper edge of a later one, by the gaps between rows and columns."""
-    x1, y1 = start.x + WIDTH // 2, start.y + HEIGHT
-    x2, y2 = end.x + WIDTH // 2, end.y
-    above = y2 - GAP_Y // 2
-    if x1 == x2 and end.row == start.row + 1:
-        points = [(x1, y1), (x2, y2)]
-    elif end.row == start.row + 1:
-        points = [(x1, y1), (x1, above), (x2, above), (x2, y2)]
-    else:
-        lane = end.x - GAP_X // 2 if end.x > start.x else end.x + WIDTH + GAP_X // 2
-        below = y1 + GAP_Y // 2
-        points = [(x1, y1), (x1, below), (lane, below), (lane, above), (x2, above), (x2, y2)]
-    drawn = " ".join(f"{x},{y}" for x, y in points)
-    tip = f"{x2 - 5},{y2 - 8} {x2 + 5},{y2 - 8} {x2},{y2}"
-    return f'<polyline class="line" points="{drawn}"/><polygon class="tip" points="{tip}"/>'
+
+    source: str
+    start: Box
+    end: Box
+
+    @property
+    def straight(self) -> bool:
+        return self.start.x == self.end.x and self.end.row == self.start.row + 1
+
+    @property
+    def long(self) -> bool:
+        return self.end.row > self.start.row + 1
+
+    @property
+    def lane(self) -> int:
+        """Where the gap between columns begins in which a long edge goes down: the one beside its end."""
+        return self.end.x - GAP_X if self.end.x > self.start.x else self.end.x + WIDTH
+
+    @property
+    def gaps(self) -> list[tuple[str, int]]:
+        """The gaps that it goes along: below rows, and beside columns."""
+        if self.straight:
+            return []
+        rows = [("below", self.start.row)]
+        return rows if not self.long else [*rows, ("below", self.end.row - 1), ("beside", self.lane)]
+
+
+def _lines(edges: list[Edge]) -> list[str]:
+    """Lines of one box share a track in each gap, those of different boxes do not: what looks joined is joined."""
+    sources: dict[tuple[str, int], list[str]] = {}
+    for edge in edges:
+        for gap in edge.gaps:
+            known = sources.setdefault(gap, [])
+            if edge.source not in known:
+                known.append(edge.source)
+
+    def track(edge: Edge, kind: str, place: int) -> int:
+        known = sources[kind, place]
+        room = GAP_Y - TIP if kind == "below" else GAP_X
+        return room * (known.index(edge.source) + 1) // (len(known) + 1)
+
+    found = []
+    for edge in edges:
+        start, end = edge.start, edge.end
+        x1, y1, x2, y2 = start.x + WIDTH // 2, start.y + HEIGHT, end.x + WIDTH // 2, end.y
+        points = [(x1, y1)]
+        if not edge.straight:
+            below = y1 + track(edge, "below", start.row)
+            points.append((x1, below))
+            if edge.long:
+                above = y2 - GAP_Y + track(edge, "below", end.row - 1)
+                lane = edge.lane + track(edge, "beside", edge.lane)
+                points += [(lane, below), (lane, above), (x2, above)]
+            else:
+                points.append((x2, below))
+        drawn = " ".join(f"{x},{y}" for x, y in [*points, (x2, y2)])
+        tip = f"{x2 - 5},{y2 - TIP} {x2 + 5},{y2 - TIP} {x2},{y2}"
+        found.append(f'<polyline class="line" points="{drawn}"/><polygon class="tip" points="{tip}"/>')
+    return found
 
 
 def _box(plan: Plan, group: Group, box: Box) -> list[str]:
