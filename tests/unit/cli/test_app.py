@@ -96,3 +96,11 @@ def test_apply_imports_only_what_it_needs(tmp_path: Path) -> None:
     found = imported("artifact", "apply", str(trees[0]), str(package), str(tmp_path / "out"))
     assert (tmp_path / "out/file").read_bytes() == b"new"
     assert not found & {"typer", "rich", "pydantic", "cryptography", "nats", "numpy", "asyncio"}
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    script = f"{sys.executable} -m bumpless.cli.app --help; echo code $? >&2"
+    done = subprocess.run(
+        ["bash", "-c", f"({script}) | true"], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert re.fullmatch("code (0|1|141)\n", done.stderr)  # 1: the library that prints the help

@@ -6,6 +6,7 @@ its plain form, which runs on small machines and in scripts, needs none of it.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from bumpless.common.artifacts.errors import ArtifactError
@@ -36,7 +37,9 @@ def main() -> None:
     person, 5 locked."""
     debug = "--debug" in sys.argv
     try:
-        sys.exit(_run(hoisted(sys.argv[1:])))
+        code = _run(hoisted(sys.argv[1:]))
+        sys.stdout.flush()
+        sys.exit(code)
     except (ReleaseError, ArtifactError) as error:
         if debug:
             raise
@@ -44,6 +47,9 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (OSError, ValueError) as error:
         if debug:
             raise

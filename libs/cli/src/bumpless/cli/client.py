@@ -18,6 +18,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message, RolloutId
 from bumpless.common.contract.commands import OperatorCommand
+from bumpless.common.contract.plan_answer import PlanAnswer
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.fleet import Fleet
@@ -25,6 +26,7 @@ from bumpless.common.model.plan import Direction
 from bumpless.common.model.rollout import TERMINAL, RolloutStatus, rollout_id
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.reading import read, readable
+from bumpless.common.shell.rollouts import Plans
 
 ANSWER_S = 15.0
 """Longer than a lease: a service that just died has been replaced by then."""
@@ -119,9 +121,14 @@ class Client:
         nodes = [observed.node for observed in readable(items, e.NodeObserved)]
         return Fleet(nodes=tuple(sorted(nodes, key=lambda node: node.name)))
 
-    async def plan(self, announcement: e.ReleaseAnnounced, timeout_s: float = 30) -> bytes:
-        """The planner's answer to a dry run: a `PlanAnswer` in JSON."""
-        return await self.connection.request(subjects.API_PLAN, wire.encode(announcement), timeout_s)
+    async def plan(self, announcement: e.ReleaseAnnounced, timeout_s: float = 30) -> PlanAnswer:
+        """The planner's answer to a dry run; a large plan is read from where the planner put it."""
+        raw = await self.connection.request(subjects.API_PLAN, wire.encode(announcement), timeout_s)
+        answer = PlanAnswer.model_validate_json(raw)
+        if answer.plan is None and answer.plan_hash is not None:
+            plans = Plans(JetStreamBlobs(self.connection.js, subjects.SHOWN_BUCKET))
+            answer = answer.model_copy(update={"plan": await plans.get(answer.plan_hash)})
+        return answer
 
     async def attempt(self, product: str, digest: str) -> int:
         """The attempt to announce: the first that has not been refused."""

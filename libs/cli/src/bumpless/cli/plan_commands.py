@@ -68,8 +68,7 @@ def plan(
     async def ask(client: Client) -> PlanAnswer:
         built = await build(context, client, file, key)
         attempt = await client.attempt(built.release.product, built.digest)
-        answer = await client.plan(built.announcement(by=whoami(), attempt=attempt))
-        return PlanAnswer.model_validate_json(answer)
+        return await client.plan(built.announcement(by=whoami(), attempt=attempt))
 
     shown = render.view(context.with_client(ask), _command(ctx, file, key))
     drawn = picture is not Picture.TEXT and shown.plan is not None

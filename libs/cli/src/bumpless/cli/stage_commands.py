@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,10 +84,10 @@ def stage(
         built = await build(context, client, file, key)
         await upload(built, client.artifacts, lambda text: None)
         attempt = await client.attempt(built.release.product, built.digest)
-        answer = json.loads(await client.plan(built.announcement(by=whoami(), attempt=attempt)))
-        if answer["plan"] is None:
-            raise Refused("a release that can run on this fleet", "; ".join(answer["reasons"]))
-        wanted = reached(Plan.model_validate(answer["plan"]), node or ())
+        answer = await client.plan(built.announcement(by=whoami(), attempt=attempt))
+        if answer.plan is None:
+            raise Refused("a release that can run on this fleet", "; ".join(answer.reasons))
+        wanted = reached(answer.plan, node or ())
         found = await ask_fleet(client.connection, wanted, timeout)
         rows = [one.row() for one in found]
         context.output.data(records(COLUMNS, rows), table(COLUMNS, rows))

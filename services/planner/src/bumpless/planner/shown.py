@@ -15,6 +15,8 @@ from bumpless.common.shell.rollouts import Plans
 from bumpless.planner.history import History
 
 log = get_logger(__name__)
+MOST_BYTES = 512 << 10
+"""Of a plan in an answer: half of what a NATS server takes in one message by default."""
 
 
 class Shown:
@@ -25,7 +27,7 @@ class Shown:
         self._history = history
 
     async def completed(self, answer: PlanAnswer) -> PlanAnswer:
-        """`answer` with what earlier rollouts took; its plan is kept. A dry run does not fail because of either."""
+        """`answer` with what earlier rollouts took; its plan is kept, and left out of the answer where it is large."""
         plan = answer.plan
         if plan is None:
             return answer
@@ -35,7 +37,8 @@ class Shown:
         except Retryable as error:
             log.warning("a dry run goes without its history", plan=plan.hash, reason=str(error))
             return answer
-        return answer.model_copy(update={"earlier": earlier})
+        large = len(plan.canonical()) > MOST_BYTES
+        return answer.model_copy(update={"earlier": earlier, "plan": None if large else plan})
 
     async def moved(self, expected: str, now: Plan) -> list[str]:
         """Why `now` is not the plan that was expected: what is different, where the expected one is still known."""

@@ -25,7 +25,9 @@ class Earlier(Model):
 class PlanAnswer(Model):
     """A plan and its hash, or why there is none; and what was found on the way, also where there is a plan.
 
-    `earlier` is no part of the plan, so that its hash does not change with every rollout that ends.
+    A plan too large for one message is not in it: with a hash and no plan, the plan lies under that hash in the
+    bucket of shown plans. `earlier` is no part of the plan, so that its hash does not change with every rollout
+    that ends.
     """
 
     plan: Plan | None = None
