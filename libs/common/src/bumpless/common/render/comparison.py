@@ -7,7 +7,8 @@ well as one of a node. A rollout that did not succeed may leave the end of its p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -274,8 +275,9 @@ class _Seen:
         if self.plan.approval and None not in self.approved:
             self.say(Kind.APPROVAL, self.plan.rollout, "started without the approval that was shown")
         forward = self.plan.direction is Direction.FORWARD
-        wanted = {s for s in self.plan.steps() if s.after is not None} if forward else set(self.plan.fence)
-        self._same(message.steps, wanted, "staging")
+        wanted = {_place(s) for s in self.plan.steps() if s.after is not None}
+        given = [_place(s) for s in message.steps]
+        self._same(given, wanted if forward else {_place(s) for s in self.plan.fence}, "staging")
 
     def _applies(self, message: c.ApplyBatch, at: datetime) -> None:
         batch = self.batches.get(message.batch)
@@ -288,7 +290,9 @@ class _Seen:
             self.say(
                 Kind.PLAN, batch.id, f"commanded for {message.plan_hash}, generation {message.generation}"
             )
-        self._same(message.steps, set(batch.steps), f"batch {batch.id}")
+        self._same(
+            [(s.key, s) for s in message.steps], {(s.key, s) for s in batch.steps}, f"batch {batch.id}"
+        )
         if batch.approval and batch.id not in self.approved:
             self.say(Kind.APPROVAL, batch.id, "started without the approval that was shown")
         for need in sorted(batch.needs, key=natural):
@@ -359,16 +363,18 @@ class _Seen:
             for step in self._unfinished(batch):
                 self.say(Kind.MISSING, step.key, "commanded, and no node ever finished it")
 
-    def _same(self, given: Sequence[Step], wanted: set[Step], what: str) -> None:
-        seen: set[Step] = set()
-        for step in given:
-            if step in seen:
-                self.say(Kind.TWICE, step.key, f"stands twice in the command of {what}")
-            seen.add(step)
-        for step in sorted(wanted - seen, key=lambda s: natural(s.key)):
-            self.say(Kind.MISSING, step.key, f"shown, and not in the command of {what}")
-        for step in sorted(seen - wanted, key=lambda s: natural(s.key)):
-            self.say(Kind.OUTSIDE, step.key, f"in the command of {what}, and not shown like that")
+    def _same(
+        self, given: Sequence[tuple[str, Step | None]], wanted: Set[tuple[str, Step | None]], what: str
+    ) -> None:
+        """Both are names with what they stand for."""
+        seen = set(given)
+        for (name, _), number in Counter(given).items():
+            if number > 1:
+                self.say(Kind.TWICE, name, f"stands {number} times in the command of {what}")
+        for name, _ in sorted(wanted - seen, key=lambda one: natural(one[0])):
+            self.say(Kind.MISSING, name, f"shown, and not in the command of {what}")
+        for name, _ in sorted(seen - wanted, key=lambda one: natural(one[0])):
+            self.say(Kind.OUTSIDE, name, f"in the command of {what}, and not shown like that")
 
     def _unfinished(self, batch: Batch) -> list[Step]:
         return [step for step in batch.steps if step.key not in self.answers]
@@ -385,3 +391,8 @@ class _Seen:
 def _step(batch: Batch, message: e.StepFinished | c.NodeCommand) -> Step | None:
     where = (message.node, message.component)
     return next((step for step in batch.steps if (step.node, step.component) == where), None)
+
+
+def _place(step: Step) -> tuple[str, None]:
+    """Where a step is, whichever hop: what is staged is staged for all hops at once."""
+    return f"{step.node}/{step.component}", None

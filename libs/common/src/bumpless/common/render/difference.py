@@ -9,22 +9,22 @@ from bumpless.common.model.plan import Batch, Plan, Step, StepKey, Target
 from bumpless.common.render.actions import change
 from bumpless.common.render.words import names, natural, nodes
 
-_HEAD = {
-    "product": "the product",
-    "release_version": "the release's version",
-    "direction": "the direction",
-    "sequence_base": "the first sequence",
-    "max_unavailable": "max_unavailable",
-    "rollback_policy": "rollback_policy",
-    "approval": "the approval before the start",
-    "stage_timeout_s": "limits.stage_timeout_s",
-    "pause_timeout_s": "limits.pause_timeout_s",
-    "approval_timeout_s": "limits.approval_timeout_s",
-    "revert_timeout_s": "limits.revert_timeout_s",
-}
-_BATCH = (
-    "hop", "horizon", "gate", "canary", "approval", "wait_s", "tolerance", "apply_timeout_s",
-)  # fmt: skip
+_TOLD_APART = frozenset(
+    {
+        "format",
+        "rollout",
+        "of",
+        "release_digest",
+        "generation",
+        "targets",
+        "batches",
+        "hops",
+        "fence",
+        "unchanged",
+    }
+)
+"""Fields of a plan that have words of their own here; every other one is told by its name."""
+_OF_A_BATCH = frozenset({"id", "component", "steps", "needs"})
 MOST_LINES = 40
 
 
@@ -95,10 +95,10 @@ def _step(step: Step) -> tuple[str | None, str | None]:
 
 
 def _head(shown: Plan, now: Plan) -> Iterator[str]:
-    for name, word in _HEAD.items():
+    for name in Plan.model_fields:
         one, other = getattr(shown, name), getattr(now, name)
-        if one != other:
-            yield f"{word}: {one} was shown, {other} now"
+        if name not in _TOLD_APART and one != other:
+            yield f"{name}: {_brief(one)} was shown, {_brief(other)} now"
     if shown.release_digest != now.release_digest:
         yield f"the release itself: {shown.release_digest[:19]} was shown, {now.release_digest[:19]} now"
     elif shown.rollout != now.rollout:
@@ -113,6 +113,11 @@ def _head(shown: Plan, now: Plan) -> Iterator[str]:
         yield f"the way: {_way(ways[0])} was shown, {_way(ways[1])} now"
     if set(shown.fence) != set(now.fence):
         yield "the steps that are told to stay"
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def _way(hops: tuple[tuple[str, tuple[str, ...], str], ...]) -> str:
@@ -162,10 +167,10 @@ def _batches(shown: Plan, now: Plan) -> Iterator[str]:
         if set(one.needs) != set(other.needs):
             text = f"starts after {names(other.needs) or 'nothing'}, not {names(one.needs) or 'nothing'}"
             said.setdefault(text, []).append(name)
-        for field in _BATCH:
+        for field in Batch.model_fields:
             first, second = getattr(one, field), getattr(other, field)
-            if first != second:
-                detail = "" if field == "gate" else f": {second}, not {first}"
+            if field not in _OF_A_BATCH and first != second:
+                detail = "" if field == "gate" else f": {_brief(second)}, not {_brief(first)}"
                 said.setdefault(f"another {field}{detail}", []).append(name)
     for text, where in sorted(said.items(), key=lambda item: natural(item[0])):
         yield f"batch {names(where)}: {text}"

@@ -91,16 +91,15 @@ def groups(plan: Plan, *, collapse: bool = True) -> list[Group]:
     ]
 
 
+_NOT_TOLD = frozenset({"id", "steps", "needs", "wait_s", "apply_timeout_s"})
+
+
 def _alike(one: Batch, other: Batch, first: bool) -> bool:
     """Whether nobody misses anything when the two are told as one. The first of a chain may start without a wait."""
-
-    def told(batch: Batch) -> tuple[object, ...]:
-        gate = None if batch.gate is None else (batch.gate.warm_up_s, batch.gate.window_s)
-        return (
-            batch.component, batch.hop, batch.canary, batch.approval, gate, batch.tolerance, batch.horizon
-        )  # fmt: skip
-
-    return told(one) == told(other) and (first or one.wait_s == other.wait_s)
+    same = all(
+        getattr(one, name) == getattr(other, name) for name in Batch.model_fields if name not in _NOT_TOLD
+    )
+    return same and (first or one.wait_s == other.wait_s)
 
 
 def changes(plan: Plan, group: Group) -> list[tuple[str, list[str]]]:
