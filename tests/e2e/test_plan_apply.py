@@ -48,6 +48,7 @@ async def test_a_rollout_does_what_was_shown_and_the_next_plan_knows_how_long_it
     async with lab.load():
         ended = await apply(lab, file, shown)
     assert ended.code == 0, ended
+    assert " left (" in ended.out, ended.out
     (done,) = await compared(lab, shown)
     assert done["discrepancies"] == []
     batches = shown["plan"]["batches"]

@@ -14,9 +14,9 @@ from bumpless.common.contract.plan_answer import PlanAnswer
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.history import MOST_ROLLOUTS, History
 from bumpless.common.shell.rollouts import Plans
 from bumpless.common.shell.topology import SHOWN_S, ensure_topology
-from bumpless.planner.history import MOST_ROLLOUTS, History
 from bumpless.planner.shown import MOST_BYTES, Shown
 from support.plans import at, batch, plan
 

@@ -8,7 +8,7 @@ from bumpless.common.contract.plan_answer import Earlier, PlanAnswer, Took
 from bumpless.common.model.finding import Code, Finding, Severity
 from bumpless.common.model.plan import Plan
 from bumpless.common.render.capacity import Capacity
-from bumpless.common.render.expected import Expected
+from bumpless.common.render.expected import Expected, remaining
 from bumpless.common.render.view import view
 from support.plans import GATE, batch, plan
 
@@ -125,3 +125,17 @@ def test_what_blocks_comes_first_and_leaves_no_command() -> None:
     assert (found.runs, found.next) == (False, "")
     assert view(PlanAnswer(plan=shown), "go").next == f"go {shown.hash}"
     assert view(PlanAnswer(plan=plan()), "go").next == ""
+
+
+def test_what_is_left_of_a_rollout_by_the_state_of_its_batches() -> None:
+    gate = GATE.window_s
+    api = 30 + 4.0 + gate
+    for batches, left in (
+        ({}, 4.0 + api),
+        ({"db-1": "applying"}, 4.0 + api),
+        ({"db-1": "passed", "api-1": "pending"}, api),
+        ({"db-1": "passed", "api-1": "applying"}, api - 30),
+        ({"db-1": "passed", "api-1": "baking (inconclusive)"}, gate),
+        ({"db-1": "passed", "api-1": "passed"}, 0),
+    ):
+        assert remaining(CHAIN, TOOK, batches) == pytest.approx(left)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bumpless.cli.client import Client, Watched
+from bumpless.cli.forecast import Forecast
 from bumpless.cli.output import Output
 from bumpless.common import render
 from bumpless.common.contract import events as e
@@ -42,10 +43,13 @@ async def _lines(
     client: Client, output: Output, rollout: RolloutId, earlier: frozenset[RolloutId] | None
 ) -> int:
     watched = Watched(rollout)
+    forecast = Forecast(client)
     said = ""
     async for seen, message in client.watch(rollout, earlier):
         watched = seen
         line = _line(message)
+        if isinstance(message, e.RolloutProgressed):
+            line += await forecast.words(message)
         if line != said:
             output.line(line)
             said = line
@@ -56,10 +60,14 @@ async def _live(
     client: Client, output: Output, rollout: RolloutId, earlier: frozenset[RolloutId] | None
 ) -> int:
     watched = Watched(rollout)
+    forecast = Forecast(client)
+    left = ""
     with Live(console=output.out, refresh_per_second=8, transient=False) as live:
-        async for seen, _ in client.watch(rollout, earlier):
+        async for seen, message in client.watch(rollout, earlier):
             watched = seen
-            live.update(picture(watched))
+            if isinstance(message, e.RolloutProgressed):
+                left = await forecast.words(message)
+            live.update(Group(picture(watched), Text(left.removeprefix(", "))))
     return _end(output, watched)
 
 

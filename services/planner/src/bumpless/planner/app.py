@@ -21,6 +21,7 @@ from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.consume import make_broker, on_durable
+from bumpless.common.shell.history import History
 from bumpless.common.shell.log import configure_logging
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
@@ -29,7 +30,6 @@ from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.planner.budget import Budget
 from bumpless.planner.handlers import Planner
-from bumpless.planner.history import History
 from bumpless.planner.shown import Shown
 from bumpless.planner.unplannable import Unplannable
 

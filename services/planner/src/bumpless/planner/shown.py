@@ -10,9 +10,9 @@ from bumpless.common.contract.plan_answer import PlanAnswer
 from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Plan
 from bumpless.common.render.difference import difference
+from bumpless.common.shell.history import History
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.rollouts import Plans
-from bumpless.planner.history import History
 
 log = get_logger(__name__)
 MOST_BYTES = 512 << 10

@@ -8,11 +8,12 @@ approvals nothing. The upper bound is the longest that the plan's own limits let
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bumpless.common.contract.base import Model
 from bumpless.common.contract.plan_answer import Earlier, Took
 from bumpless.common.model.plan import Batch, Plan
+from bumpless.common.model.rollout import BatchStatus
 from bumpless.common.render.groups import in_order
 from bumpless.common.render.schedule import Span, schedule
 from bumpless.common.render.words import count, duration
@@ -71,17 +72,30 @@ def expected(plan: Plan, earlier: Earlier, spans: Sequence[Span]) -> Expected:
 def likely(plan: Plan, earlier: Earlier) -> list[Span]:
     """The plan's run with the times that are expected."""
     known = {took.component: took.seconds for took in earlier.steps if took.seconds}
-    apply_s = {
-        batch.id: _quantile(known[batch.component], len(batch.steps))
-        if batch.component in known
-        else _shortest(plan, batch)
-        for batch in plan.batches
-    }
-    bake_s = {
-        batch.id: 0.0 if batch.gate is None else batch.gate.warm_up_s + batch.gate.window_s
-        for batch in plan.batches
-    }
-    return schedule(plan, apply_s, bake_s)
+    return schedule(
+        plan,
+        {batch.id: _apply_s(plan, batch, known) for batch in plan.batches},
+        {batch.id: _bake_s(batch) for batch in plan.batches},
+    )
+
+
+def remaining(plan: Plan, earlier: Earlier, batches: Mapping[str, str]) -> float:
+    """Seconds until the plan's end when its batches have these statuses, and approvals and pauses take no time."""
+    left = {b.id: b for b in plan.batches if batches.get(b.id) != BatchStatus.PASSED}
+    known = {took.component: took.seconds for took in earlier.steps if took.seconds}
+    apply_s, bake_s = {}, {}
+    for batch in left.values():
+        status = batches.get(batch.id, "")
+        begun = status == BatchStatus.APPLYING
+        baking = status.startswith(BatchStatus.BAKING)
+        waits = 0.0 if begun or any(need in left for need in batch.needs) else batch.wait_s
+        apply_s[batch.id] = 0.0 if baking else waits + _apply_s(plan, batch, known)
+        bake_s[batch.id] = _bake_s(batch)
+    rest = tuple(
+        b.model_copy(update={"needs": tuple(need for need in b.needs if need in left)}) for b in left.values()
+    )
+    spans = schedule(plan.model_copy(update={"batches": rest}), apply_s, bake_s)
+    return max((span.end for span in spans), default=0.0)
 
 
 def in_words(found: Expected) -> list[str]:
@@ -110,6 +124,15 @@ def in_words(found: Expected) -> list[str]:
 
 def _short(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def _apply_s(plan: Plan, batch: Batch, known: Mapping[str, Sequence[float]]) -> float:
+    seconds = known.get(batch.component)
+    return _shortest(plan, batch) if seconds is None else _quantile(seconds, len(batch.steps))
+
+
+def _bake_s(batch: Batch) -> float:
+    return 0.0 if batch.gate is None else batch.gate.warm_up_s + batch.gate.window_s
 
 
 def _basis(plan: Plan, batch: Batch, took: Took | None) -> StepTime:

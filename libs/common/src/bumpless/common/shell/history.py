@@ -1,4 +1,4 @@
-"""What earlier rollouts of a product took, out of the log that they left. Only dry runs ask.
+"""What earlier rollouts of a product took, out of the log that they left. Dry runs ask, and people who watch.
 
 The log of a rollout keeps what every node said about its steps, with the seconds that each part took, for 90 days.
 The latest rollouts that ended are read, newest first, until every component is known well enough. What an ended

@@ -6,7 +6,7 @@ from typing import Any
 
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import MessageId, RolloutId
-from bumpless.planner.history import MOST_STEPS, earlier_of, record_of
+from bumpless.common.shell.history import MOST_STEPS, earlier_of, record_of
 from support.plans import at
 
 
