@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.fleet_lab import Ended, Lab
+from support.fleet_lab import Ended, Lab, run_cli
 from support.fleet_product import write_release
 
 pytestmark = pytest.mark.timeout(300)
@@ -28,7 +28,8 @@ async def planned(lab: Lab, file: Path) -> dict[str, Any]:
 
 
 async def apply(lab: Lab, file: Path, shown: dict[str, Any]) -> Ended:
-    return await lab.cli("apply", str(file), "--plan-hash", shown["plan_hash"], "--timeout", "150")
+    words = ("apply", str(file), "--plan-hash", shown["plan_hash"], "--timeout", "150")
+    return await run_cli(lab.home, "--nats", lab.nats_url, *words, limit_s=170)
 
 
 async def compared(lab: Lab, shown: dict[str, Any], code: int = 0) -> list[dict[str, Any]]:

@@ -162,6 +162,8 @@ class _Seen:
     """When a batch passed, by what was said about it."""
     undecided: set[str] = field(default_factory=set)
     """Batches whose last gate could not decide: another one may be opened."""
+    out: Counter[str] = field(default_factory=Counter)
+    """How many steps of a node were commanded and have no good answer."""
     staged: int = 0
     planned: bool = False
 
@@ -228,6 +230,8 @@ class _Seen:
         if known is None:
             self.left[batch.id] -= 1
         self.answers[step.key] = message
+        if message.outcome in GOOD:
+            self.out[step.node] -= 1
         wanted = None if step.after is None else self.plan.targets[step.after].root
         if message.outcome in GOOD and message.root != wanted:
             self.say(Kind.RESULT, step.key, f"{wanted} was shown, the node runs {message.root}")
@@ -304,8 +308,8 @@ class _Seen:
                 self.say(
                     Kind.ORDER, batch.id, f"{batch.wait_s:g} s after {need} were shown, it was {waited:g} s"
                 )
-        out = {step.node for name in self.commanded for step in self._bad(self.batches[name])}
-        out |= {step.node for step in batch.steps}
+        self.out.update(step.node for step in batch.steps)
+        out = [node for node, number in self.out.items() if number > 0]
         if len(out) > self.plan.max_unavailable:
             text = f"{count(len(out), 'node')} out at once, at most {self.plan.max_unavailable} were shown"
             self.say(Kind.ORDER, batch.id, text)
@@ -380,7 +384,7 @@ class _Seen:
         return [step for step in batch.steps if step.key not in self.answers]
 
     def _bad(self, batch: Batch) -> list[Step]:
-        """The steps whose nodes are out: nothing good has been said of them."""
+        """The steps of which nothing good has been said."""
         return [
             step
             for step in batch.steps

@@ -9,6 +9,7 @@ approvals nothing. The upper bound is the longest that the plan's own limits let
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from bumpless.common.contract.base import Model
 from bumpless.common.contract.plan_answer import Earlier, Took
@@ -23,7 +24,7 @@ class StepTime(Model):
     """`source`: `history` (of `rollouts` rollouts, `steps` measured, `median_s`), or `limits`: soak and lame duck."""
 
     component: str
-    source: str
+    source: Literal["history", "limits"]
     median_s: float
     steps: int = 0
     rollouts: int = 0
@@ -32,8 +33,8 @@ class StepTime(Model):
 class Expected(Model):
     """Seconds. `history` says whether every component has some; where not, `expected_s` is a lower bound.
 
-    `steps` says for each component what its time rests on; `gates_s` and `waits_s` are what the longest way
-    through the plan spends on them.
+    `at_most_s` is what the limits allow. `staging_s` is a part of `expected_s`. Neither has the time of people, whose
+    `approvals` are counted. `steps` says for each component what its time rests on.
     """
 
     expected_s: float
