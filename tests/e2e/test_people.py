@@ -113,4 +113,4 @@ async def test_looking_back(lab: Lab, folder: Path) -> None:
     misspelled = await said(lab, 1, "fleet", "list", "--colour")
     assert misspelled.err.startswith("error: No such option: --colour")
     assert "Traceback" not in misspelled.err
-    assert "nothing to change" in (await said(lab, 0, "plan", str(path))).err
+    assert "nothing to change" in (await said(lab, 0, "plan", str(path))).out
