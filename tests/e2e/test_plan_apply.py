@@ -105,6 +105,9 @@ async def test_a_plan_that_no_longer_holds_is_refused_with_what_moved(lab: Lab, 
     unknown = await lab.cli("apply", str(old), "--plan-hash", "sha256:" + "0" * 64)
     assert unknown.code == 1, unknown
     assert "not known here" in unknown.out + unknown.err
+    typed = await lab.cli("apply", str(old), "--plan-hash", shown["plan_hash"][:20])
+    assert typed.code == 1, typed
+    assert typed.err.startswith("error: expected the hash of a plan")
 
 
 async def test_a_release_that_cannot_run_is_told_in_full_and_in_json(lab: Lab, folder: Path) -> None:

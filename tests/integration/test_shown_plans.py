@@ -61,6 +61,7 @@ async def test_what_moved_is_told_as_long_as_the_plan_is_known(connection: Conne
     unknown = await first.moved(made.hash, now)
     assert len(unknown) == 1
     assert "not known here" in unknown[0]
+    assert "not known here" in (await first.moved("no hash", now))[0]
     await first.completed(PlanAnswer(plan=made, plan_hash=made.hash))
     told = await shown_by(connection).moved(made.hash, now)
     assert told[0] == f"expected plan {made.hash}, the fleet now gives {now.hash}:"

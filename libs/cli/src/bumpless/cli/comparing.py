@@ -8,6 +8,7 @@ import typer
 
 from bumpless.cli.client import Client
 from bumpless.cli.context import Context
+from bumpless.cli.hashes import plan_hash as checked
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
@@ -45,7 +46,7 @@ def compare(
 
     async def work(client: Client) -> list[Comparison]:
         chosen = await client.find(rollout)
-        return await compared(client, chosen, plan_hash)
+        return await compared(client, chosen, None if plan_hash is None else checked(plan_hash))
 
     found = context.with_client(work)
     text = "".join(line + "\n" for one in found for line in in_words(one))

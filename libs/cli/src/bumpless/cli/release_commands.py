@@ -12,9 +12,11 @@ import typer
 
 from bumpless.cli.client import Client, whoami
 from bumpless.cli.context import Context
+from bumpless.cli.hashes import plan_hash as checked
 from bumpless.cli.publishing import BuiltRelease, build_release, read_release, upload
 from bumpless.cli.watching import follow, refused
 from bumpless.common.contract import events as e
+from bumpless.common.contract.base import PlanHash
 from bumpless.common.model.rollout import rollout_id
 
 FileArg = Annotated[Path, typer.Argument(help="The release file.")]
@@ -69,11 +71,16 @@ def apply(
 
     Example: bumpless apply release.yaml --plan-hash sha256:...
     """
-    return _start(ctx.obj, file, key, wait, timeout, plan_hash)
+    return _start(ctx.obj, file, key, wait, timeout, None if plan_hash is None else checked(plan_hash))
 
 
 def _start(
-    context: Context, file: Path, key: Path | None, wait: bool, timeout: float | None, plan_hash: str | None
+    context: Context,
+    file: Path,
+    key: Path | None,
+    wait: bool,
+    timeout: float | None,
+    plan_hash: PlanHash | None,
 ) -> int:
     async def work(client: Client) -> int:
         built = await build(context, client, file, key)

@@ -46,7 +46,7 @@ class Shown:
         again = "look at `bumpless plan` again, and apply the hash that it shows"
         try:
             shown = await self._plans.get(expected)
-        except Retryable:
+        except (Retryable, ValueError):  # not there, not readable, or no hash at all
             return [
                 f"{first}; the expected one is not known here (any more), so nobody can say what moved; {again}"
             ]
