@@ -61,15 +61,21 @@ def in_order(plan: Plan) -> list[Batch]:
 def groups(plan: Plan, *, collapse: bool = True) -> list[Group]:
     """The batches of `plan` in order; with `collapse`, chains of at least 4 like ones are one group."""
     ordered = in_order(plan)
-    children: dict[str, int] = {}
+    children: dict[str, list[Batch]] = {}
     for batch in ordered:
         for need in set(batch.needs):
-            children[need] = children.get(need, 0) + 1
+            children.setdefault(need, []).append(batch)
     chains: dict[str, list[Batch]] = {}
     """By the id of the last batch."""
     for batch in ordered:
         chain = chains.get(batch.needs[0]) if collapse and len(batch.needs) == 1 else None
-        if chain is not None and children[chain[-1].id] == 1 and _alike(chain[-1], batch, len(chain) == 1):
+        ends = all(child.component != batch.component for child in children.get(batch.id, ()))
+        if (
+            chain is not None
+            and len(children[chain[-1].id]) == 1
+            and _alike(chain[-1], batch, len(chain) == 1)
+            and _as_large(chain[0], batch, ends)
+        ):
             del chains[chain[-1].id]
             chain.append(batch)
             chains[batch.id] = chain
@@ -99,7 +105,13 @@ def _alike(one: Batch, other: Batch, first: bool) -> bool:
     same = all(
         getattr(one, name) == getattr(other, name) for name in Batch.model_fields if name not in _NOT_TOLD
     )
-    return same and (first or one.wait_s == other.wait_s)
+    return same and ((first and not one.wait_s) or one.wait_s == other.wait_s)
+
+
+def _as_large(first: Batch, other: Batch, last: bool) -> bool:
+    """Whether the two are about as large; the last batch of a component takes what is left."""
+    one, two = len(first.steps), len(other.steps)
+    return (last and two <= one) or min(one, two) * 2 > max(one, two)
 
 
 def changes(plan: Plan, group: Group) -> list[tuple[str, list[str]]]:
@@ -120,7 +132,7 @@ def marks(group: Group) -> list[str]:
     found = []
     if len(group.batches) > 1:
         found.append(f"{count(len(group.batches), 'batch')} in a row, {_sizes(group)}")
-    if batch.hop > 1:
+    if batch.hop > 1 and any(step.after is not None for step in batch.steps):
         found.append(f"hop {batch.hop}")
     if batch.canary:
         found.append("canary")
