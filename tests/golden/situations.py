@@ -12,7 +12,7 @@ from bumpless.common.model.fleet import Fleet, Node
 from bumpless.common.model.level import Level
 from bumpless.common.model.plan import Hop, Plan, Target
 from bumpless.common.model.release import Component, Placement, Run
-from bumpless.common.model.strategy import Strategy, StrategyKind
+from bumpless.common.model.strategy import NodeSet, Strategy, StrategyKind
 from bumpless.planner.plan import make_plan
 from support import plans
 from support.plans import GATE, T0, batch, component, digest, fleet, node, release, target
@@ -163,15 +163,17 @@ def thousand_nodes() -> PlanAnswer:
 
 
 def blue_green() -> PlanAnswer:
-    blue, green = [tuple(f"{colour}-{number}" for number in range(1, 5)) for colour in ("blue", "green")]
-    found = plans.plan(
-        batch("web-1", green, component="web", before=None, gate=GATE),
-        batch("web-2", blue, component="web", after=None, needs=("web-1",), approval=True, wait_s=600,
-              horizon="the old set is stopped; going back starts it again from nothing"),
-        max_unavailable=4,
-        rollback_policy="manual",
-    )  # fmt: skip
-    return answered(found)
+    sets = Strategy(
+        kind=StrategyKind.BLUE_GREEN,
+        blue=NodeSet(labels={"role": "blue-"}),
+        green=NodeSet(labels={"role": "green-"}),
+        hold_s=600,
+        approval=True,
+    )
+    old = running({"web": target("web", "v1")}, *(f"blue-{number}" for number in range(1, 5)))
+    new = running({}, *(f"green-{number}" for number in range(1, 5)))
+    web = component("web", strategy=sets, gate=GATE)
+    return answered(planned(fleet(*old, *new), web, rollback_policy="manual"))
 
 
 SITUATIONS = {
@@ -206,7 +208,7 @@ SITUATIONS = {
         "A thousand nodes in hundreds of batches still fit on a page.", thousand_nodes
     ),
     "10-blue-green": Situation(
-        "A second set takes over and the first is removed after a hold, by hand and not free to take back.",
+        "A second set takes over; the first is removed when a person approves, and held for the way back, which is by hand.",
         blue_green,
     ),
 }  # fmt: skip

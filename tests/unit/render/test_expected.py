@@ -127,6 +127,14 @@ def test_what_blocks_comes_first_and_leaves_no_command() -> None:
     assert view(PlanAnswer(plan=plan()), "go").next == ""
 
 
+def test_a_finding_is_told_once_although_the_reasons_name_it_too() -> None:
+    one = Finding(
+        code=Code.LIFECYCLE_INVALID, severity=Severity.BLOCK, subject="a", evidence="e", recommendation="r"
+    )
+    found = view(PlanAnswer(reasons=("no node", str(one)), findings=(one,)))
+    assert (found.reasons, found.findings, found.runs) == (("no node",), (one,), False)
+
+
 def test_what_is_left_of_a_rollout_by_the_state_of_its_batches() -> None:
     gate = GATE.window_s
     api = 30 + 4.0 + gate

@@ -13,7 +13,7 @@ from typing import Literal
 
 from bumpless.common.contract.base import Model
 from bumpless.common.contract.plan_answer import Earlier, Took
-from bumpless.common.model.plan import Batch, Plan
+from bumpless.common.model.plan import Batch, Direction, Plan
 from bumpless.common.model.rollout import BatchStatus
 from bumpless.common.render.groups import in_order
 from bumpless.common.render.schedule import Span, schedule
@@ -53,7 +53,8 @@ def expected(plan: Plan, earlier: Earlier, spans: Sequence[Span]) -> Expected:
         {batch.id: batch.apply_timeout_s for batch in plan.batches},
         {batch.id: 0 if batch.gate is None else batch.gate.timeout_s for batch in plan.batches},
     )
-    staged = any(step.after is not None for step in plan.steps())
+    forward = plan.direction is Direction.FORWARD  # a revert stages nothing before it starts
+    staged = forward and any(step.after is not None for step in plan.steps())
     staging = _quantile(sorted(earlier.staging_s), 1) if staged and earlier.staging_s else 0.0
     by_component: dict[str, Batch] = {}
     for batch in in_order(plan):

@@ -144,6 +144,8 @@ def marks(group: Group) -> list[str]:
     if batch.gate is not None:
         judged = f"gate over {duration(batch.gate.window_s)}"
         found.append(judged + (f" after {duration(batch.gate.warm_up_s)}" if batch.gate.warm_up_s else ""))
+    if batch.hold_s:
+        found.append(f"held for {duration(batch.hold_s)}, so that the way back takes no start")
     if batch.tolerance:
         found.append(f"{count(batch.tolerance, 'step')} may fail")
     if batch.horizon:

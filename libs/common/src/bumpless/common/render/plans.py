@@ -36,7 +36,7 @@ def page(shown: PlanView) -> str:
             ("Duration", in_words(shown.duration) if shown.duration is not None and shown.changes else []),
             ("Capacity", _capacity(shown.capacity) if shown.changes else []),
             ("Risks", list(shown.risks)),
-            ("Way back", [shown.horizon.text] if shown.horizon is not None and shown.changes else []),
+            ("Way back", _way_back(found, shown)),
         ]
     sections += [("Reasons", list(shown.reasons)), ("Findings", _findings(shown.findings))]
     for title, body in sections:
@@ -101,6 +101,12 @@ def _capacity(found: tuple[Capacity, ...]) -> list[str]:
     left = columns([row[:4] for row in rows])
     width = max(map(len, left))
     return [f"{line.ljust(width)}  {row[4]}" for line, row in zip(left, rows, strict=True)]
+
+
+def _way_back(plan: Plan, shown: PlanView) -> list[str]:
+    """Nothing takes a revert back."""
+    forward = plan.direction is Direction.FORWARD and shown.changes
+    return [shown.horizon.text] if forward and shown.horizon is not None else []
 
 
 def _findings(found: tuple[Finding, ...]) -> list[str]:

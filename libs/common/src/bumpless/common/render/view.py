@@ -60,9 +60,11 @@ def view(answer: PlanAnswer, command: str = "") -> PlanView:
         sorted(answer.findings, key=lambda f: (_ORDER[f.severity], f.code, f.subject, f.evidence))
     )
     plan = answer.plan
+    told = {str(found) for found in findings}
+    reasons = tuple(reason for reason in answer.reasons if reason not in told)
     runs = plan is not None and not any(found.severity is Severity.BLOCK for found in findings)
     if plan is None:
-        return PlanView(plan_hash=None, runs=False, reasons=answer.reasons, findings=findings)
+        return PlanView(plan_hash=None, runs=False, reasons=reasons, findings=findings)
     plan_hash = answer.plan_hash or plan.hash
     by_component = counts(plan)
     spans = likely(plan, answer.earlier)
@@ -71,7 +73,7 @@ def view(answer: PlanAnswer, command: str = "") -> PlanView:
     return PlanView(
         plan_hash=plan_hash,
         runs=runs,
-        reasons=answer.reasons,
+        reasons=reasons,
         findings=findings,
         counts={name: _sorted(by_component[name]) for name in components(plan)},
         totals=_sorted(sum(by_component.values(), Counter())),
