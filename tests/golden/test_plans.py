@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import pairwise
 from typing import TypeVar
 from xml.etree import ElementTree
@@ -25,8 +26,13 @@ DRAWINGS = {"graph": render.graph, "mermaid": render.mermaid, "dot": render.dot,
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_page(snapshots: Snapshots, name: str) -> None:
     situation = SITUATIONS[name]
-    page = render.page(render.view(situation.answer(), COMMAND))
+    page = without_hash(render.page(render.view(situation.answer(), COMMAND)))
     snapshots.check(f"tests/golden/plans/{name}.txt", f"{situation.shows}\n\n{page}")
+
+
+def without_hash(page: str) -> str:
+    """The page as it stays when a field with a default is added to plans."""
+    return re.sub(r"sha256:[0-9a-f]{64}", "sha256:…", page)
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS)
