@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -258,7 +258,7 @@ class Connection:
         *,
         since: datetime | None = None,
         last_values: bool = False,
-    ) -> AsyncIterator[Received]:
+    ) -> AsyncGenerator[Received, None]:
         """Every matching message, stored order, for ever; through reconnects without a gap or a repeat.
 
         Starts at `since`, else with the last value of every subject (`last_values`), else with what comes next.

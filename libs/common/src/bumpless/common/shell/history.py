@@ -2,13 +2,16 @@
 
 The log of a rollout keeps what every node said about its steps, with the seconds that each part took, for 90 days.
 The latest rollouts that ended are read, newest first, until every component is known well enough. What an ended
-rollout took does not change, so it is read once.
+rollout took does not change, so it is read once, piece by piece, and of a very long log only the beginning.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
@@ -24,6 +27,10 @@ ENOUGH_STEPS = 50
 MOST_STEPS = 500
 """Of one component in one rollout; more say nothing new."""
 REMEMBERED = 100
+MOST_BYTES = 16 << 20
+READ_S = 5.0
+"""Bounds of what is read of one log: whoever asks has other things to do. What comes after them is not known then."""
+_EVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -108,11 +115,25 @@ class History:
     async def _record(self, rollout: str) -> Record:
         known = self._known.get(rollout)
         if known is None:
-            entries = await self._connection.snapshot(
-                Stream.RO, subjects.subject_for(e.RolloutAdvanced, rollout=rollout), history=True
-            )
-            known = record_of(readable(entries, e.RolloutAdvanced))
+            known = record_of(await self._beginning(rollout))
             while len(self._known) >= REMEMBERED:
                 del self._known[next(iter(self._known))]
             self._known[rollout] = known
         return known
+
+    async def _beginning(self, rollout: str) -> list[e.RolloutAdvanced]:
+        subject = subjects.subject_for(e.RolloutAdvanced, rollout=rollout)
+        last = max((item.sequence for item in await self._connection.last(Stream.RO, subject)), default=0)
+        found: list[e.RolloutAdvanced] = []
+        size = 0
+        with suppress(TimeoutError):
+            async with (
+                asyncio.timeout(READ_S),
+                aclosing(self._connection.follow(Stream.RO, subject, since=_EVER)) as items,
+            ):
+                async for item in items:
+                    found += readable([item], e.RolloutAdvanced)
+                    size += len(item.data)
+                    if item.sequence >= last or size > MOST_BYTES:
+                        break
+        return found
