@@ -34,7 +34,6 @@ class Picture(StrEnum):
 
 
 _DRAW: dict[Picture, Callable[[Plan], str]] = {
-    Picture.TREE: lambda plan: "\n".join(render.tree(plan)) + "\n",
     Picture.GRAPH: render.graph,
     Picture.MERMAID: render.mermaid,
     Picture.DOT: render.dot,
@@ -72,7 +71,7 @@ def plan(
 
     shown = render.view(context.with_client(ask), _command(ctx, file, key))
     drawn = picture is not Picture.TEXT and shown.plan is not None
-    text = _DRAW[picture](shown.plan) if drawn and shown.plan is not None else render.page(shown)
+    text = _drawn(picture, shown)
     _show(context, shown, text, out)
     if drawn or out is not None:
         for line in render.ending(shown):
@@ -84,6 +83,15 @@ def plan(
         )
         return 1
     return CHANGES if detailed_exitcode and shown.changes else 0
+
+
+def _drawn(picture: Picture, shown: render.PlanView) -> str:
+    """The picture; the page where there is no plan to draw."""
+    if picture is Picture.TEXT or shown.plan is None:
+        return render.page(shown)
+    if picture is Picture.TREE:
+        return "".join(line + "\n" for line in render.tree(shown.plan, shown.capacity))
+    return _DRAW[picture](shown.plan)
 
 
 def _show(context: Context, shown: render.PlanView, text: str, out: Path | None) -> None:

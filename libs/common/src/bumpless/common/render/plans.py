@@ -32,7 +32,7 @@ def page(shown: PlanView) -> str:
         sections += [
             ("Changes", _counts(shown)),
             ("Way", _way(found.hops)),
-            ("Order", tree(found)),
+            ("Order", tree(found, shown.capacity)),
             ("Duration", in_words(shown.duration) if shown.duration is not None and shown.changes else []),
             ("Capacity", _capacity(shown.capacity) if shown.changes else []),
             ("Risks", list(shown.risks)),
@@ -100,7 +100,11 @@ def _capacity(found: tuple[Capacity, ...]) -> list[str]:
     ]  # fmt: skip
     left = columns([row[:4] for row in rows])
     width = max(map(len, left))
-    return [f"{line.ljust(width)}  {row[4]}" for line, row in zip(left, rows, strict=True)]
+    lines = [f"{line.ljust(width)}  {row[4]}" for line, row in zip(left, rows, strict=True)]
+    return [
+        *lines,
+        "a node in a switch is not counted, although the old version serves until the new one is proven",
+    ]
 
 
 def _way_back(plan: Plan, shown: PlanView) -> list[str]:
