@@ -303,7 +303,7 @@ def a_node_outside_the_placement(world: World, plan: Plan, dice: random.Random) 
 
 @planted("hops_are_chained")
 def a_second_hop_that_begins_elsewhere(world: World, plan: Plan, dice: random.Random) -> Plan | None:
-    found = any_step(plan, dice, came)
+    found = any_step(plan, dice, lambda step: came(step) and step.before != step.after)
     if found is None:
         return None
     batch, step = found

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from bumpless.common.model.compat import CompatFile, PairFile
 from bumpless.planner.proof import PROOFS, faults
 from support.plan_faults import FAULTS
+from support.plans import component, fleet, node, release, target
 from support.worlds import World, worlds
 
 LEAST = 25
@@ -43,3 +45,14 @@ def test_a_planted_fault_is_found(name: str) -> None:
         assert fault.proof in {proof for proof, _ in found}, found
 
     spoil()
+
+
+def test_versions_may_be_any_names_where_nothing_is_stated_about_them() -> None:
+    """Names cannot be compared: a statement about them is a fault, and without one there is nothing to compare."""
+    parts = component("db", "blue sky"), component("api", "f1", depends_on=("db",))
+    old = {"db": target("db", "grey sky"), "api": target("api", "f0")}
+    world = World(release(*parts), fleet(node("n1", old)))
+    assert faults(world.plan(), world.release, world.fleet) == []
+    pairs = CompatFile(pairs=(PairFile(client="api", provider="db", accepts="*"),))
+    told = faults(world.plan(), world.release.model_copy(update={"compat": pairs}), world.fleet)
+    assert {proof for proof, _ in told} == {"clients_fit_providers_at_every_moment"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -34,8 +34,13 @@ def versions_side_by_side_mix(case: Case) -> Iterator[str]:
         phases = _phases(case, name)
         for number, batch in enumerate(case.chains.get(name, ()), start=1):
             come = {target.version for s in batch.steps if (target := case.target(s.after)) is not None}
-            for one, other in combinations(sorted(map(Version.parse, phases.during[number])), 2):
-                if {str(one), str(other)} & {str(Version.parse(v)) for v in come}:
+            running = phases.during[number]
+            yield from (
+                f"{batch.id}: {name} {v} is no version that can be compared" for v in _unordered(running)
+            )
+            known = sorted(map(Version.parse, running - _unordered(running)))
+            for one, other in combinations(known, 2):
+                if {one, other} & {Version.parse(v) for v in come - _unordered(come)}:
                     found = matrix.between(one, other)
                     if not found.level.mixes:
                         yield f"{batch.id}: {name} {one} and {other} run side by side: {found.evidence}"
@@ -49,16 +54,34 @@ def clients_fit_providers_at_every_moment(case: Case) -> Iterator[str]:
     """
     edges = {name: component.depends_on for name, component in case.components.items()}
     pairs = written.pairs(case.release.compat, edges)
+    stated = {(pair.client, pair.provider) for pair in case.release.compat.pairs}
     phases = {name: _phases(case, name) for name in case.components}
     for client, provider in pairs.edges:
         if client not in phases or provider not in phases:
             continue
         said = set()
         for used, offered in sorted(_meetings(case, client, provider, phases)):
+            if _unordered({used, offered}):
+                if (client, provider) in stated:
+                    yield f"{client} {used} may meet {provider} {offered}: not both are versions that can be compared"
+                continue
             verdict = pairs.judge(client, Version.parse(used), provider, Version.parse(offered))
             if not verdict.fits and (used, offered) not in said:
                 said.add((used, offered))
                 yield f"{client} {used} may meet {provider} {offered}: {'; '.join(verdict.reasons)}"
+
+
+def _unordered(versions: Iterable[str]) -> frozenset[str]:
+    """Those that are only names: nothing can be stated about them."""
+    return frozenset(version for version in versions if not _is_version(version))
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Version.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _meetings(case: Case, client: str, provider: str, phases: dict[str, _Phases]) -> set[tuple[str, str]]:
