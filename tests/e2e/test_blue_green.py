@@ -88,6 +88,8 @@ async def test_a_switch_and_the_switch_back(lab: Lab, folder: Path, proxy: Hapro
             assert min(await switched(found, rollout, BLUE)) > passed.at
             held = [pid for node in BLUE for pid in started(lab, node, one)]
             assert all(alive(pid) for pid in held)
+            shown = await lab.cli("fleet", "list")
+            assert shown.out.count(f"absent, holds {one}") == len(BLUE), shown.out
 
             done = await lab.cli("rollback", rollout)
             assert done.code == 0, done.err

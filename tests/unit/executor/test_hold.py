@@ -48,6 +48,8 @@ def test_a_removed_instance_is_held_and_counts_as_absent() -> None:
     assert m.names() == ["KeepWarm"]
     assert m.finished().outcome is StepOutcome.DONE
     assert m.record.takes_traffic == ()
+    seen = m.record.observed()
+    assert (seen.target, seen.held, seen.held_until) == (None, "v1", m.record.warm_until)
 
 
 def test_the_way_back_resumes_it() -> None:
@@ -69,6 +71,7 @@ def test_after_the_hold_it_is_stopped() -> None:
     m.hear(heard.Cooled(m.record.warm), HOLD_S)
     assert (m.record.warm, m.names()) == (None, ["StopOld"])
     assert m.record.previous == V1
+    assert m.record.observed().held is None
 
 
 def test_one_that_dies_is_not_started_again() -> None:

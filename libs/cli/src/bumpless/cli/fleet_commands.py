@@ -59,7 +59,8 @@ def list_nodes(ctx: typer.Context) -> None:
                     None if target is None else target.version,
                     None if component.root is None else component.root.removeprefix("sha256:")[:12],
                     component.state.value
-                    + (f", left {component.returned_from}" if component.returned_from else ""),
+                    + (f", left {component.returned_from}" if component.returned_from else "")
+                    + (f", holds {component.held}" if component.held else ""),
                     component.restarts,
                     seen,
                 ]

@@ -132,6 +132,7 @@ class ComponentRecord(Model):
             runs, before = self.fresh.target, self.current
         if self.state is ComponentState.STUCK:
             runs = None
+        held = self.warm if self.current is None else None
         return ComponentObserved(
             component=self.component,
             state=self.state,
@@ -144,5 +145,7 @@ class ComponentRecord(Model):
             instances=len(self.takes_traffic),
             restarts=self.restarts,
             returned_from=self.returned_from.version if self.returned_from else None,
+            held=held.target.version if held else None,
+            held_until=self.warm_until if held else None,
             reason=self.failing or self.reason,
         )

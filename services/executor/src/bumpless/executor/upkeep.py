@@ -106,7 +106,7 @@ def cooled(record: ComponentRecord, given: heard.Cooled, now: datetime) -> Decis
         until = now + timedelta(seconds=max(1.0, record.current.run.timing.warm_s))
         return Decision(with_(record, warm_until=until), (do.KeepWarm(warm, until),))
     cold = with_(record, warm=None, warm_until=None, stopping=(*record.stopping, warm))
-    return Decision(cold, (do.StopOld(warm),))
+    return Decision(cold, (do.StopOld(warm), do.Report()))
 
 
 def observed(record: ComponentRecord, alive: tuple[Instance, ...], now: datetime) -> Decision:

@@ -24,6 +24,7 @@ class ComponentObserved(Model):
     """What runs: `target` and `root` are what the running instance was started from, None when nothing runs.
 
     `returned_from` is the version that the node left by itself because it crashed again and again.
+    `held` is the version that was removed and is kept paused until `held_until`.
     `previous` is the tree that can be started again without a fetch. `generation` and `sequence` are the highest
     command taken.
     """
@@ -39,6 +40,8 @@ class ComponentObserved(Model):
     instances: int = 0
     restarts: int = 0
     returned_from: str | None = None
+    held: str | None = None
+    held_until: Instant | None = None
     reason: str | None = None
 
 
