@@ -83,6 +83,14 @@ def test_of_what_is_new_or_stays_as_it_is_no_order_is_asked() -> None:
     assert names(*parts, on=same) == ["api", "zz"]
 
 
+def test_who_stops_reading_goes_before_what_it_could_not_read() -> None:
+    assert names(component("api", produces=writes("2")), component("zz"), on=UP) == ["zz", "api"]
+
+
+def test_who_stops_writing_goes_before_who_cannot_read_it_any_more() -> None:
+    assert names(component("zz"), component("api", consumes=reads("<2")), on=DOWN) == ["zz", "api"]
+
+
 def test_where_nothing_is_known_consumers_go_first_unless_it_is_said_otherwise() -> None:
     mute = fleet(node("n1", {"api": target("api", "v1"), "zz": target("zz", "v1")}))
     api, reader = component("api", produces=writes("2")), component("zz", consumes=reads("<3"))

@@ -33,15 +33,16 @@ class Edge:
 
 @dataclass
 class _End:
-    """One end of a channel: a component, what its running instances do there, and what the release brings.
+    """One end of a channel: the formats or ranges of one component.
 
-    `stays`: those that the release does not replace. `runs`: there are any; one that runs and says nothing is `mute`.
+    `old` are those of instances that the release replaces, `stays` of those that it leaves alone, `new` its own. `mute`:
+    something runs that states none.
     """
 
     component: str
-    old: list[str] = field(default_factory=list)
-    new: list[str] = field(default_factory=list)
-    stays: list[str] = field(default_factory=list)
+    old: set[str] = field(default_factory=set)
+    new: set[str] = field(default_factory=set)
+    stays: set[str] = field(default_factory=set)
     mute: bool = False
 
 
@@ -54,11 +55,12 @@ class _Channel:
 
 def queue_edges(release: Release, fleet: Fleet) -> list[Edge]:
     """Consumers before producers where something is written that the old ones cannot read; the reverse for what ends."""
+    released = {component.name for component in release.components}
     return [
         edge
         for channel in _channels(release, fleet)
         for producer, consumer in _meetings(channel)
-        if producer.component != consumer.component and producer.new and consumer.new
+        if producer.component != consumer.component and {producer.component, consumer.component} <= released
         for edge in _edges(channel.name, producer, consumer)
     ]
 
@@ -99,7 +101,6 @@ def _edges(channel: str, producer: _End, consumer: _End) -> Iterator[Edge]:
 
 def _findings(channel: str, producer: _End, consumer: _End) -> Iterator[Finding]:
     both = _both(channel, producer, consumer)
-    reads_on = consumer.new or consumer.stays or consumer.old
     if gap := _unread(producer.new, consumer.new):
         yield _finding(channel, producer, consumer, gap, "what the release writes", "what it reads", both)
     elif gap := _unread(producer.stays, consumer.new):
@@ -120,7 +121,7 @@ def _findings(channel: str, producer: _End, consumer: _End) -> Iterator[Finding]
         yield _finding(
             channel, producer, consumer, gap, "the new version writes", "the old one beside it reads", both
         )
-    elif consumer.new and (gap := _unread(producer.old, reads_on)):
+    elif gap := _unread(producer.old, consumer.new):
         yield Finding(
             code=Code.QUEUE_ORDER,
             severity=Severity.WARN,
@@ -157,7 +158,7 @@ class _Gap:
 
 def _unread(written: Iterable[str], read: Iterable[str]) -> _Gap | None:
     """The first format of `written` that one of `read` does not admit."""
-    ranges = [(text, VersionRange.parse(text)) for text in read]
+    ranges = [(text, VersionRange.parse(text)) for text in sorted(read)]
     for form in sorted(written, key=Version.parse):
         for text, admitted in ranges:
             if Version.parse(form) not in admitted:
@@ -178,9 +179,9 @@ def _channels(release: Release, fleet: Fleet) -> list[_Channel]:
 
     for component in release.components:
         for made in component.produces:
-            end(0, made.channel, component.name).new.append(made.writes)
+            end(0, made.channel, component.name).new.add(made.writes)
         for used in component.consumes:
-            end(1, used.channel, component.name).new.append(used.reads)
+            end(1, used.channel, component.name).new.add(used.reads)
     if not stated:
         return []
     released = {component.name: component for component in release.components}
@@ -197,7 +198,7 @@ def _channels(release: Release, fleet: Fleet) -> list[_Channel]:
             for side, channel, text in _said(speaks.produces, speaks.consumes):
                 if channel in stated:
                     found = end(side, channel, name)
-                    (found.old if goes else found.stays).append(text)
+                    (found.old if goes else found.stays).add(text)
             if mine is not None and goes and not (speaks.produces or speaks.consumes):
                 for channel in _of(mine):
                     end(1, channel, name).mute = True
