@@ -70,13 +70,14 @@ def apply(wanted: Wanted) -> str:
     with _decoder(wanted.package, wanted.sandbox) as decoder:
         from pathlib import Path
 
+        from bumpless.common.artifacts.beneath import fsync_directory
         from bumpless.common.artifacts.inputs.source import open_tree
         from bumpless.common.artifacts.rebuild import rebuild
 
         out = Path(wanted.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         with nullcontext(None) if wanted.old == NO_BASE else open_tree(wanted.old, out.parent) as base_dir:
-            return rebuild(
+            root = rebuild(
                 Path(wanted.package),
                 out,
                 expected_root=wanted.root,
@@ -84,6 +85,8 @@ def apply(wanted: Wanted) -> str:
                 decoder=decoder,
                 share=wanted.share,
             )
+        fsync_directory(out.parent)
+        return root
 
 
 def told(wanted: Wanted, root: str) -> str:

@@ -2,7 +2,7 @@
 
 Invariants: nothing is written before the package's claims make a tree; the base is only read; on any error, also a
 cancellation, the new directory is gone; on return every byte was hashed on its way to the disk, the hashes make the
-promised root, and all of it is flushed. Files are read-only in the result.
+promised root, and all of it is flushed, but for its name. Files are read-only in the result.
 
 Unchanged files share their blocks with the base where the file system can. Where it cannot, `share` allows them to be
 the same file: a hard link costs nothing, and nobody writes to either name by accident.
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from .beneath import Beneath, fsync_directory
+from .beneath import Beneath
 from .decoder import Decoder, InProcessDecoder
 from .errors import Corrupt, TooLarge, WrongBase
 from .extent import Extent, Stream, write_all
@@ -53,8 +53,8 @@ def rebuild(
     """Make the tree `expected_root` in `out_dir`, which must not exist, from a package and, for a delta, its base.
 
     Without `expected_root`, the root the package promises. `decoder` decodes what is in the package; by default this
-    process. `share` lets unchanged files be the same files as the base's, which become read-only with that. Returns
-    the root.
+    process. `share` lets unchanged files be the same files as the base's, which become read-only with that. The
+    directory above `out_dir` is the caller's to flush, who may move the tree first. Returns the root.
 
     Raises:
         WrongBase: the package needs another base than the one in `base_dir`.
@@ -89,7 +89,6 @@ def rebuild(
                 raise Corrupt(f"the tree {package.new_root}", tree.root, whole.name)
             os.chmod(out_dir, 0o755)
             _flush(out, tree, writer.written)
-        fsync_directory(out_dir.parent)
         undo.pop_all()
     return package.new_root
 

@@ -31,7 +31,8 @@ Read = Callable[[int], AsyncGenerator[bytes, None]]
 
 
 async def download(digest: str, into: Path, size: int, read: Read, part: Path | None = None) -> int:
-    """Bring the blob of `size` bytes to `into`, complete and flushed; the bytes that were read for it.
+    """Bring the blob of `size` bytes to `into`, complete; the bytes that were read for it. Not flushed: what a power cut
+    takes is fetched again, as its digest tells.
 
     `part` is on the file system of `into` (default: beside it). Who shares it names it after the digest.
 
@@ -50,7 +51,6 @@ async def download(digest: str, into: Path, size: int, read: Read, part: Path | 
                 os.ftruncate(fd, 0)
                 again, _ = await _continue(digest, fd, size, read)
                 taken += again
-            await _finish(os.fsync, fd)
             os.replace(part, into)
         except (StoreUnavailable, asyncio.CancelledError):
             if part != shared or not os.fstat(fd).st_size:

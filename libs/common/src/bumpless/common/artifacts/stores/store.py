@@ -57,7 +57,7 @@ class BlobReader(ABC):
         return await collect(digest, self.read(digest), max_size)
 
     async def fetch(self, digest: str, into: Path, *, size: int, part: Path | None = None) -> int:
-        """The blob of `size` bytes in the file `into`, which appears complete and flushed, or not at all.
+        """The blob of `size` bytes in the file `into`, which appears complete, or not at all. Not flushed.
 
         Returns the bytes taken from the store. What a broken call has got stays in `part`, and the next one goes on
         from there (see `download`).
