@@ -83,12 +83,13 @@ class Bench:
     def copy(self, begun: Begun) -> Path:
         """The operation's data directory, to be used up."""
         self._count += 1
-        data = self._work / f"{self._count}"
+        data = self._work / f"{self._count}" / "data"
+        data.parent.mkdir()
         subprocess.run(("cp", "-a", str(begun.template), str(data)), check=True)
         return data
 
     def discard(self, data: Path) -> None:
-        shutil.rmtree(data)
+        shutil.rmtree(data.parent)
 
     def child(self, step: str | None, data: Path, attempt: int = 0, **more: Any) -> Child:
         argument = {"site": str(self.site.home), "data": str(data), "step": step, "attempt": attempt, **more}

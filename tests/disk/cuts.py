@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -89,43 +87,6 @@ def images(
         with image.mounted():
             yield found, image.root / "data"
         image.remove()
-
-
-def site(call: Call, heard: Sequence[Words]) -> str:
-    """The place in the executor that makes this flush, in words."""
-    path = call.paths[0]
-    inside = path.partition("/components/")[2].partition("/")[2]
-    last = next((words for words in reversed(heard) if words.get("thread") == call.thread), {})
-    if "/downloads/" in path:
-        return "a package that has arrived"
-    if inside.startswith("descriptions"):
-        return "a description" if inside != "descriptions" else "the directory of descriptions"
-    if inside.startswith("staging"):
-        return _of_a_tree(call, inside)
-    if inside == "versions":
-        staging = any("staging" in words for words in heard) and not any("staged" in words for words in heard)
-        return (
-            "the directory of versions, when a tree came"
-            if staging
-            else "the directory of versions, before trees go"
-        )
-    if inside:
-        return "the journal's file"
-    if not path.endswith("/api"):
-        return "the directories above a component"
-    if "saving" in last:
-        return "the directory of the journal"
-    return "the directory of the links"
-
-
-def _of_a_tree(call: Call, inside: str) -> str:
-    if call.name == "syncfs":
-        return "a tree of many files"
-    if re.fullmatch(r"staging/[^/]+", inside):
-        return "the directory a tree is made in"
-    if re.fullmatch(r"staging/[^/]+/tree", inside):
-        return "a tree's own directory"
-    return "a directory in a tree" if os.path.isdir(call.paths[0]) else "a file in a tree"
 
 
 @contextmanager

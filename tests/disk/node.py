@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bumpless.common.artifacts.beneath import Beneath
 from bumpless.common.contract.base import Digest, Message
 from bumpless.common.contract.events import StepFinished, StepStaged
 from bumpless.common.model.plan import Target
@@ -133,7 +136,11 @@ class _Watched:
 
         def saved(journal: Journal, record: ComponentRecord) -> None:
             say({"saving": fingerprint(record), "thread": threading.get_native_id()})
-            save(journal, record)
+            try:
+                save(journal, record)
+            except OSError:
+                say({"unsaved": fingerprint(record), "thread": threading.get_native_id()})
+                raise
             say({"saved": fingerprint(record), "thread": threading.get_native_id()})
             if self.loop is not None:
                 # Twice, so that it is also seen after the actor has taken the record over.
@@ -153,6 +160,32 @@ class _Watched:
             return tree
 
         Journal.save, Layout.point, StoredArtifacts.stage = saved, pointed, staged  # type: ignore[method-assign]
+        say_flushes(say)
+
+
+def say_flushes(say: Say) -> None:
+    """Before every flush, from which lines of ours it is made."""
+    fsync, sync_file_system = os.fsync, Beneath.sync_file_system
+
+    def flushed(fd: int) -> None:
+        say({"flushing": _lines(), "thread": threading.get_native_id()})
+        fsync(fd)
+
+    def all_flushed(tree: Beneath) -> None:
+        say({"flushing": _lines(), "thread": threading.get_native_id()})
+        sync_file_system(tree)
+
+    os.fsync, Beneath.sync_file_system = flushed, all_flushed  # type: ignore[assignment, method-assign]
+
+
+def _lines() -> str:
+    """The line that flushes, and the one that called for it."""
+    frame, found = sys._getframe(2), []
+    while frame is not None and len(found) < 2:
+        if frame.f_globals.get("__name__", "").startswith("bumpless."):
+            found.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " < ".join(found)
 
 
 def _outcome(result: StepFinished | StepStaged) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -35,6 +35,7 @@ def test_an_error_at_every_call(bench: Bench, name: str, number: int) -> None:
     begun = bench.begun(name)
     refused = begun.calls if number == errno.EIO else [c for c in begun.calls if c.name in ALLOCATES]
     _fail(bench, begun, refused, number)
+    print(f"errors: {len(refused)} calls of {name}, {errno.errorcode[number]}")
 
 
 @pytest.mark.faults
@@ -54,15 +55,37 @@ def test_a_disk_that_stays_full(bench: Bench, name: str) -> None:
 @pytest.mark.parametrize("name", ["install", "switch"])
 def test_slow_flushes_only_take_longer(bench: Bench, name: str) -> None:
     begun = bench.begun(name)
-    for at in sample((c for c in begun.calls if c.flushes), 4):
+    _slow(bench, begun, sample(_flushes(begun), 4))
 
-        def decide(call: Call, number: int = at.number) -> Then:
-            if call.number == number:
-                threading.Event().wait(SLOW_S)
-            return Then.PERFORM
 
-        ended = _check(bench, begun, at, "slow at", decide)
-        assert ended == begun.answer
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_slow_flush_at_every_call(bench: Bench, name: str) -> None:
+    """Each of them alone, then all of them: nothing is given up, and the operation ends as it does on a quick disk."""
+    begun = bench.begun(name)
+    flushes = _flushes(begun)
+    _slow(bench, begun, flushes)
+    _check_slow(bench, begun, flushes[0], "slow from", lambda call: call.flushes)
+    print(f"slow: {len(flushes)} flushes of {name}")
+
+
+def _flushes(begun: Begun) -> list[Call]:
+    return [call for call in begun.calls if call.flushes]
+
+
+def _slow(bench: Bench, begun: Begun, calls: Iterable[Call]) -> None:
+    for at in calls:
+        _check_slow(bench, begun, at, "slow at", lambda call, number=at.number: call.number == number)
+
+
+def _check_slow(bench: Bench, begun: Begun, at: Call, what: str, is_slow: Callable[[Call], bool]) -> None:
+    def decide(call: Call) -> Then:
+        if is_slow(call):
+            threading.Event().wait(SLOW_S)
+        return Then.PERFORM
+
+    assert _check(bench, begun, at, what, decide) == begun.answer
 
 
 def _fail(bench: Bench, begun: Begun, calls: Iterable[Call], error: int) -> None:

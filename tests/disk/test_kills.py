@@ -23,7 +23,9 @@ def test_killed_at_a_call_of_each_kind(bench: Bench, name: str) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_killed_at_every_call(bench: Bench, name: str) -> None:
-    _kill(bench, name, bench.begun(name).calls)
+    calls = bench.begun(name).calls
+    _kill(bench, name, calls)
+    print(f"kills: {len(calls)} calls of {name}")
 
 
 def _kill(bench: Bench, name: str, calls: tuple[Call, ...] | list[Call]) -> None:

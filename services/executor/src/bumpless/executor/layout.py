@@ -108,8 +108,8 @@ class Layout:
     def _move(self, current: Digest | None, previous: Digest | None) -> None:
         serves = self.current()
         if current is not None and serves is not None and serves == previous != current:
+            # Names in one directory change on the disk in the order they did, so one flush after both is enough.
             place_link(self._previous, f"versions/{_hex(current)}")
-            sync_directory(self.home)
             if exchange(self._previous, self._current):
                 return
         for link, root in ((self._current, current), (self._previous, previous)):
