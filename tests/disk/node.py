@@ -20,9 +20,11 @@ from bumpless.common.artifacts.beneath import Beneath
 from bumpless.common.contract.base import Digest, Message
 from bumpless.common.contract.events import StepFinished, StepStaged
 from bumpless.common.model.plan import Target
+from bumpless.common.model.release import ITSELF
 from bumpless.common.shell import clock
 from bumpless.common.shell.log import configure_logging
 from bumpless.executor import actor
+from bumpless.executor.app import Origin
 from bumpless.executor.drivers.artifacts import StoredArtifacts
 from bumpless.executor.drivers.native import NativeSwitch
 from bumpless.executor.executor import Executor, NodeConfig
@@ -30,8 +32,10 @@ from bumpless.executor.journal import Journal
 from bumpless.executor.layout import Layout
 from bumpless.executor.ports import StagedTree
 from bumpless.executor.record import RESTING, Command, ComponentRecord
-from disk.site import COMPONENT, NODE, Site
+from disk import itself
+from disk.site import NODE, STEPS, Site, component_of
 from drivers.fake_switch import FakeSwitch, World
+from support.nursery import LINE
 
 Say = Callable[[dict[str, Any]], object]
 PATIENCE_S = 60.0
@@ -44,38 +48,52 @@ def fingerprint(record: ComponentRecord | None) -> str:
     return hashlib.sha256(record.model_dump_json().encode()).hexdigest() if record else ""
 
 
-def main(argument: dict[str, Any], say: Say) -> dict[str, Any]:
+def main(argument: dict[str, Any], say: Say, origin: Origin | None = None) -> dict[str, Any]:
     """`site` and `data` are directories, `step` is one of `site.STEPS` or None to start up only, `attempt` counts.
 
-    With `real`, processes are real ones, which go on after it unless `stop` is said. The step is over after `patience_s`, whether or not it is.
+    With `real`, processes are real ones, which go on after it unless `stop` is said. The step is over after
+    `patience_s`, whether or not it is. With `origin`, the executor is its own component, and was launched; the step is
+    not over if it has to leave. Without, a step of that component begins with the launcher.
     """
+    if origin is None and _component(argument) == ITSELF:
+        itself.begin(argument, int(os.environ[LINE]))
     configure_logging("executor", "CRITICAL")
     actor.SAVE_AGAIN_S = 0.05
     watched = _Watched(say)
     watched.install()
-    return asyncio.run(_perform(argument, watched))
+    return asyncio.run(_perform(argument, watched, origin))
 
 
-async def _perform(argument: dict[str, Any], watched: _Watched) -> dict[str, Any]:
+def _component(argument: dict[str, Any]) -> str:
+    version = STEPS[argument["step"]][1] if argument["step"] else None
+    if version is not None:
+        return Site(Path(argument["site"])).target(version).component
+    return component_of(Path(argument["data"]))
+
+
+async def _perform(argument: dict[str, Any], watched: _Watched, origin: Origin | None) -> dict[str, Any]:
     site, data = Site(Path(argument["site"])), Path(argument["data"])
     watched.loop = asyncio.get_running_loop()
     config = NodeConfig(node=NODE, address="127.0.0.1", data_dir=data, heartbeat_s=60)
     source = StoredArtifacts(site.store, site.trust, downloads=data / "downloads", checks=config.checks_dir)
     real = NativeSwitch(NODE, config.run_dir, config.components_dir) if argument.get("real") else None
-    executor = Executor(config, site.trust, real or FakeSwitch(World()), source, watched, clock.now)
+    switch = real or (itself.switch(config, origin) if origin else FakeSwitch(World()))
+    executor = Executor(config, site.trust, switch, source, watched, clock.now)
+    component = _component(argument)
     try:
         await executor.start()
-        before = executor.record(COMPONENT)
+        before = executor.record(component)
         step = argument["step"]
         command = (
             site.command(step, before.current if before else None, argument["attempt"]) if step else None
         )
-        over = await _settle(executor, site, command, watched, argument.get("patience_s", PATIENCE_S))
-        record = executor.record(COMPONENT)
+        patience_s = argument.get("patience_s", PATIENCE_S)
+        settled = _settle(executor, site, component, command, watched, patience_s)
+        over = await (itself.until_left(executor, origin.launch, settled) if origin else settled)
+        record = executor.record(component)
     finally:
         await executor.close(stop_services=argument.get("stop", False))
-        if real is not None:
-            real.close()
+        switch.close()
     return {"over": over} | (_shown(record) if record else {})
 
 
@@ -93,7 +111,12 @@ def _shown(record: ComponentRecord) -> dict[str, Any]:
 
 
 async def _settle(
-    executor: Executor, site: Site, command: Command | None, watched: _Watched, patience_s: float
+    executor: Executor,
+    site: Site,
+    component: str,
+    command: Command | None,
+    watched: _Watched,
+    patience_s: float,
 ) -> bool:
     """Whether the command was answered in time and nothing is left to do. It is read again, as commands are."""
     end = asyncio.get_running_loop().time() + patience_s
@@ -102,7 +125,7 @@ async def _settle(
             await executor.take(site.sent(command))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(AGAIN_S):
-                while not _rests(executor.record(COMPONENT), command):
+                while not _rests(executor.record(component), command):
                     watched.changed.clear()
                     await watched.changed.wait()
                 return True

@@ -13,8 +13,10 @@ from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.tree import verify_root
 from bumpless.common.errors import Refused
 from bumpless.executor.journal import Journal
+from bumpless.executor.launcher import read_state
+from disk.itself import shown
 from disk.node import fingerprint
-from disk.site import COMPONENT
+from disk.site import component_of
 
 Words = dict[str, Any]
 
@@ -28,7 +30,7 @@ class Links:
 
 
 def home(data: Path) -> Path:
-    return data / "components" / COMPONENT
+    return data / "components" / component_of(data)
 
 
 def links(data: Path) -> Links:
@@ -50,6 +52,7 @@ def broken(data: Path, before: Links, after: Links, record: str, heard: Sequence
         *_links(data, before, after, heard),
         *_trees(data, heard),
         *_journal(data, record, heard),
+        *_launch(data, heard),
     ]
 
 
@@ -98,6 +101,19 @@ def _journal(data: Path, record: str, heard: Sequence[Words]) -> Iterable[str]:
         return
     if found not in possible:
         yield "the journal holds another record than the last one that was saved"
+
+
+def _launch(data: Path, heard: Sequence[Words]) -> Iterable[str]:
+    """The launcher counts starts without a word."""
+    possible: list[list[Any]] = []
+    for words in heard:
+        if "launched" in words:
+            possible = [words["launched"]]
+        if "launching" in words:
+            possible.append(words["launching"])
+    found = shown(read_state(data))
+    if possible and not any(found[:2] == said[:2] and found[2] >= said[2] for said in possible):
+        yield f"launch.json holds {found}, and was said to hold {possible[0]}"
 
 
 def _damage(data: Path, root: str) -> str | None:

@@ -15,7 +15,7 @@ from bumpless.common.contract.commands import ApplyComponent, StageComponent
 from bumpless.common.contract.envelope import COMMAND_TYPE
 from bumpless.common.contract.subjects import subject_of
 from bumpless.common.model.plan import Direction, Target
-from bumpless.common.model.release import Run, Timing
+from bumpless.common.model.release import ITSELF, Driver, Run, Timing
 from bumpless.common.shell.broker import Received
 from bumpless.executor.record import Command
 
@@ -36,7 +36,19 @@ STEPS: dict[str, tuple[str, str | None, tuple[int, int]]] = {
     "stage-third": ("stage", "v3", (3, 1)),
     "switch-third": ("apply", "v3", (3, 2)),
     "remove": ("apply", None, (4, 1)),
+    "replace-installed": ("apply", "e1", (1, 2)),
+    "stage-executor": ("stage", "e2", (2, 1)),
+    "replace": ("apply", "e2", (2, 2)),
 }
+OF_ITSELF = Run(driver=Driver.EXECUTOR, timing=Timing(ready_timeout_s=60, soak_s=0, warm_s=0))
+INSTALLED = "trees/installed"
+"""The executor that runs while no release named one, below the site's home."""
+
+
+def component_of(data: Path) -> str:
+    """The one component that a data directory has, or will have."""
+    found = [path.name for path in (data / "components").glob("*")]
+    return found[0] if found else COMPONENT
 
 
 class Site:
@@ -62,22 +74,12 @@ class Site:
         for version in ("v1", "v2", "v3", "many"):
             tree = home / "trees" / version
             _grow(tree, version)
-            built = build_artifact(
-                tree, name=COMPONENT, version=version, previous=earlier, out=home / "built", key=release
-            )
+            _publish(home, store, release, (COMPONENT, version, run), tree, earlier)
             earlier = [PreviousTree(version, tree)]
-            for blob in built.blobs.iterdir():
-                store.write(blob)
-            described = store.write(built.envelope)
-            target = Target(
-                component=COMPONENT,
-                version=version,
-                root=Digest(built.artifact.root),
-                artifact=Digest(described.digest),
-                artifact_size=described.size,
-                run=run,
-            )
-            (home / f"{version}.json").write_text(target.model_dump_json())
+        for version in ("e1", "e2"):
+            _grow_executor(home / "trees" / version, version)
+            _publish(home, store, release, (ITSELF, version, OF_ITSELF), home / "trees" / version, [])
+        _grow_executor(home / INSTALLED, "installed")
         return cls(home)
 
     @property
@@ -99,7 +101,7 @@ class Site:
             "generation": generation + 10 * attempt,
             "sequence": sequence,
             "node": NODE,
-            "component": COMPONENT,
+            "component": self.target(version).component if version else COMPONENT,
             "expires_at": T0 + timedelta(days=36500),
             "target": self.target(version) if version else None,
         }
@@ -111,6 +113,58 @@ class Site:
         """The command as a standing one is read from the broker."""
         body = self._deploy.sign(COMMAND_TYPE, wire.encode(command)).to_bytes()
         return Received(subject=subject_of(command), data=body, sequence=1)
+
+
+def _publish(
+    home: Path,
+    store: DirectoryBlobs,
+    key: SigningKey,
+    what: tuple[str, str, Run],
+    tree: Path,
+    earlier: list[PreviousTree],
+) -> None:
+    """`what`: component, version and how it runs. Its target becomes a file of the site."""
+    component, version, run = what
+    built = build_artifact(
+        tree, name=component, version=version, previous=earlier, out=home / "built", key=key
+    )
+    for blob in built.blobs.iterdir():
+        store.write(blob)
+    described = store.write(built.envelope)
+    target = Target(
+        component=component,
+        version=version,
+        root=Digest(built.artifact.root),
+        artifact=Digest(described.digest),
+        artifact_size=described.size,
+        run=run,
+    )
+    (home / f"{version}.json").write_text(target.model_dump_json())
+
+
+_EXECUTOR_INIT = '__path__ = __import__("pkgutil").extend_path(__path__, __name__)\n'
+_EXECUTOR_APP = """\
+VERSION = "{version}"
+if __name__ == "__main__":
+    from disk.itself import main
+
+    main()
+else:
+    from pathlib import Path
+
+    import bumpless.executor.launcher as beside
+
+    source = Path(beside.__file__).with_name("app.py")
+    exec(compile(source.read_bytes(), source, "exec"))
+"""
+
+
+def _grow_executor(tree: Path, version: str) -> None:
+    """The code under test, with a module in front of it that runs a step of these tests; see `itself`."""
+    package = tree / "site" / "bumpless" / "executor"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(_EXECUTOR_INIT)
+    (package / "app.py").write_text(_EXECUTOR_APP.format(version=version))
 
 
 def _grow(tree: Path, version: str) -> None:

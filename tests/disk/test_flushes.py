@@ -21,10 +21,10 @@ from support.syscalls import Call
 pytestmark = pytest.mark.timeout(900)
 RECORDINGS: dict[str, dict[str, str]] = {
     **{name: {"name": name} for name in OPERATIONS},
-    "stage again after a kill": {"name": "stage", "killed_at": r"/versions$"},
+    "stage again after a kill": {"name": "stage", "killed_at": r"component/versions$"},
     "switch with a record that cannot be flushed": {
         "name": "switch",
-        "fails_at": r"Journal\.save:\d+, of api$",
+        "fails_at": r"Journal\.save:\d+, of component$",
     },
 }
 """What is recorded, with what happens in it; see `lazy.record`."""
@@ -32,8 +32,8 @@ QUICK = ("switch", "remove")
 GOES_ON = 40
 """So many cuts of a lazy disk, and the executor goes on from one of them."""
 SAMPLE = {
-    r"Journal\.save.* api$": "remove",
-    r"Layout\.point.* api$": "switch",
+    r"Journal\.save.* component$": "remove",
+    r"Layout\.point.* component$": "switch",
     r"staging/[^/]+/tree/lib/version$": "stage",
 }
 """Flushes that are left out on a real disk: one that loses the journal, one the links, one a tree."""

@@ -16,7 +16,7 @@ SAMPLE = 9
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_killed_at_a_call_of_each_kind(bench: Bench, name: str) -> None:
-    _kill(bench, name, sample(bench.begun(name).calls, SAMPLE))
+    _kill(bench, name, sample(bench.begun(name).calls, OPERATIONS[name].few(SAMPLE)))
 
 
 @pytest.mark.faults

@@ -24,9 +24,9 @@ MOST = 120
 def test_cuts_at_calls_of_some_kinds(powered: Bench, place: Path, name: str) -> None:
     begun = powered.begun(name)
     wrong = []
-    for kind, call in zip(cycle(SHUT_DOWN), sample(begun.calls, 3), strict=False):
+    for kind, call in zip(cycle(SHUT_DOWN), sample(begun.calls, begun.operation.few(3)), strict=False):
         wrong += cuts.shut_down(powered, begun, kind, place, call)
-    chosen = {call.number for call in sample(begun.calls, 2)}
+    chosen = {call.number for call in sample(begun.calls, begun.operation.few(2))}
     wrong += _images(powered, place, name, KINDS["btrfs"], chosen)
     assert not wrong, "\n".join(wrong)
 
@@ -38,10 +38,11 @@ def test_cuts_at_calls_of_some_kinds(powered: Bench, place: Path, name: str) -> 
 def test_cuts_at_every_call(powered: Bench, place: Path, name: str, kind: Kind) -> None:
     # A hundred files that are written alike show what a few of them show.
     calls = sample(powered.begun(name).calls, MOST)
+    goes_on = 5 * GOES_ON if OPERATIONS[name].dear else GOES_ON
     wrong: list[str] = []
     for first in range(0, len(calls), cuts.TOGETHER):
         chosen = {call.number for call in calls[first : first + cuts.TOGETHER]}
-        wrong += _images(powered, place, name, kind, chosen, GOES_ON)
+        wrong += _images(powered, place, name, kind, chosen, goes_on)
     print(f"cuts: {len(calls) + 1}")
     assert not wrong, "\n".join(wrong)
 
@@ -52,7 +53,7 @@ def test_cuts_at_every_call(powered: Bench, place: Path, name: str, kind: Kind) 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_shut_down_at_many_calls(powered: Bench, place: Path, name: str, kind: Kind) -> None:
     begun = powered.begun(name)
-    calls = sample(begun.calls, 20)
+    calls = sample(begun.calls, begun.operation.few(20))
     wrong = [w for call in calls for w in cuts.shut_down(powered, begun, kind, place, call)]
     print(f"cuts: {len(calls)}")
     assert not wrong, "\n".join(wrong)
