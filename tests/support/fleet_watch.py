@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bumpless.cli.client import Client, Watched
+from bumpless.cli.comparing import compared
 from bumpless.cli.publishing import BuiltRelease, build_release, upload
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
@@ -21,6 +22,7 @@ from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message, RolloutId
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.model.rollout import rollout_id
+from bumpless.common.render.comparison import in_words
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from support.fleet_lab import Lab
 from support.fleet_product import starts
@@ -203,7 +205,8 @@ async def on_fleet(found: Client, component: str) -> dict[str, str]:
 
 
 async def check_log(found: Client, log: Log) -> None:
-    """Versions without a gap, no transition twice, one gate and one verdict at most per batch; the replay agrees."""
+    """Versions without a gap, no transition twice, one gate and one verdict at most per batch; the replay agrees, and
+    nothing was done but what the plan had shown."""
     assert [entry.version for entry in log.advanced] == list(range(1, len(log.advanced) + 1))
     moves = [(a.status_before, a.status) for a in log.advanced if a.status_before != a.status]
     chained = [None, *(after for _, after in moves)]
@@ -213,6 +216,8 @@ async def check_log(found: Client, log: Log) -> None:
     once(log.of(c.OpenGate), lambda gate: gate.batch)
     once(log.of(e.VerdictReached), lambda verdict: verdict.batch)
     assert await replayed(found, log) == log.status
+    wrong = [line for one in await compared(found, log.rollout) if one.discrepancies for line in in_words(one)]
+    assert not wrong, wrong
 
 
 async def replayed(found: Client, log: Log) -> str:
