@@ -216,7 +216,9 @@ async def check_log(found: Client, log: Log) -> None:
     once(log.of(c.OpenGate), lambda gate: gate.batch)
     once(log.of(e.VerdictReached), lambda verdict: verdict.batch)
     assert await replayed(found, log) == log.status
-    wrong = [line for one in await compared(found, log.rollout) if one.discrepancies for line in in_words(one)]
+    wrong = [
+        line for one in await compared(found, log.rollout) if one.discrepancies for line in in_words(one)
+    ]
     assert not wrong, wrong
 
 
