@@ -7,6 +7,7 @@ from typing import Any
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Message, derive_id
+from bumpless.common.model.finding import Code, blocking
 from bumpless.common.model.verdict import Evidence, Verdict
 from support.plans import GATE, T0, at, batch, digest, node, plan, target
 
@@ -78,6 +79,7 @@ _FIELDS: dict[type[Message], dict[str, Any]] = {
         "product": "shop",
         "digest": digest("release"),
         "reasons": ("unsigned", "unknown node"),
+        "findings": (blocking(Code.NODE_UNKNOWN, "n9", "nobody", "start it", waivable=True),),
     },
     e.RolloutPlanned: {
         "rollout": "r2",

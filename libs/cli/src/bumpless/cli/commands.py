@@ -69,6 +69,8 @@ def command() -> TyperGroup:
         LazyCommand("abort", "rollout_commands", "Stop a rollout as failed; its rollback policy decides what follows."),
         LazyCommand("approve", "rollout_commands", "Let a rollout start that waits for approval of its plan, or one batch of it."),
         LazyCommand("retry", "rollout_commands", "Plan the same release again, from what the fleet runs now."),
+        LazyCommand("waive", "statement_commands", "Sign that one finding of one release may pass until a moment."),
+        LazyCommand("rehearsed", "statement_commands", "Sign that a release succeeded on this fleet, for another fleet that asks for it."),
         LazyCommand("rollback", "rollout_commands", "Take back what a rollout did, in reverse order; works while the planner is down."),
         LazyCommand("keys", "control_commands", "Signing keys."),
         LazyCommand("agent", "control_commands", "The executor of one node."),

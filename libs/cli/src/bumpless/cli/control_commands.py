@@ -19,7 +19,7 @@ from bumpless.cli.client import client
 from bumpless.cli.context import Context
 from bumpless.cli.home import Home
 from bumpless.cli.output import table
-from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.artifacts.signing import Role, SigningKey, TrustStore
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused, Retryable
@@ -190,7 +190,7 @@ def keys_generate(
         Path | None, typer.Option(help="Folder for the keys; the home directory's by default.")
     ] = None,
 ) -> None:
-    """Make a release key (signs releases and artifacts, for CI) and a deploy key (signs node commands).
+    """Make keys: for releases and artifacts (CI), for node commands (deploy), for waivers, and for rehearsals.
 
     Example: bumpless keys generate --out keys
     """
@@ -210,14 +210,14 @@ def generate_keys(home: Home, out: Path | None = None) -> dict[str, Path]:
     """
     folder = out or home.keys
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / name for name in ("release.key", "deploy.key", "trusted.json")}
+    paths = {name: folder / name for name in (*(f"{role}.key" for role in Role), "trusted.json")}
     for path in paths.values():
         if path.exists():
             raise Refused("no keys yet", f"{path}", "keep them, or move them away first")
-    release, deploy = SigningKey.generate(), SigningKey.generate()
-    release.save(paths["release.key"])
-    deploy.save(paths["deploy.key"])
-    TrustStore.of(release=release.public, deploy=deploy.public).save(paths["trusted.json"])
+    keys = {role: SigningKey.generate() for role in Role}
+    for role, key in keys.items():
+        key.save(paths[f"{role}.key"])
+    TrustStore.of(**{role.value: key.public for role, key in keys.items()}).save(paths["trusted.json"])
     return paths
 
 

@@ -156,6 +156,8 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
     if name in ("planner", "rollback"):
         env[prefix + "DEPLOY_KEY"] = str(home.deploy_key)
         env[prefix + "TRUST"] = str(home.trust)
+    if name == "planner" and home.preflight.exists():
+        env[prefix + "PREFLIGHT"] = str(home.preflight)
     return Part(name, (sys.executable, "-m", f"bumpless.{module}.app"), env)
 
 

@@ -41,6 +41,11 @@ class Home:
         return self.keys / "trusted.json"
 
     @property
+    def preflight(self) -> Path:
+        """The rules of the fleet, where somebody wrote some before `up`."""
+        return self.path / "preflight.yaml"
+
+    @property
     def cluster_file(self) -> Path:
         return self.path / "cluster.json"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,7 +15,8 @@ import typer
 from bumpless.cli.client import Client, whoami
 from bumpless.cli.context import Context
 from bumpless.cli.output import Format
-from bumpless.cli.release_commands import FileArg, KeyOpt, build
+from bumpless.cli.release_commands import FileArg, KeyOpt, WaiverOpt, build
+from bumpless.cli.statement_commands import read_statements
 from bumpless.common import render
 from bumpless.common.contract.plan_answer import PlanAnswer
 from bumpless.common.model.plan import Plan
@@ -49,6 +50,7 @@ def plan(
     ctx: typer.Context,
     file: FileArg,
     key: KeyOpt = None,
+    waiver: WaiverOpt = None,
     picture: Annotated[Picture, typer.Option(help="How to draw it.")] = Picture.TEXT,
     out: Annotated[Path | None, typer.Option(help="Write the picture to this file.")] = None,
     detailed_exitcode: Annotated[
@@ -63,13 +65,14 @@ def plan(
     Example: bumpless plan release.yaml --picture svg --out plan.svg
     """
     context: Context = ctx.obj
+    statements = read_statements(waiver)
 
     async def ask(client: Client) -> PlanAnswer:
         built = await build(context, client, file, key)
         attempt = await client.attempt(built.release.product, built.digest)
-        return await client.plan(built.announcement(by=whoami(), attempt=attempt))
+        return await client.plan(built.announcement(by=whoami(), attempt=attempt, statements=statements))
 
-    shown = render.view(context.with_client(ask), _command(ctx, file, key))
+    shown = render.view(context.with_client(ask), _command(ctx, file, key, waiver or []))
     drawn = picture is not Picture.TEXT and shown.plan is not None
     text = _drawn(picture, shown)
     _show(context, shown, text, out)
@@ -105,7 +108,7 @@ def _show(context: Context, shown: render.PlanView, text: str, out: Path | None)
         context.output.data(shown.model_dump(mode="json"), text)
 
 
-def _command(ctx: typer.Context, file: Path, key: Path | None) -> str:
+def _command(ctx: typer.Context, file: Path, key: Path | None, statements: Sequence[Path]) -> str:
     """The command that applies a plan, up to its hash, with what this one was told about where everything is."""
     words = ["bumpless"]
     root = ctx.find_root()
@@ -116,4 +119,6 @@ def _command(ctx: typer.Context, file: Path, key: Path | None) -> str:
     words += ["apply", str(file)]
     if key is not None:
         words += ["--key", str(key)]
+    for statement in statements:
+        words += ["--waiver", str(statement)]
     return shlex.join([*words, "--plan-hash"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Component, ComponentFile, Release, ReleaseFile
 from bumpless.common.release_file import parse_release_file
+from bumpless.common.scans import with_reports
 from bumpless.common.shell import clock
 
 Tell = Callable[[str], None]
@@ -52,19 +53,22 @@ class BuiltRelease:
         return self.release.digest
 
     def announcement(
-        self, *, by: str, attempt: int = 0, expected_plan: str | None = None
+        self, *, by: str, attempt: int = 0, expected_plan: str | None = None, statements: Sequence[str] = ()
     ) -> ReleaseAnnounced:
         """The event; the same release and attempt give the same id, so repeats are dropped."""
         product = self.release.product
         return ReleaseAnnounced.model_validate(
             {
-                "id": derive_id("announce", product, self.digest, str(attempt), expected_plan or ""),
+                "id": derive_id(
+                    "announce", product, self.digest, str(attempt), expected_plan or "", *statements
+                ),
                 "at": clock.now(),
                 "product": product,
                 "digest": self.digest,
                 "envelope": self.envelope.to_bytes().decode(),
                 "attempt": attempt,
                 "expected_plan": expected_plan,
+                "statements": tuple(statements),
                 "by": by,
             }
         )
@@ -118,9 +122,12 @@ async def build_release(
                 root=Digest(found.artifact.root),
                 artifact=Digest("sha256:" + hashlib.sha256(found.envelope).hexdigest()),
                 artifact_size=len(found.envelope),
+                tree_bytes=found.artifact.tree_size,
+                tree_files=found.artifact.files,
                 place=item.place,
                 run=item.run,
                 hooks=item.hooks,
+                needs=item.needs,
                 strategy=item.strategy or file.strategy,
                 gate=item.gate or file.gate,
             )
@@ -136,6 +143,7 @@ async def build_release(
         components=tuple(components),
         compat=file.compat,
         lifecycle=file.lifecycle,
+        preflight=with_reports(file.preflight, path.parent),
     )
     envelope = key.sign(RELEASE_TYPE, canonical_json(release.model_dump(mode="json")))
     if len(envelope.to_bytes()) > MAX_ENVELOPE_BYTES:

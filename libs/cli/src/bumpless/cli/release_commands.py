@@ -14,13 +14,20 @@ from bumpless.cli.client import Client, whoami
 from bumpless.cli.context import Context
 from bumpless.cli.hashes import plan_hash as checked
 from bumpless.cli.publishing import BuiltRelease, build_release, read_release, upload
+from bumpless.cli.statement_commands import read_statements
 from bumpless.cli.watching import follow, refused
+from bumpless.common.compat.stated import stated_faults
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import PlanHash
 from bumpless.common.model.rollout import rollout_id
+from bumpless.common.scans import with_reports
 
 FileArg = Annotated[Path, typer.Argument(help="The release file.")]
 KeyOpt = Annotated[Path | None, typer.Option(help="The release key.")]
+WaiverOpt = Annotated[
+    list[Path] | None,
+    typer.Option("--waiver", "--statement", help="A signed waiver or rehearsal; may be given several times."),
+]
 TimeoutOpt = Annotated[float | None, typer.Option(help="Seconds to wait for the end.")]
 
 
@@ -32,15 +39,25 @@ def register(app: typer.Typer) -> None:
     app.command("apply")(apply)
 
 
-def lint(ctx: typer.Context, file: FileArg) -> None:
-    """Check a release file: fields, types, names, dependencies.
+def lint(ctx: typer.Context, file: FileArg) -> int:
+    """Check a release file: fields, types, names, dependencies, and what it states of versions.
 
     Example: bumpless release lint release.yaml
     """
     context: Context = ctx.obj
     found = read_release(file)
     names = ", ".join(component.name for component in found.components)
-    context.output.data(json.loads(found.model_dump_json()), f"{file}: fine; components {names}\n")
+    with_reports(found.preflight, file.parent)
+    findings = stated_faults(found.compat, found.lifecycle)
+    told = "".join(f"  {finding}\n" for finding in findings)
+    raw = {
+        **json.loads(found.model_dump_json()),
+        "findings": [finding.model_dump(mode="json") for finding in findings],
+    }
+    context.output.data(
+        raw, f"{file}: {'what it states is wrong' if findings else 'fine'}; components {names}\n{told}"
+    )
+    return int(any(finding.blocks for finding in findings))
 
 
 def publish(
@@ -66,12 +83,14 @@ def apply(
     key: KeyOpt = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the rollout to its end.")] = True,
     timeout: TimeoutOpt = None,
+    waiver: WaiverOpt = None,
 ) -> int:
     """Start a release and follow it to its end.
 
     Example: bumpless apply release.yaml --plan-hash sha256:...
     """
-    return _start(ctx.obj, file, key, wait, timeout, None if plan_hash is None else checked(plan_hash))
+    wanted = None if plan_hash is None else checked(plan_hash)
+    return _start(ctx.obj, file, key, wait, timeout, wanted, read_statements(waiver))
 
 
 def _start(
@@ -81,13 +100,16 @@ def _start(
     wait: bool,
     timeout: float | None,
     plan_hash: PlanHash | None,
+    statements: tuple[str, ...] = (),
 ) -> int:
     async def work(client: Client) -> int:
         built = await build(context, client, file, key)
         sent = await upload(built, client.artifacts, lambda text: None)
         attempt = await client.attempt(built.release.product, built.digest)
         rollout = rollout_id(built.release.product, built.digest, attempt)
-        announcement = built.announcement(by=whoami(), attempt=attempt, expected_plan=plan_hash)
+        announcement = built.announcement(
+            by=whoami(), attempt=attempt, expected_plan=plan_hash, statements=statements
+        )
         await client.connection.publish(announcement, source="ci")
         context.output.say(
             f"announced {built.release.product} {built.release.version} as rollout {rollout} ({sent} bytes uploaded)"

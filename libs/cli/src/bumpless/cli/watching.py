@@ -16,6 +16,7 @@ from bumpless.cli.output import Output
 from bumpless.common import render
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Message, RolloutId
+from bumpless.common.model.finding import Code
 from bumpless.common.shell import clock
 
 TIMED_OUT = 3
@@ -80,7 +81,16 @@ def refused(output: Output, answer: e.ReleaseRefused) -> int:
     output.say("refused:")
     for reason in answer.reasons:
         output.say(f"  {reason}")
-    return LOCKED if any(reason.startswith("locked") for reason in answer.reasons) else 1
+    for finding in answer.findings:
+        if not finding.blocks:
+            output.say(f"  {finding}")
+    if any(finding.blocks and finding.waivable for finding in answer.findings):
+        output.say(
+            f"one who may lets a block pass with: bumpless waive CODE SUBJECT --release {answer.digest} "
+            "--reason ... --until ..., and apply --waiver FILE"
+        )
+    locked = any(finding.code is Code.LOCKED for finding in answer.findings)
+    return LOCKED if locked or any(reason.startswith("locked") for reason in answer.reasons) else 1
 
 
 def _line(message: Message) -> str:

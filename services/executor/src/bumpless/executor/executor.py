@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from bumpless.common.contract.events import StepProgressed
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.errors import Refused, ReleaseError
 from bumpless.common.model.fleet import Node
+from bumpless.common.model.plan import Target
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Received
 from bumpless.common.shell.log import get_logger
@@ -27,6 +28,7 @@ from bumpless.executor import inputs as heard
 from bumpless.executor import rivals, telemetry
 from bumpless.executor.actor import ComponentActor
 from bumpless.executor.drivers.drill import DrilledSource, DrilledSwitch, Drills
+from bumpless.executor.facts import FactBook
 from bumpless.executor.handlers import Intake
 from bumpless.executor.journal import Journal
 from bumpless.executor.layout import Layout, free_bytes
@@ -94,6 +96,8 @@ class Executor:
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lock = -1
         self._reserve = Reserve(config.data_dir / "reserve")
+        self._samplers: dict[str, Sampler] = {}
+        self._facts = FactBook(config.data_dir, config.address, config.node, self._targets, self._item_calls)
 
     async def start(self) -> None:
         """Read every journal, take over what is alive, go on where the last executor stopped.
@@ -187,6 +191,7 @@ class Executor:
             },
             observed_at=self._now(),
             free_bytes=free_bytes(self._config.data_dir),
+            facts=self._facts.facts(),
             identity=self._config.identity,
             executor=self._config.executor,
         )
@@ -248,7 +253,19 @@ class Executor:
         return actor
 
     def _sample(self, actor: ComponentActor) -> None:
-        self._keep(Sampler(lambda: actor.record, self._switch, self._reports, self._now).run())
+        sampler = Sampler(lambda: actor.record, self._switch, self._reports, self._now)
+        self._samplers[actor.record.component] = sampler
+        self._keep(sampler.run())
+
+    def _item_calls(self) -> dict[str, dict[str, float]]:
+        return {name: sampler.item_calls for name, sampler in self._samplers.items()}
+
+    def _targets(self) -> Iterator[Target]:
+        """Every version that may listen here on behalf of this node."""
+        for actor in self._actors.values():
+            record = actor.record
+            yield from (instance.target for instance in record.instances)
+            yield from (target for target in (record.current, record.previous) if target is not None)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run for the life of the executor. An error there is a fault of ours: `fault` raises it."""

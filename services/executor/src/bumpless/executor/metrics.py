@@ -11,6 +11,7 @@ from bumpless.common.contract.base import derive_id
 from bumpless.common.contract.events import MetricsSampled
 from bumpless.common.errors import Retryable
 from bumpless.common.shell.log import get_logger
+from bumpless.executor.facts import ITEM_CALLS, item_calls
 from bumpless.executor.ports import ProcessSwitch, Reports, Unanswered
 from bumpless.executor.record import ComponentRecord, Instance
 
@@ -64,6 +65,16 @@ class Sampler:
         self._record, self._switch, self._reports, self._now = record, switch, reports, now
         self._sequences: dict[str, int] = {}
         self._last: Instance | None = None
+        self._calls: dict[str, dict[str, float]] = {}
+
+    @property
+    def item_calls(self) -> dict[str, float]:
+        """Calls by lifecycle item, as the instances that take traffic counted them since they started."""
+        found: dict[str, float] = {}
+        for calls in self._calls.values():
+            for item, count in calls.items():
+                found[item] = found.get(item, 0.0) + count
+        return found
 
     async def run(self) -> None:
         while True:
@@ -82,7 +93,11 @@ class Sampler:
         samples: dict[str, float] = {}
         up = True
         try:
-            samples = keep(await self._switch.scrape(instance), _shipped(record, instance))
+            text = await self._switch.scrape(instance)
+            samples = keep(text, _shipped(record, instance))
+            alive = {i.id for i in record.instances}
+            self._calls = {i: calls for i, calls in self._calls.items() if i in alive}
+            self._calls[instance.id] = item_calls(keep(text, (ITEM_CALLS,)))
         except Unanswered as error:
             up = False
             log.warning("metrics did not come", component=record.component, error=str(error))

@@ -37,11 +37,15 @@ OWNER: Final = "planner"
 
 
 class PlannerSettings(BrokerSettings):
-    """`deploy_key` signs node commands; `trust` lists the keys whose releases may run."""
+    """`deploy_key` signs node commands; `trust` lists the keys whose releases may run, whose waivers count.
+
+    `preflight` is a file with the rules of this fleet (docs/preflight.md); it is read for every plan.
+    """
 
     model_config = SettingsConfigDict(env_prefix="bumpless_planner_", extra="forbid", frozen=True)
     deploy_key: Path
     trust: Path
+    preflight: Path | None = None
 
 
 Operators = Annotated[
@@ -82,11 +86,13 @@ def make_subscribers(
     @broker.subscriber(subjects.API_PLAN, title="planner: dry runs")
     async def plan(message: e.ReleaseAnnounced) -> PlanAnswer:
         try:
-            found = await active().plan(message)
+            found, looked = await active().plan(message)
         except Unplannable as error:
             return PlanAnswer(reasons=error.reasons, findings=error.findings)
         assert shown is not None
-        return await shown.completed(PlanAnswer(plan=found, plan_hash=found.hash))
+        return await shown.completed(
+            PlanAnswer(plan=found, plan_hash=found.hash, reasons=looked.reasons, findings=looked.findings)
+        )
 
     return broker
 
@@ -104,7 +110,7 @@ async def run(settings: PlannerSettings) -> None:
         budget = Budget()
         runner = Runner(kind, store, relay, clock.now, fenced, budget)
         shown = Shown(Plans(JetStreamBlobs(connection.js, subjects.SHOWN_BUCKET)), History(connection))
-        planner = Planner(connection, store, runner, plans, trust, shown)
+        planner = Planner(connection, store, runner, plans, trust, shown, settings.preflight)
         broker = make_subscribers(settings.nats_url, planner, connection, shown)
         await planner.load(budget)
         watch = asyncio.create_task(planner.keep(budget))

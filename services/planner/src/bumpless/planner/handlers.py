@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import datetime
+from pathlib import Path
 
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.signing import Role, TrustStore
@@ -27,7 +27,9 @@ from bumpless.common.shell.reading import readable
 from bumpless.common.shell.rollouts import Plans, unknown
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
+from bumpless.planner import refusals
 from bumpless.planner.budget import Budget
+from bumpless.planner.looking import Looked, Looking
 from bumpless.planner.plan import make_plan
 from bumpless.planner.proof import check
 from bumpless.planner.shown import Shown
@@ -53,6 +55,7 @@ class Planner:
         plans: Plans,
         trust: TrustStore,
         shown: Shown,
+        policy: Path | None = None,
     ) -> None:
         self._connection = connection
         self._store = store
@@ -60,6 +63,7 @@ class Planner:
         self._plans = plans
         self._trust = trust
         self._shown = shown
+        self._looking = Looking(connection, trust, policy)
         self._planning = asyncio.Lock()
         """Two releases at once would get the same generation, and neither would see the other's lock."""
 
@@ -73,7 +77,8 @@ class Planner:
 
     async def _begin(self, rollout: RolloutId, message: e.ReleaseAnnounced) -> None:
         try:
-            plan = await self.plan(message)
+            plan, looked = await self.plan(message)
+            looked.refuse()
             await self._unlocked(plan)
         except Unplannable as error:
             log.warning("release refused", rollout=rollout, reasons=error.reasons)
@@ -86,6 +91,7 @@ class Planner:
                     product=message.product,
                     digest=message.digest,
                     reasons=error.reasons,
+                    findings=error.findings,
                 ),
                 source="planner",
             )
@@ -104,11 +110,13 @@ class Planner:
                 plan_hash=plan.hash,
                 generation=plan.generation,
                 by=message.by,
+                findings=looked.findings,
+                waivers=looked.waivers,
             ),
         )
 
-    async def plan(self, message: e.ReleaseAnnounced) -> Plan:
-        """The plan that this announcement would run now.
+    async def plan(self, message: e.ReleaseAnnounced) -> tuple[Plan, Looked]:
+        """The plan that this announcement would run now, and what was found beside it, blocks included.
 
         Raises:
             Unplannable: unsigned, unreadable, impossible on this fleet, or not the plan that was expected.
@@ -117,15 +125,20 @@ class Planner:
         fleet = await self.fleet()
         rollout = rollout_id(message.product, message.digest, message.attempt)
         generation = 1 + max([await self._highest_planned(), *(node.generation for node in fleet.nodes)])
-        plan = make_plan(
-            release, message.digest, fleet, rollout=rollout, generation=generation, now=clock.now()
-        )
-        findings = check(plan, release, fleet)
-        if findings:
-            raise Unplannable([f"the plan breaks its own rules: {f}" for f in findings])
+        now = clock.now()
+        looked = await self._looking.look(message, release, fleet, now)
+        try:
+            plan = make_plan(release, message.digest, fleet, rollout=rollout, generation=generation, now=now)
+        except Unplannable as error:
+            raise Unplannable([*error.findings, *looked.findings]) from error
+        if broken := check(plan, release, fleet):
+            raise Unplannable([refusals.invalid(rollout, text) for text in broken])
         if message.expected_plan is not None and message.expected_plan != plan.hash:
-            raise Unplannable(await self._shown.moved(message.expected_plan, plan))
-        return plan
+            differences = await self._shown.moved(message.expected_plan, plan)
+            raise Unplannable(
+                [refusals.moved(rollout, f"expected plan {message.expected_plan}", plan.hash, differences)]
+            )
+        return plan, looked
 
     def _open(self, message: e.ReleaseAnnounced) -> Release:
         try:
@@ -133,12 +146,10 @@ class Planner:
             payload = self._trust.verify(envelope, payload_type=RELEASE_TYPE, role=Role.RELEASE)
             release = Release.model_validate_json(payload)
             if release.digest != message.digest:
-                raise Unplannable(
-                    [f"expected a release with digest {message.digest}, found {release.digest}"]
-                )
+                raise ValueError(f"expected a release with digest {message.digest}, found {release.digest}")
             return release
         except (ArtifactError, ValueError) as error:
-            raise Unplannable([str(error)]) from error
+            raise Unplannable([refusals.unreadable(message.product, str(error))]) from error
 
     async def _unlocked(self, plan: Plan) -> None:
         wanted = {step.key for step in plan.steps()}
@@ -147,13 +158,13 @@ class Planner:
             if other is None or other.ended or other.id == plan.rollout:
                 continue
             if wanted & {step.key for step in other.plan.steps()}:
-                raise Unplannable([_locked(other.plan, other.status, other.since)])
+                raise Unplannable([refusals.locked(other.plan, other.status, other.since)])
         entries = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
         for entry in readable(entries, e.RolloutAdvanced):
             if entry.owner == "rollback" and RolloutStatus(entry.status) not in TERMINAL:
                 revert = await self._revert_of(entry.rollout)
                 if revert is not None and wanted & {step.key for step in revert.steps()}:
-                    raise Unplannable([_locked(revert, entry.status, entry.at)])
+                    raise Unplannable([refusals.locked(revert, entry.status, entry.at)])
 
     async def _revert_of(self, revert: RolloutId) -> Plan | None:
         planned = await self._connection.last(
@@ -250,11 +261,3 @@ class Planner:
         if isinstance(message, e.RolloutHalted) and message.of is None:
             return
         await self._runner.handle(message.rollout, message)
-
-
-def _locked(plan: Plan, status: str, since: datetime) -> str:
-    what = "rollout" if plan.of is None else "revert"
-    return (
-        f"locked: {what} {plan.rollout} ({plan.product} {plan.release_version}) is {status} since "
-        f"{since:%H:%M:%S} UTC; wait for it, or abort it"
-    )

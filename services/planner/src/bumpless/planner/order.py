@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import networkx as nx
 
-from bumpless.common.model.finding import Code, Finding, Severity
+from bumpless.common.model.finding import Code, Finding, Severity, blocking
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.release import Component, Release
 from bumpless.planner.queues import Edge, queue_edges, queue_findings
@@ -21,20 +21,29 @@ def ordered(release: Release, fleet: Fleet) -> list[Component]:
         Unplannable: an unknown dependency, a cycle, messages that nobody could read.
     """
     known = {component.name: component for component in release.components}
-    missing = [f"{c.name} depends on {d}" for c in release.components for d in c.depends_on if d not in known]
+    missing = [(c.name, d) for c in release.components for d in c.depends_on if d not in known]
     if missing:
-        raise Unplannable([f"expected a component of this release, found none: {m}" for m in missing])
+        raise Unplannable([_unknown(name, dependency) for name, dependency in missing])
     unread = [found for found in queue_findings(release, fleet) if found.severity is Severity.BLOCK]
     if unread:
-        raise Unplannable([], unread)
+        raise Unplannable(unread)
     graph = _graph(release, queue_edges(release, fleet))
     cycles = [_cycle(graph, part) for part in _knots(graph)]
     if cycles:
-        raise Unplannable([], cycles)
+        raise Unplannable(cycles)
     return [
         known[name].model_copy(update={"depends_on": _before(graph, known[name])})
         for name in nx.lexicographical_topological_sort(graph)
     ]
+
+
+def _unknown(name: str, dependency: str) -> Finding:
+    return blocking(
+        Code.DEPENDENCY_UNKNOWN,
+        name,
+        f"it depends on {dependency}, and the release has no such component",
+        f"add {dependency} to the release, or take it out of depends_on",
+    )
 
 
 def _graph(release: Release, derived: Iterable[Edge]) -> nx.DiGraph[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from bumpless.common.contract.base import BatchId, Digest, RolloutId
-from bumpless.common.model.finding import Finding
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.plan import Batch, Plan, Step, Target, TargetId
@@ -18,7 +17,7 @@ from bumpless.common.model.release_hooks import Hooks
 from bumpless.common.model.strategy import share_of
 from bumpless.planner.blue_green import sides_of
 from bumpless.planner.order import ordered
-from bumpless.planner.placement import nodes_of
+from bumpless.planner.placement import nodes_of, placement_faults
 from bumpless.planner.route import Route, Stage, route_of
 from bumpless.planner.strategies import Cut, Labels, cut
 from bumpless.planner.strategy_faults import labels_of, strategy_faults
@@ -41,12 +40,11 @@ def make_plan(
         Unplannable: unknown or silent nodes, no node for a component, a name in a template that does not exist,
             a strategy that this fleet cannot follow, an order that nothing can have.
     """
-    reasons: list[str] = []
-    findings: list[Finding] = []
     components = ordered(release, fleet)
-    places = {c.name: nodes_of(c, fleet, now, reasons) for c in components}
+    findings = list(placement_faults(components, fleet, now))
+    places = {c.name: nodes_of(c, fleet) for c in components}
     peers = {c.name: peers_of(c, places[c.name]) for c in components}
-    wanted = {c.name: target_of(c, release.version, peers, reasons) for c in components}
+    wanted = {c.name: target_of(c, release.version, peers, findings) for c in components}
     sides = {c.name: sides_of(c, places[c.name], wanted[c.name], findings) for c in components}
     route = route_of(components, sides, wanted)
     used = {node.name for nodes in places.values() for node in nodes}
@@ -54,8 +52,8 @@ def make_plan(
     for component in components:
         placed = [node.name for node in places[component.name]]
         findings += strategy_faults(component, placed, route.most_changed(component.name), fleet, budget)
-    if reasons or findings:
-        raise Unplannable(reasons, findings)
+    if findings:
+        raise Unplannable(findings)
     return Plan(
         rollout=rollout,
         product=release.product,

@@ -41,13 +41,9 @@ class Shown:
         return answer.model_copy(update={"earlier": earlier, "plan": None if large else plan})
 
     async def moved(self, expected: str, now: Plan) -> list[str]:
-        """Why `now` is not the plan that was expected: what is different, where the expected one is still known."""
-        first = f"expected plan {expected}, the fleet now gives {now.hash}"
-        again = "look at `bumpless plan` again, and apply the hash that it shows"
+        """What is different between `now` and the plan that was expected, where that is still known."""
         try:
             shown = await self._plans.get(expected)
         except (Retryable, ValueError):  # not there, not readable, or no hash at all
-            return [
-                f"{first}; the expected one is not known here (any more), so nobody can say what moved; {again}"
-            ]
-        return [f"{first}:", *difference(shown, now).lines, again]
+            return ["the expected one is not known here (any more), so nobody can say what moved"]
+        return list(difference(shown, now).lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bumpless.common.model.finding import Code, Finding, blocking
 from bumpless.common.model.fleet import ComponentObserved, ComponentState, Node
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Component, Limits, Run
@@ -25,14 +26,21 @@ def peers_of(component: Component, nodes: list[Node]) -> str:
     )
 
 
-def target_of(component: Component, release: str, peers: dict[str, str], reasons: list[str]) -> Target:
+def target_of(component: Component, release: str, peers: dict[str, str], findings: list[Finding]) -> Target:
     env = {}
     for key, value in component.run.env.items():
         filled = value
         for name, addresses in peers.items():
             filled = filled.replace("{peers." + name + "}", addresses)
         if "{peers." in filled:
-            reasons.append(f"{component.name}: env {key}: expected the name of a component in {value!r}")
+            findings.append(
+                blocking(
+                    Code.TEMPLATE_UNKNOWN,
+                    component.name,
+                    f"env {key}: expected the name of a component of the release in {value!r}",
+                    "correct the name after peers.",
+                )
+            )
         env[key] = filled
     named = frozenset[str]() if component.gate is None else component.gate.metric_names()
     keep = tuple(sorted(named | STANDARD_METRICS))

@@ -8,9 +8,9 @@ from bumpless.common.model.finding import Finding
 
 
 class Unplannable(Exception):
-    """The release cannot run on this fleet; `reasons` names everything found, `findings` among it."""
+    """The release cannot run on this fleet; `findings` is everything found, `reasons` those that block, as texts."""
 
-    def __init__(self, reasons: Sequence[str], findings: Sequence[Finding] = ()) -> None:
+    def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
-        self.reasons = (*reasons, *(str(finding) for finding in findings))
+        self.reasons = tuple(str(finding) for finding in self.findings if finding.blocks)
         super().__init__("; ".join(self.reasons))

@@ -56,6 +56,10 @@ class Role(StrEnum):
     """May say what a release and its artifacts are."""
     DEPLOY = "deploy"
     """May command nodes."""
+    WAIVER = "waiver"
+    """May let findings pass."""
+    REHEARSAL = "rehearsal"
+    """May say that a release succeeded on another fleet."""
 
 
 @dataclass(frozen=True)

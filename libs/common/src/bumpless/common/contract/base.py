@@ -51,9 +51,12 @@ class Model(BaseModel):
 
 
 class StrictModel(BaseModel):
-    """A frozen value a person wrote: an unknown field is an error, because it is most likely a misspelling."""
+    """A frozen value a person wrote: an unknown field is an error, because it is most likely a misspelling.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    It is written as it is read: under the names of the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 class Message(Model):

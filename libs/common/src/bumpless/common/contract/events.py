@@ -18,8 +18,10 @@ from bumpless.common.contract.base import (
     RolloutId,
     Token,
 )
+from bumpless.common.model.finding import Finding
 from bumpless.common.model.fleet import Node
 from bumpless.common.model.plan import Direction
+from bumpless.common.model.statement import Waiver
 from bumpless.common.model.verdict import Evidence, Verdict
 
 
@@ -27,7 +29,8 @@ class ReleaseAnnounced(Message):
     """CI published a signed release. The same announcement may arrive any number of times.
 
     `envelope` is the DSSE JSON of the release; `digest` is `Release.digest`, checked by the planner. `attempt` counts retries.
-    `expected_plan` refuses every other plan than the one that was shown.
+    `expected_plan` refuses every other plan than the one that was shown. `statements` are the DSSE JSON of waivers and
+    rehearsals.
     """
 
     type: Literal["release-announced"] = "release-announced"
@@ -36,21 +39,23 @@ class ReleaseAnnounced(Message):
     envelope: str
     attempt: int = 0
     expected_plan: PlanHash | None = None
+    statements: tuple[str, ...] = ()
     by: str = "ci"
 
 
 class ReleaseRefused(Message):
-    """The planner will not run this release, and why."""
+    """The planner will not run this release, and why: `reasons` are the texts of those `findings` that block."""
 
     type: Literal["release-refused"] = "release-refused"
     rollout: RolloutId
     product: Token
     digest: Digest
     reasons: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 class RolloutPlanned(Message):
-    """A rollout exists: its plan is stored under its hash."""
+    """A rollout exists: its plan is stored under its hash. `findings` were known, `waivers` let some of them pass."""
 
     type: Literal["rollout-planned"] = "rollout-planned"
     rollout: RolloutId
@@ -62,6 +67,8 @@ class RolloutPlanned(Message):
     generation: int
     by: str = ""
     reason: str = ""
+    findings: tuple[Finding, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
 
 
 class LoggedInput(Model):

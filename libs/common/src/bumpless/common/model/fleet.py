@@ -45,6 +45,32 @@ class ComponentObserved(Model):
     reason: str | None = None
 
 
+class BackupFact(Model):
+    """A backup that the node knows of, as its backup job wrote down; `restore_tested_at` None: never."""
+
+    id: str
+    component: Token
+    restore_tested_at: Instant | None = None
+
+
+class NodeFacts(Model):
+    """What a node is like. None and empty: not known.
+
+    `listening` are the TCP addresses (`10.0.0.5:80`, `[::]:80`) on which others listen than the node's components.
+    `item_calls` are the calls of lifecycle items that the serving instances have counted since they started, by
+    component and item. `runtime` are versions of `kernel`, `libc`, `python` and `systemd`.
+    """
+
+    inodes_free: int | None = None
+    memory_available: int | None = None
+    memory_total: int | None = None
+    architecture: str = ""
+    runtime: dict[str, str] = {}
+    listening: tuple[str, ...] = ()
+    item_calls: dict[Token, dict[str, float]] = {}
+    backups: tuple[BackupFact, ...] = ()
+
+
 class Node(Model):
     """One node: its name, address and labels, and its components.
 
@@ -57,6 +83,7 @@ class Node(Model):
     components: dict[str, ComponentObserved] = {}
     observed_at: Instant
     free_bytes: int | None = None
+    facts: NodeFacts | None = None
     identity: str = ""
     executor: str = ""
 

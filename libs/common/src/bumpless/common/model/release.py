@@ -17,6 +17,7 @@ from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
+from bumpless.common.model.preflight import Needs, Preflight
 from bumpless.common.model.release_hooks import Hooks
 from bumpless.common.model.service_settings import ServiceSettings
 from bumpless.common.model.strategy import CheckedShare, Strategy
@@ -181,6 +182,7 @@ class ComponentFile(StrictModel):
     place: Placement = Placement()
     run: Run | None = None
     hooks: Hooks = Hooks()
+    needs: Needs = Needs()
     strategy: Strategy | None = None
     gate: GateSpec | None = None
 
@@ -201,6 +203,7 @@ class ReleaseFile(StrictModel):
     compat: CompatFile = CompatFile()
     lifecycle: LifecycleFile = LifecycleFile()
     records: dict[Token, RecordFile] = {}
+    preflight: Preflight = Preflight()
 
     @field_validator("components", mode="before")
     @classmethod
@@ -211,7 +214,10 @@ class ReleaseFile(StrictModel):
 
 
 class Component(Model):
-    """One component of a signed release. `root` names the tree, `artifact` the blob with its signed description."""
+    """One component of a signed release. `root` names the tree, `artifact` the blob with its signed description.
+
+    `tree_bytes` and `tree_files` are the size of the tree; 0 where an older publisher did not say.
+    """
 
     name: Token
     version: str
@@ -221,9 +227,12 @@ class Component(Model):
     root: Digest
     artifact: Digest
     artifact_size: int
+    tree_bytes: int = 0
+    tree_files: int = 0
     place: Placement = Placement()
     run: Run
     hooks: Hooks = Hooks()
+    needs: Needs = Needs()
     strategy: Strategy
     gate: GateSpec | None = None
 
@@ -241,6 +250,7 @@ class Release(Model):
     components: tuple[Component, ...] = Field(min_length=1)
     compat: CompatFile = CompatFile()
     lifecycle: LifecycleFile = LifecycleFile()
+    preflight: Preflight = Preflight()
 
     @property
     def digest(self) -> Digest:

@@ -1,0 +1,26 @@
+"""All checks. A new one is written beside the others and named here, and its codes in docs/preflight.md."""
+
+from __future__ import annotations
+
+from bumpless.common.model.finding import Finding
+from bumpless.planner.preflight import evidence, nodes, versions, windows
+from bumpless.planner.preflight.case import Case, Check
+
+CHECKS: tuple[Check, ...] = (
+    versions.check,
+    windows.check,
+    evidence.approval,
+    evidence.backups,
+    evidence.scans,
+    evidence.rehearsals,
+    nodes.room,
+    nodes.ports,
+    nodes.runtimes,
+    nodes.facts_missing,
+    nodes.drift,
+)
+
+
+def look(case: Case) -> tuple[Finding, ...]:
+    """Everything that every check finds, each once, in the order of the checks."""
+    return tuple(dict.fromkeys(finding for check in CHECKS for finding in check(case)))

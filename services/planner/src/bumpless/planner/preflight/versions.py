@@ -1,0 +1,100 @@
+"""COMPAT_*, LIFECYCLE_INVALID, API_*, AUTH_NO_OVERLAP: what a release says of its versions, against those that run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bumpless.common.compat import written
+from bumpless.common.compat.lifecycle import Item, Lifecycle, Status
+from bumpless.common.compat.stated import stated_faults
+from bumpless.common.model.compat import ItemKind
+from bumpless.common.model.finding import Code, Finding, Severity, blocking
+from bumpless.common.model.preflight import Required
+from bumpless.common.model.release import Component
+from bumpless.common.model.version import InvalidVersion, Version
+from bumpless.planner.preflight.case import Case
+
+USABLE = (Status.AVAILABLE, Status.DEPRECATED)
+
+
+def check(case: Case) -> Iterator[Finding]:
+    yield from stated_faults(case.release.compat, case.release.lifecycle)
+    for component in case.release.components:
+        yield from _unstated(case, component)
+        if any(item.of == component.name for item in case.release.lifecycle.items):
+            yield from _items(case, component)
+
+
+def _running(case: Case, component: Component) -> list[str]:
+    return sorted(
+        {t.version for _, t in case.coming(component) if t is not None and t.version != component.version}
+    )
+
+
+def _unstated(case: Case, component: Component) -> Iterator[Finding]:
+    """A component about which nothing is stated may go from any version to any other."""
+    compat = case.release.compat
+    if component.name in compat.levels or component.name in compat.hops:
+        return
+    required = any(rules.compat is Required.REQUIRED for rules in case.rules)
+    if found := _running(case, component):
+        yield Finding(
+            code=Code.COMPAT_UNSTATED,
+            severity=Severity.BLOCK if required else Severity.WARN,
+            subject=component.name,
+            evidence=f"nothing is stated about {', '.join(found)} beside {component.version}",
+            recommendation=f"state compat.levels for {component.name}, after a test of both side by side",
+            waivable=True,
+        )
+
+
+def _items(case: Case, component: Component) -> Iterator[Finding]:
+    known = written.lifecycle(case.release.lifecycle, _calls(case, component.name))
+    seen: set[str] = set()
+    for text in _running(case, component):
+        try:
+            source, target = Version.parse(text), Version.parse(component.version)
+        except InvalidVersion as error:
+            yield blocking(
+                Code.LIFECYCLE_INVALID,
+                component.name,
+                f"it has items with a lifecycle, and {error}",
+                "give the component a version such as 2.1.0",
+            )
+            continue
+        findings = [*known.report(component.name, source, target).findings]
+        findings += _without_overlap(known, component.name, source, target)
+        for finding in findings:
+            if str(finding) not in seen:
+                seen.add(str(finding))
+                yield finding
+
+
+def _calls(case: Case, component: str) -> dict[str, float]:
+    """Calls by item, over all nodes."""
+    found: dict[str, float] = {}
+    for node in case.fleet.nodes:
+        for item, calls in (node.facts.item_calls.get(component, {}) if node.facts else {}).items():
+            found[item] = found.get(item, 0.0) + calls
+    return found
+
+
+def _without_overlap(known: Lifecycle, component: str, source: Version, target: Version) -> Iterator[Finding]:
+    """A way to log in that goes before its callers could move to the next one."""
+    items = {item.id: item for item in known.of(component)}
+    for item in items.values():
+        gone = item.status(source) in USABLE and item.status(target) not in USABLE
+        if item.kind is ItemKind.AUTH and gone and not _overlaps(item, items, source):
+            new = f"its successor {item.use}" if item.use else "any other way to log in that is named"
+            yield blocking(
+                Code.AUTH_NO_OVERLAP,
+                f"{component}: {item.id}",
+                f"{target} does not accept it any more, and {source} does not accept {new} yet",
+                "release a version that accepts both first",
+                waivable=True,
+            )
+
+
+def _overlaps(item: Item, items: dict[str, Item], source: Version) -> bool:
+    successor = items.get(item.use) if item.use else None
+    return successor is not None and successor.status(source) in USABLE
