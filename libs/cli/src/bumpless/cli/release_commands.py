@@ -21,6 +21,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract.base import PlanHash
 from bumpless.common.model.rollout import rollout_id
 from bumpless.common.scans import with_reports
+from bumpless.common.zones import zone_faults
 
 FileArg = Annotated[Path, typer.Argument(help="The release file.")]
 KeyOpt = Annotated[Path | None, typer.Option(help="The release key.")]
@@ -48,7 +49,7 @@ def lint(ctx: typer.Context, file: FileArg) -> int:
     found = read_release(file)
     names = ", ".join(component.name for component in found.components)
     with_reports(found.preflight, file.parent)
-    findings = stated_faults(found.compat, found.lifecycle)
+    findings = (*stated_faults(found.compat, found.lifecycle), *zone_faults(found.preflight))
     told = "".join(f"  {finding}\n" for finding in findings)
     raw = {
         **json.loads(found.model_dump_json()),

@@ -37,7 +37,7 @@ def waive(
     key: Annotated[Path | None, typer.Option(help="The waiver key.")] = None,
     out: OutOpt = None,
 ) -> None:
-    """Sign that one finding of one release may pass until a moment. Give the file to `apply --waiver`.
+    """Sign that one finding of one release may pass until a moment; `apply --waiver` takes the file.
 
     Example: bumpless waive WINDOW 'the fleet' --release sha256:... --reason 'incident 41' --until 2h
     """

@@ -1,4 +1,4 @@
-"""WINDOW and FREEZE: when rollouts may start."""
+"""WINDOW, FREEZE, and POLICY_INVALID for an unknown zone: when rollouts may start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from bumpless.common.model.finding import Code, Finding, blocking
-from bumpless.common.model.preflight import Day, Freeze, Window, zone_of
+from bumpless.common.model.preflight import Day, Freeze, Window
+from bumpless.common.zones import zone_faults, zone_of
 from bumpless.planner.preflight.case import Case
 
 DAYS = tuple(Day)
@@ -14,6 +15,10 @@ DAYS = tuple(Day)
 
 def check(case: Case) -> Iterator[Finding]:
     for whose, rules in zip(("the fleet", "the release"), case.rules, strict=True):
+        unknown = zone_faults(rules)
+        yield from unknown
+        if unknown:
+            continue
         if rules.windows and not any(is_open(window, case.now) for window in rules.windows):
             told = "; ".join(_told(window) for window in rules.windows)
             yield blocking(
