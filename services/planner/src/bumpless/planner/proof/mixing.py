@@ -56,8 +56,10 @@ def clients_fit_providers_at_every_moment(case: Case) -> Iterator[str]:
     pairs = written.pairs(case.release.compat, edges)
     stated = {(pair.client, pair.provider) for pair in case.release.compat.pairs}
     phases = {name: _phases(case, name) for name in case.components}
+    # Where nothing is stated everything fits, and versions need not even be ones that can be compared.
+    stated = {(pair.client, pair.provider) for pair in case.release.compat.pairs}
     for client, provider in pairs.edges:
-        if client not in phases or provider not in phases:
+        if (client, provider) not in stated or client not in phases or provider not in phases:
             continue
         said = set()
         for used, offered in sorted(_meetings(case, client, provider, phases)):
