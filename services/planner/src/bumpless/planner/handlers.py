@@ -20,6 +20,7 @@ from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.model.release import Release
 from bumpless.common.model.rollout import TERMINAL, Rollout, RolloutStatus, rollout_id
+from bumpless.common.model.version import InvalidVersion
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.log import get_logger
@@ -129,9 +130,12 @@ class Planner:
         looked = await self._looking.look(message, release, fleet, now)
         try:
             plan = make_plan(release, message.digest, fleet, rollout=rollout, generation=generation, now=now)
+            broken = check(plan, release, fleet)
         except Unplannable as error:
             raise Unplannable([*error.findings, *looked.findings]) from error
-        if broken := check(plan, release, fleet):
+        except InvalidVersion as error:
+            raise Unplannable([refusals.unversioned(str(error)), *looked.findings]) from error
+        if broken:
             raise Unplannable([refusals.invalid(rollout, text) for text in broken])
         if message.expected_plan is not None and message.expected_plan != plan.hash:
             differences = await self._shown.moved(message.expected_plan, plan)

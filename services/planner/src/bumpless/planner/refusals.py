@@ -18,6 +18,15 @@ def unreadable(product: str, why: str) -> Finding:
     )
 
 
+def unversioned(why: str) -> Finding:
+    return blocking(
+        Code.COMPAT_INVALID,
+        "compat",
+        f"something is stated about versions, and {why}",
+        "give these components versions that can be compared, or state nothing of them",
+    )
+
+
 def invalid(rollout: str, why: str) -> Finding:
     return blocking(
         Code.PLAN_INVALID,
