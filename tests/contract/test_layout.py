@@ -30,6 +30,7 @@ ALLOWED = {
     "functools",
     "hashlib",
     "heapq",
+    "io",  # text in memory
     "itertools",
     "json",
     "jsonschema",
@@ -39,7 +40,12 @@ ALLOWED = {
     "operator",
     "pydantic",
     "re",
+    "ruamel.yaml",
+    "ruamel.yaml.error",
+    "ruamel.yaml.nodes",
+    "ruamel.yaml.tokens",
     "semver",
+    "tomllib",
     "typing",
     "uuid",
 }

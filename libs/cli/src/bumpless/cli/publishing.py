@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bumpless.cli.configuring import rendered, signed_records
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt
 from bumpless.common.artifacts.manifest import Artifact, BlobRef, open_artifact
@@ -112,10 +113,12 @@ async def build_release(
         built[item.name] = found
         if item.run is None:
             raise Refused(f"{item.name}: a `run` section with a command", "none", f"in {path}")
+        component_version = item.version or file.version or found.artifact.version
+        config = rendered(path.parent, item, component_version)
         components.append(
             Component(
                 name=item.name,
-                version=item.version or file.version or found.artifact.version,
+                version=component_version,
                 depends_on=item.depends_on,
                 produces=item.produces,
                 consumes=item.consumes,
@@ -125,7 +128,7 @@ async def build_release(
                 tree_bytes=found.artifact.tree_size,
                 tree_files=found.artifact.files,
                 place=item.place,
-                run=item.run,
+                run=item.run.model_copy(update={"config": config}) if config else item.run,
                 hooks=item.hooks,
                 needs=item.needs,
                 strategy=item.strategy or file.strategy,
@@ -144,6 +147,7 @@ async def build_release(
         compat=file.compat,
         lifecycle=file.lifecycle,
         preflight=with_reports(file.preflight, path.parent),
+        records=signed_records(path.parent, file),
     )
     envelope = key.sign(RELEASE_TYPE, canonical_json(release.model_dump(mode="json")))
     if len(envelope.to_bytes()) > MAX_ENVELOPE_BYTES:

@@ -94,10 +94,10 @@ def migrate(
             _record(record),
             version(old),
             version(new),
-            supplied=dict(map(_supplied, supply or ())),
+            supplied=dict(map(given, supply or ())),
             kept=None if kept is None else _record(kept),
             lossy=lossy,
-            resolve=None if code is None else lambda name: _function(code, name),
+            resolve=None if code is None else lambda name: function_in(code, name),
         )
     except RecordInvalid as error:
         refusal = {"record": None, "version": str(error.version), "faults": _shown(error.faults)}
@@ -133,14 +133,16 @@ def _record(path: Path) -> dict[str, Any]:
     return read_json(path, MAX_BYTES)
 
 
-def _supplied(text: str) -> tuple[str, str]:
+def given(text: str) -> tuple[str, str]:
+    """NAME=VALUE. Raises: Refused."""
     name, sign, value = text.partition("=")
     if not sign:
         raise Refused("NAME=VALUE", repr(text))
     return name, value
 
 
-def _function(folder: Path, name: str) -> Function:
+def function_in(folder: Path, name: str) -> Function:
+    """`module:function` from a module in `folder`, which is run. Raises: Refused."""
     module, _, function = name.partition(":")
     sys.path.insert(0, str(folder.resolve()))
     try:

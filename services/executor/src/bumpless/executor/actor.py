@@ -14,6 +14,7 @@ from typing import Protocol
 from bumpless.common.contract.base import Digest
 from bumpless.common.contract.events import StepFinished, StepProgressed, StepStaged
 from bumpless.common.errors import Broken
+from bumpless.common.model.plan import Target
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
@@ -65,13 +66,18 @@ class ComponentActor:
         self._journal = Journal(layout.journal)
         self._switch, self._word, self._now = switch, word, now
         self._inputs: asyncio.Queue[heard.Input] = asyncio.Queue()
-        starter = Starter(record.component, record.node, address, layout, switch, source, self._in_use)
+        starter = Starter(
+            record.component, record.node, address, layout, switch, source, self._in_use, self._living
+        )
         hooks = Lifecycle(record.component, record.node, address, layout, starter)
         self._steps = Steps(layout, switch, source, starter, hooks, self.tell, lambda: self.record, now)
         self._watchers: dict[str, asyncio.Task[None]] = {}
 
     def _in_use(self) -> frozenset[Digest]:
         return frozenset(i.target.root for i in self.record.instances if i.pid)
+
+    def _living(self) -> tuple[Target, ...]:
+        return tuple(i.target for i in self.record.instances)
 
     def tell(self, given: heard.Input) -> None:
         self._inputs.put_nowait(given)

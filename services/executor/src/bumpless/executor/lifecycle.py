@@ -46,7 +46,7 @@ class Lifecycle:
         if hook is None or of is None or command.direction is not Direction.FORWARD:
             return
         directory = self._layout.version(of.root).resolve()
-        argv = self._starter.fill(hook.command)
+        argv = self._starter.fill(hook.command, of.run)
         try:
             said = await run_command(
                 argv,

@@ -6,7 +6,7 @@ What never became ready is killed on the spot. What was ready once is never kill
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.contract.base import Digest
@@ -15,6 +15,7 @@ from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Run
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import handover
+from bumpless.executor.configs import Configs
 from bumpless.executor.layout import Layout
 from bumpless.executor.ports import ArtifactSource, Launch, NotReady, ProcessSwitch, Unanswered
 from bumpless.executor.record import Instance
@@ -34,9 +35,11 @@ class Starter:
         switch: ProcessSwitch,
         source: ArtifactSource,
         in_use: Callable[[], frozenset[Digest]],
+        living: Callable[[], tuple[Target, ...]] = tuple,
     ) -> None:
         self._component, self._layout, self._switch = component, layout, switch
-        self._source, self._in_use = source, in_use
+        self._source, self._in_use, self._living = source, in_use, living
+        self.configs = Configs(layout.home)
         self._words = {"{node.name}": node, "{node.address}": address, "{state}": str(layout.state.resolve())}
 
     async def start(self, instance: Instance, born: Callable[[Instance], None] | None = None) -> Instance:
@@ -47,6 +50,7 @@ class Starter:
             ArtifactError: its tree was changed by somebody, and cannot be made again.
         """
         await self._make_whole(instance.target)
+        await asyncio.to_thread(self._configure, instance.target)
         run = self.filled(instance.target.run)
         listeners = await self._switch.listen(self._component, run)
         ready = instance.model_copy(
@@ -81,6 +85,10 @@ class Starter:
                 "; ".join(differs),
                 f"it could not be made again: {error}",
             ) from error
+
+    def _configure(self, target: Target) -> None:
+        self.configs.put(target.run)
+        self.configs.share((target, *self._living()))
 
     async def wait(self, instance: Instance) -> None:
         """Until it is ready and healthy, for as long as its run spec allows.
@@ -117,18 +125,18 @@ class Starter:
         """The run spec with the node's own words in place of the placeholders."""
         return run.model_copy(
             update={
-                "command": self.fill(run.command),
-                "env": {name: self._fill(value) for name, value in run.env.items()},
+                "command": self.fill(run.command, run),
+                "env": {name: self._fill(value, self.configs.words(run)) for name, value in run.env.items()},
                 "listen": {name: self._fill(address) for name, address in run.listen.items()},
                 "switch_hooks": run.switch_hooks and run.switch_hooks.filled(self._fill),
             }
         )
 
-    def fill(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        """Program and arguments with the node's own words in place of the placeholders."""
-        return tuple(self._fill(part) for part in argv)
+    def fill(self, argv: tuple[str, ...], run: Run) -> tuple[str, ...]:
+        """Program and arguments with the node's own words in place of the placeholders; `run` has the configuration."""
+        return tuple(self._fill(part, self.configs.words(run)) for part in argv)
 
-    def _fill(self, text: str) -> str:
-        for word, value in self._words.items():
+    def _fill(self, text: str, more: Mapping[str, str] = {}) -> str:
+        for word, value in {**self._words, **more}.items():
             text = text.replace(word, value)
         return text

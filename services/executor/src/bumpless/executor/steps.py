@@ -124,6 +124,7 @@ class Steps:
     async def _stage(self, effect: do.Stage) -> None:
         in_use = frozenset(i.target.root for i in self._record().instances)
         tree = await self._source.stage(effect.target, self._layout, in_use)
+        await asyncio.to_thread(self._starter.configs.put, effect.target.run)
         self._tell(heard.Staged(effect.command.id, tree.used, tree.bytes_fetched, tree.full_bytes, tree.note))
 
     async def _start(self, effect: do.Start) -> None:
@@ -290,12 +291,18 @@ class Steps:
         runs = [self._starter.filled(target.run) for target in _listening(record)]
         await self._switch.keep_only(record.component, runs)
         try:
+            await asyncio.to_thread(self._put_configs, targets, record)
             gone = await asyncio.to_thread(self._remove_others, [t.root for t in targets], record)
         except OSError as error:
             log.warning("old versions could not be removed", component=record.component, error=str(error))
             return
         if gone:
             log.info("removed old versions", component=record.component, roots=list[Digest](gone))
+
+    def _put_configs(self, named: list[Target], record: ComponentRecord) -> None:
+        living = [i.target for i in record.instances] or [t for t in (record.current,) if t is not None]
+        self._starter.configs.share(living)
+        self._starter.configs.collect(named)
 
     def _remove_others(self, named: list[Digest], record: ComponentRecord) -> tuple[Digest, ...]:
         kept = {*named, *filter(None, (self._layout.current(), self._layout.previous()))}

@@ -257,6 +257,20 @@ class Lens:
         return moved
 
 
+def moves(lens: Lens, *, back: bool = False) -> tuple[tuple[str, str], ...]:
+    """(from, to) of every value that the way through the lens only puts elsewhere, in the order of the way."""
+    found: list[tuple[str, str]] = []
+    for operation in lens.operations:
+        match operation:
+            case Rename(names):
+                found += names.items()
+            case Nest(into, names):
+                found += [(outer, f"{into}.{inner}") for inner, outer in names.items()]
+            case Unnest(Nest(into, names)):
+                found += [(f"{into}.{inner}", outer) for inner, outer in names.items()]
+    return tuple((new, old) for old, new in reversed(found)) if back else tuple(found)
+
+
 def read_lens(written: Sequence[Mapping[str, Any]]) -> Lens:
     """From what stands in a release file: a list of mappings with one operation each. Raises: LensError."""
     return Lens(tuple(_operation(part) for part in written))

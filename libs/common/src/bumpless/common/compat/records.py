@@ -119,14 +119,14 @@ class RecordType:
         hops = self._graph.path(source, target, lossy=lossy)
         for hop in hops:
             try:
-                here = self._step(hop, here, run)
+                here = self.step(hop, here, run)
             except LensError as error:
                 raise RecordInvalid(self.name, hop.target, (Fault(error.path, str(error)),)) from error
             self._check(hop.target, here)
         way = (source, *(hop.target for hop in hops))
         return Moved(here, way, run.kept, any(hop.lossy for hop in hops))
 
-    def _step(self, hop: Hop, record: Record, run: Pass) -> dict[str, Any]:
+    def step(self, hop: Hop, record: Record, run: Pass) -> dict[str, Any]:
         lens = self.lenses.get((hop.source, hop.target))
         if lens is not None:
             return lens.forward(record, run)

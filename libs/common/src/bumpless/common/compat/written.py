@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bumpless.common.compat.configs import ConfigType, format_of
 from bumpless.common.compat.lenses import LensError, read_lens
 from bumpless.common.compat.lifecycle import Item, Lifecycle, Policy
 from bumpless.common.compat.matrix import Blocked, Matrix, Statement
 from bumpless.common.compat.pairs import Accepts, Pairs, Stated
 from bumpless.common.compat.records import RecordType
 from bumpless.common.errors import Refused
-from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile, hop_ends
+from bumpless.common.model.compat import (
+    CompatFile,
+    LifecycleFile,
+    RecordEdgeFile,
+    RecordFile,
+    SignedRecord,
+    hop_ends,
+)
+from bumpless.common.model.config import ConfigFormat, ConfigSource
 from bumpless.common.model.version import Version, VersionRange
 
 STATED = "stated in the release file"
@@ -66,14 +75,46 @@ def record_type(name: str, written: RecordFile, schemas: Mapping[str, Mapping[st
     Raises:
         Refused: a lens cannot be read, or a schema is none.
     """
+    return _typed(name, {v: schemas[p] for v, p in written.schemas.items()}, written.edges)
+
+
+def signed_record_type(name: str, signed: SignedRecord) -> RecordType:
+    """Of a release that was published. Raises: Refused."""
+    return _typed(name, signed.schemas, signed.edges)
+
+
+def config_type(
+    component: str, written: ConfigSource, schemas: Mapping[str, Mapping[str, Any]], file: str = ""
+) -> ConfigType:
+    """`schemas` as for records; `file`: what the file is called in messages.
+
+    Raises:
+        Refused: a lens cannot be read, a schema is none, or the name of the file does not tell its format.
+    """
+    form = written.format or format_of(written.file) or format_of(written.path)
+    if form is None:
+        raise Refused(
+            f"a format of {component}: {written.path} ({', '.join(ConfigFormat)})",
+            "none",
+            "state it as `format`",
+        )
+    kind = _typed(
+        f"{component}: {written.path}", {v: schemas[p] for v, p in written.schemas.items()}, written.edges
+    )
+    return ConfigType(file or written.file, form, kind)
+
+
+def _typed(
+    name: str, schemas: Mapping[str, Mapping[str, Any]], edges: Sequence[RecordEdgeFile]
+) -> RecordType:
     lenses = {}
-    for edge in written.edges:
+    for edge in edges:
         ends = Version.parse(edge.source), Version.parse(edge.target)
         try:
             lenses[ends] = read_lens(edge.lens)
         except LensError as error:
             raise Refused(f"a lens of {name} {ends[0]} > {ends[1]} that can be read", str(error)) from error
-    found = RecordType(name, {Version.parse(v): schemas[p] for v, p in written.schemas.items()}, lenses)
+    found = RecordType(name, {Version.parse(v): schema for v, schema in schemas.items()}, lenses)
     if faults := found.schema_faults():
         raise Refused(f"schemas of {name} that hold", "; ".join(faults), "correct them in the release")
     return found

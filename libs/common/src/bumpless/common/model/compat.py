@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from bumpless.common.contract.base import StrictModel, Token
+from bumpless.common.contract.base import Model, StrictModel, Token
 from bumpless.common.model.level import Level
 from bumpless.common.model.version import Version, VersionRange
 
@@ -118,6 +118,13 @@ class RecordEdgeFile(StrictModel):
     source: VersionText = Field(alias="from")
     target: VersionText = Field(alias="to")
     lens: tuple[dict[str, Any], ...]
+
+
+class SignedRecord(Model):
+    """One type of record in a signed release, which carries the schemas themselves."""
+
+    schemas: dict[VersionText, dict[str, Any]]
+    edges: tuple[RecordEdgeFile, ...] = ()
 
 
 class RecordFile(StrictModel):

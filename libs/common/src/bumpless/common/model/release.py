@@ -14,7 +14,8 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from bumpless.common.contract.base import Digest, Model, StrictModel, Token, canonical_json
 from bumpless.common.model.channels import Consumes, Produces
-from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile
+from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile, SignedRecord
+from bumpless.common.model.config import ConfigContent, ConfigSource
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
 from bumpless.common.model.preflight import Needs, Preflight
@@ -104,10 +105,11 @@ class Keep(StrictModel):
 class Run(StrictModel):
     """How an instance is started. Commands are argument lists; no shell takes part.
 
-    `{node.name}`, `{node.address}` and `{state}` are filled in on the node; `{peers.COMPONENT}` by the planner,
+    `{node.name}`, `{node.address}`, `{state}`, `{config}` and `{config.shared}` are filled in on the node; `{peers.COMPONENT}` by the planner,
     as a comma-separated list of that component's first listeners. `service` are settings of systemd.exec(5) and
     systemd.resource-control(5) for the unit of an instance. `overlap` False: two instances must never work at once,
-    so the new one waits as a standby until the old one is gone; none is kept warm.
+    so the new one waits as a standby until the old one is gone; none is kept warm. `config` are the files below
+    `{config}`, rendered when the release was built; a release file has their sources in the component's `config`.
     """
 
     driver: Driver = Driver.NATIVE
@@ -124,6 +126,11 @@ class Run(StrictModel):
     switch_hooks: SwitchHooks | None = None
     profile: Profile | None = None
     proxy: Proxy | None = None
+    config: tuple[ConfigContent, ...] = Field(default=(), exclude_if=lambda files: not files)
+
+    def names_word(self, word: str) -> bool:
+        """Whether a placeholder such as `{config}` stands in the command or the environment."""
+        return any(word in text for text in (*self.command, *self.env.values()))
 
     @model_validator(mode="after")
     def _hooks_belong_to_their_driver(self) -> Self:
@@ -185,6 +192,25 @@ class ComponentFile(StrictModel):
     needs: Needs = Needs()
     strategy: Strategy | None = None
     gate: GateSpec | None = None
+    config: tuple[ConfigSource, ...] = ()
+
+    @model_validator(mode="after")
+    def _configuration_has_its_place(self) -> Self:
+        paths = [source.path for source in self.config]
+        if twice := next((p for p in paths if paths.count(p) > 1), None):
+            raise ValueError(f"expected one file in config for each path, found {twice} twice")
+        if self.run is None:
+            return self
+        if self.run.config:
+            raise ValueError("expected configuration files in the component's config, found them in run")
+        if self.config and self.run.driver is Driver.EXECUTOR:
+            raise ValueError(
+                "expected no config with the driver executor: its node settings are not a release's"
+            )
+        wanted = [w for w in ("{config}", "{config.shared}") if self.run.names_word(w)]
+        if wanted and not self.config:
+            raise ValueError(f"expected config with the files that {wanted[0]} is to hold, found none")
+        return self
 
 
 class ReleaseFile(StrictModel):
@@ -251,6 +277,7 @@ class Release(Model):
     compat: CompatFile = CompatFile()
     lifecycle: LifecycleFile = LifecycleFile()
     preflight: Preflight = Preflight()
+    records: dict[Token, SignedRecord] = Field(default={}, exclude_if=lambda records: not records)
 
     @property
     def digest(self) -> Digest:

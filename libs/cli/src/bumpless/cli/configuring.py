@@ -1,0 +1,116 @@
+"""Configuration files and records of a release file, read from the disk beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bumpless.common.compat import written
+from bumpless.common.compat.config_problems import ConfigInvalid
+from bumpless.common.compat.configs import ConfigType
+from bumpless.common.compat.hops import NoPath
+from bumpless.common.errors import Refused
+from bumpless.common.model.compat import SignedRecord
+from bumpless.common.model.config import MAX_CONFIG_BYTES, ConfigContent, ConfigSource
+from bumpless.common.model.release import ComponentFile, ReleaseFile
+from bumpless.common.model.version import InvalidVersion, Version
+
+MAX_SCHEMA_BYTES = 256 << 10
+
+
+def config_of(base: Path, component: str, source: ConfigSource, file: str = "") -> ConfigType:
+    """`base`: the folder of the release file. Raises: Refused."""
+    schemas = {path: _schema(base / path) for path in source.schemas.values()}
+    return written.config_type(component, source, schemas, file)
+
+
+def rendered(base: Path, item: ComponentFile, version: str) -> tuple[ConfigContent, ...]:
+    """The configuration files of a component as they reach its nodes, in the form of `version`.
+
+    Raises:
+        Refused: a file is missing, too large, does not fit its schema, or cannot be carried on; says where.
+    """
+    if not item.config:
+        return ()
+    try:
+        wanted = Version.parse(version)
+    except InvalidVersion as error:
+        raise Refused(
+            f"{item.name}: a version that can be ordered, because it has a config", str(error)
+        ) from error
+    found = tuple(_rendered(base, item, source, wanted) for source in item.config)
+    for sizes in (
+        sum(len(f.content.encode()) for f in found),
+        sum(len((f.content if f.both is None else f.both).encode()) for f in found),
+    ):
+        if sizes > MAX_CONFIG_BYTES:
+            raise Refused(
+                f"{item.name}: configuration files of at most {MAX_CONFIG_BYTES} bytes together",
+                str(sizes),
+                "put what is large into the tree of the component",
+            )
+    return found
+
+
+def signed_records(base: Path, file: ReleaseFile) -> dict[str, SignedRecord]:
+    """The record types with their schemas, as a signed release carries them. Raises: Refused."""
+    found = {}
+    for name, form in sorted(file.records.items()):
+        schemas = {version: _schema(base / path) for version, path in form.schemas.items()}
+        found[name] = SignedRecord(schemas=schemas, edges=form.edges)
+        written.signed_record_type(name, found[name])
+    return found
+
+
+def read_text(path: Path, limit: int = MAX_CONFIG_BYTES) -> str:
+    """Raises: Refused."""
+    try:
+        data = path.read_bytes()
+        if len(data) > limit:
+            raise Refused(f"at most {limit} bytes in {path}", str(len(data)))
+        return data.decode()
+    except FileNotFoundError:
+        raise Refused("a configuration file", f"nothing at {path}") from None
+    except UnicodeDecodeError as error:
+        raise Refused(f"UTF-8 in {path}", str(error)) from error
+
+
+def _rendered(base: Path, item: ComponentFile, source: ConfigSource, version: Version) -> ConfigContent:
+    kind = config_of(base, item.name, source)
+    text = read_text(base / source.file)
+    shared = item.run is not None and item.run.names_word("{config.shared}")
+    try:
+        if source.written_for is not None:
+            text = kind.migrate(text, Version.parse(source.written_for), version).text
+        kind.read(text, version)
+        both = _both(kind, text, version, needed=shared)
+    except ConfigInvalid as error:
+        raise Refused(
+            f"{item.name}: a configuration file that fits {error.version}",
+            f"\n{error}",
+            "correct it and build again",
+        ) from error
+    except NoPath as error:
+        raise Refused(f"{item.name}: lenses for {source.file} up to {version}", str(error)) from error
+    return ConfigContent(path=source.path, content=text, both=None if both == text else both)
+
+
+def _both(kind: ConfigType, text: str, version: Version, *, needed: bool) -> str:
+    """Only a shared file must be readable for every version; other instances have their own."""
+    try:
+        return kind.both(text, version)
+    except ConfigInvalid:
+        if needed:
+            raise
+        return text
+
+
+def _schema(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(path, MAX_SCHEMA_BYTES))
+    except ValueError as error:
+        raise Refused(f"a JSON Schema in {path}", str(error)) from error
+    if not isinstance(found, dict):
+        raise Refused(f"a JSON object in {path}", type(found).__name__)
+    return found
