@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from bumpless.cli.client import Client, whoami
+from bumpless.cli.configuring import rendered, signed_records
 from bumpless.cli.context import Context
 from bumpless.cli.hashes import plan_hash as checked
 from bumpless.cli.publishing import BuiltRelease, build_release, read_release, upload
@@ -41,12 +42,15 @@ def register(app: typer.Typer) -> None:
 
 
 def lint(ctx: typer.Context, file: FileArg) -> int:
-    """Check a release file: fields, types, names, dependencies, and what it states of versions.
+    """Check a release file: fields, types, names, dependencies, configuration files, record types, what it states.
 
     Example: bumpless release lint release.yaml
     """
     context: Context = ctx.obj
     found = read_release(file)
+    for component in found.components:
+        rendered(file.parent, component, component.version or found.version or "")
+    signed_records(file.parent, found)
     names = ", ".join(component.name for component in found.components)
     with_reports(found.preflight, file.parent)
     findings = (*stated_faults(found.compat, found.lifecycle), *zone_faults(found.preflight))

@@ -174,7 +174,7 @@ class ConfigType:
                 if value == {}:
                     continue  # what a lens emptied
                 if not has(before, path):
-                    note = f"the name before {form}"
+                    note = f"the name before {min(v for v in self.kind.schemas if v > old)}"
                     text = self._edited(form, path, self._document.put, text, path, value, note)
                 elif not same(value_at(before, path), value):
                     found = f"{value_at(before, path)!r}, which {form} needs there"
