@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.lenses import Lens, LensError, Pass, read_lens
+from bumpless.common.compat.record_findings import record_findings
 from bumpless.common.compat.records import RecordInvalid, RecordType
+from bumpless.common.model.finding import Code, Severity
 from unit.compat.stating import v
 
 TEXT = {"type": "string"}
@@ -237,3 +239,85 @@ def test_there_and_back_is_where_it_began_and_there_again_the_same(
     if "default" not in written:  # its way back takes out what the old version does not have
         assert back == record
     assert lens.forward(back, run) == moved
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(["a", "b", "c"]).map(lambda n: {"rename": {n: f"new_{n}"}}),
+        st.sampled_from(["a", "b", "c"]).map(lambda n: {"nest": {f"o_{n}.p": {"inner": n}}}),
+        st.sampled_from(["a", "b", "c"]).map(lambda n: {"cast": {n: ["integer", "string"]}}),
+        st.just({"map": {"m": {"red": "r", "green": "g"}}}),
+        st.just({"unnest": {"u": {"x": "u_x"}}}),
+        st.just({"drop": ["d"]}),
+        st.just({"py": "m:up", "back": "m:down"}),
+        st.just({"py": "m:up"}),
+    ),
+    max_size=6,
+    unique_by=str,
+)
+RECORDS = st.fixed_dictionaries(
+    {"n": st.integers()},
+    optional={
+        "a": st.integers(),
+        "b": st.integers(),
+        "c": st.integers(),
+        "d": st.text(),
+        "m": st.sampled_from(["red", "green"]),
+        "u": st.fixed_dictionaries({"x": st.integers()}),
+    },
+)
+FUNCTIONS = {"m:up": lambda r: r | {"n": r["n"] + 1}, "m:down": lambda r: r | {"n": r["n"] - 1}}
+
+
+@settings(deadline=None)
+@given(RECORDS, STEPS)
+def test_a_lens_inverts_where_it_claims_to(record: dict[str, Any], written: list[dict[str, Any]]) -> None:
+    lens = read_lens(written)
+    try:
+        moved = lens.forward(record, Pass(resolve=FUNCTIONS.__getitem__))
+    except LensError:
+        return  # two operations that want the same value in two forms
+    if not lens.invertible:
+        with pytest.raises(LensError, match="expected a way back"):
+            lens.back(moved, Pass(resolve=FUNCTIONS.__getitem__))
+        return
+    back = lens.back(moved, Pass(resolve=FUNCTIONS.__getitem__))
+    assert back == {name: value for name, value in record.items() if name != "d" or not lens.lossy}
+
+
+def test_what_was_added_to_a_nested_object_is_not_lost_on_the_way_back() -> None:
+    lens = read_lens([{"nest": {"o": {"x": "a"}}}])
+    assert lens.back({"o": {"x": 1, "y": 2}}, Pass()) == {"a": 1, "o": {"y": 2}}
+    assert lens.back({"o": {"x": 1}}, Pass()) == {"a": 1}
+
+
+def test_the_digest_is_that_of_the_content() -> None:
+    one = WITH_GROUP.move(OLD, v("1"), v("3"), supplied=NOW)
+    other = WITH_GROUP.move(dict(reversed(OLD.items())), v("1"), v("3"), supplied=NOW)
+    assert one.sha256 == other.sha256
+    assert one.sha256 != WITH_GROUP.move(OLD | {"size": 1025}, v("1"), v("3"), supplied=NOW).sha256
+
+
+@pytest.mark.parametrize(
+    ("second", "way_back", "found"),
+    [
+        ([{"rename": {"owner": "o"}}], True, []),
+        ([{"drop": ["owner"]}], False, [(Code.RECORD_LOSSY, Severity.WARN)]),
+        ([{"default": {"x": 1}}], False, []),
+        ([{"default": {"x": 1}}], True, [(Code.ROLLBACK_LOSSY, Severity.WARN)]),
+        ([{"py": "m:f"}], False, []),
+        ([{"py": "m:f"}], True, [(Code.ROLLBACK_LOSSY, Severity.BLOCK)]),
+    ],
+)
+def test_findings_about_a_way(
+    second: list[dict[str, Any]], way_back: bool, found: list[tuple[Code, Severity]]
+) -> None:
+    findings = record_findings(files(second), v("2"), v("3"), way_back=way_back)
+    assert [(f.code, f.severity) for f in findings] == found
+
+
+def test_no_way_is_a_finding_that_names_the_missing_lens() -> None:
+    kind = RecordType("file", SCHEMAS, {(v("1"), v("2")): FIRST})
+    [finding] = record_findings(kind, v("1"), v("3"), way_back=True)
+    assert (finding.code, finding.severity) == (Code.RECORD_PATH_NONE, Severity.BLOCK)
+    assert "missing is the hop 2.0.0 > 3.0.0" in finding.evidence

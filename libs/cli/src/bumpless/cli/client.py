@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.artifacts.stores.open_store import open_store
 from bumpless.common.artifacts.stores.store import BlobReader
@@ -18,11 +19,13 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message, RolloutId
 from bumpless.common.contract.commands import OperatorCommand
+from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.plan_answer import PlanAnswer
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction
+from bumpless.common.model.release import Release
 from bumpless.common.model.rollout import TERMINAL, RolloutStatus, rollout_id
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.reading import read, readable
@@ -120,6 +123,24 @@ class Client:
         items = await self.connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
         nodes = [observed.node for observed in readable(items, e.NodeObserved)]
         return Fleet(nodes=tuple(sorted(nodes, key=lambda node: node.name)))
+
+    async def release(self, product: str, version: str | None, trust: TrustStore) -> Release:
+        """The release of that version that was announced last, or the last of all; its signature is checked.
+
+        Raises: Refused, ArtifactError.
+        """
+        subject = subjects.subject_for(e.ReleaseAnnounced, product=product)
+        items = await self.connection.snapshot(Stream.REL, subject, history=True)
+        seen: list[str] = []
+        for message in reversed(list(readable(items, e.ReleaseAnnounced))):
+            envelope = Envelope.from_bytes(message.envelope.encode())
+            payload = trust.verify(envelope, payload_type=RELEASE_TYPE, role=Role.RELEASE)
+            found = Release.model_validate_json(payload)
+            if version in (None, found.version):
+                return found
+            seen.append(found.version)
+        known = ", ".join(dict.fromkeys(seen)) or "none"
+        raise Refused(f"a published release of {product} ({known})", version or "none")
 
     async def plan(self, announcement: e.ReleaseAnnounced, timeout_s: float = 30) -> PlanAnswer:
         """The planner's answer to a dry run; a large plan is read from where the planner put it."""

@@ -11,7 +11,7 @@ from bumpless.common.compat.config_problems import ConfigInvalid
 from bumpless.common.compat.configs import ConfigType
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.errors import Refused
-from bumpless.common.model.compat import SignedRecord
+from bumpless.common.model.compat import RecordFile, SignedRecord
 from bumpless.common.model.config import MAX_CONFIG_BYTES, ConfigContent, ConfigSource
 from bumpless.common.model.release import ComponentFile, ReleaseFile
 from bumpless.common.model.version import InvalidVersion, Version
@@ -55,12 +55,16 @@ def rendered(base: Path, item: ComponentFile, version: str) -> tuple[ConfigConte
 
 def signed_records(base: Path, file: ReleaseFile) -> dict[str, SignedRecord]:
     """The record types with their schemas, as a signed release carries them. Raises: Refused."""
-    found = {}
-    for name, form in sorted(file.records.items()):
-        schemas = {version: _schema(base / path) for version, path in form.schemas.items()}
-        found[name] = SignedRecord(schemas=schemas, edges=form.edges)
-        written.signed_record_type(name, found[name])
+    found = {name: signed_record(base, form) for name, form in sorted(file.records.items())}
+    for name, record in found.items():
+        written.signed_record_type(name, record)
     return found
+
+
+def signed_record(base: Path, form: RecordFile) -> SignedRecord:
+    """One type with its schemas, read from the disk. Raises: Refused."""
+    schemas = {version: _schema(base / path) for version, path in form.schemas.items()}
+    return SignedRecord(schemas=schemas, edges=form.edges)
 
 
 def read_text(path: Path, limit: int = MAX_CONFIG_BYTES) -> str:

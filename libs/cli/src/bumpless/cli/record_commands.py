@@ -10,18 +10,27 @@ from typing import Annotated, Any
 
 import typer
 
-from bumpless.cli.compat_commands import read_json, version
+from bumpless.cli.compat_commands import read_json, shown, version
+from bumpless.cli.configuring import signed_record
 from bumpless.cli.context import Context
 from bumpless.cli.publishing import read_release
 from bumpless.common.compat import written
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.lenses import Function
+from bumpless.common.compat.record_findings import record_findings
 from bumpless.common.compat.records import Fault, RecordInvalid, RecordType
 from bumpless.common.errors import Refused
+from bumpless.common.model.finding import Severity
 
 MAX_BYTES = 16 << 20
 
-FileArg = Annotated[Path, typer.Argument(help="The release file.")]
+ReleaseArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="RELEASE",
+        help="The release file, or PRODUCT@VERSION for one that was published, PRODUCT@ for the last.",
+    ),
+]
 TypeArg = Annotated[
     str, typer.Argument(metavar="TYPE", help="The type of record, as the release file names it.")
 ]
@@ -36,12 +45,13 @@ def register(app: typer.Typer) -> None:
     )
     record.command("check")(check)
     record.command("migrate")(migrate)
+    record.command("path")(path)
     app.add_typer(record, name="record")
 
 
 def check(
     ctx: typer.Context,
-    file: FileArg,
+    release: ReleaseArg,
     type_: TypeArg,
     at: Annotated[str, typer.Argument(metavar="VERSION", help="The version of its schema.")],
     record: RecordArg = Path("-"),
@@ -51,7 +61,7 @@ def check(
     Example: bumpless record check release.yaml file 3 record.json
     """
     context: Context = ctx.obj
-    found = _type(file, type_)
+    found = _type(context, release, type_)
     wanted = version(at)
     if wanted not in found.schemas:
         raise Refused(f"a version of {type_} ({', '.join(map(str, sorted(found.schemas)))})", str(wanted))
@@ -63,7 +73,7 @@ def check(
 
 def migrate(
     ctx: typer.Context,
-    file: FileArg,
+    release: ReleaseArg,
     type_: TypeArg,
     old: Annotated[str, typer.Argument(metavar="OLD", help="The version the record has.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The version it should have.")],
@@ -88,7 +98,7 @@ def migrate(
     Example: bumpless record migrate release.yaml file 1 3 record.json --supply now=2026-01-01T00:00:00Z
     """
     context: Context = ctx.obj
-    found = _type(file, type_)
+    found = _type(context, release, type_)
     try:
         moved = found.move(
             _record(record),
@@ -120,13 +130,52 @@ def migrate(
     return 0
 
 
-def _type(file: Path, name: str) -> RecordType:
-    release = read_release(file)
-    form = release.records.get(name)
-    if form is None:
-        known = ", ".join(sorted(release.records)) or "none"
-        raise Refused(f"a record type of {file} ({known})", name)
-    return written.record_type(name, form, {p: _record(file.parent / p) for p in form.schemas.values()})
+def path(
+    ctx: typer.Context,
+    release: ReleaseArg,
+    type_: TypeArg,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="From this version.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="To this version.")],
+    way_back: Annotated[
+        bool, typer.Option("--way-back/--no-way-back", help="Whether there must be a way back as well.")
+    ] = True,
+) -> int:
+    """Whether lenses lead from one version to another, what they lose, and whether they lead back.
+
+    Exit code 1: something blocks.
+
+    Example: bumpless record path release.yaml file 1 3
+    """
+    context: Context = ctx.obj
+    found = _type(context, release, type_)
+    source, target = version(old), version(new)
+    findings = record_findings(found, source, target, way_back=way_back)
+    try:
+        hops = [str(hop) for hop in found.graph.path(source, target, lossy=True)]
+    except NoPath:
+        hops = []
+    blocks = any(f.severity is Severity.BLOCK for f in findings)
+    lines = [*hops, *(str(finding) for finding in findings)] or ["nothing to do"]
+    context.output.data(
+        {"path": None if blocks and not hops else hops, "findings": [shown(f) for f in findings]},
+        "".join(f"{line}\n" for line in lines),
+    )
+    return int(blocks)
+
+
+def _type(context: Context, release: str, name: str) -> RecordType:
+    product, at, number = release.rpartition("@")
+    if at and not Path(release).exists():
+        signed = context.with_client(lambda c: c.release(product, number or None, context.trust())).records
+        if name in signed:
+            return written.signed_record_type(name, signed[name])
+        known = ", ".join(sorted(signed))
+    else:
+        records = read_release(Path(release)).records
+        if name in records:
+            return written.signed_record_type(name, signed_record(Path(release).parent, records[name]))
+        known = ", ".join(sorted(records))
+    raise Refused(f"a record type of {release} ({known or 'none'})", name)
 
 
 def _record(path: Path) -> dict[str, Any]:

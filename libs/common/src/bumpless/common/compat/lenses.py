@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from bumpless.common.compat.paths import has, prune, take, value_at
+
 Record = Mapping[str, Any]
 Function = Callable[[dict[str, Any]], dict[str, Any]]
 Resolve = Callable[[str], Function]
@@ -73,6 +75,8 @@ class Rename:
 
     def back(self, record: dict[str, Any], run: Pass) -> None:
         _move(record, ((new, old) for old, new in self.names.items()))
+        for new in self.names.values():
+            prune(record, new)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Default:
 
     def forward(self, record: dict[str, Any], run: Pass) -> None:
         for path, value in self.values.items():
-            if _has(record, path):
+            if has(record, path):
                 continue
             if path in run.kept:
                 _put(record, path, run.kept.pop(path))
@@ -95,8 +99,8 @@ class Default:
 
     def back(self, record: dict[str, Any], run: Pass) -> None:
         for path in self.values:
-            if _has(record, path):
-                run.kept[path] = _take(record, path)
+            if has(record, path):
+                run.kept[path] = take(record, path)
 
 
 @dataclass(frozen=True)
@@ -127,15 +131,14 @@ class Nest:
     lossy_back: bool = False
 
     def forward(self, record: dict[str, Any], run: Pass) -> None:
-        if not _has(record, self.into):
-            _put(record, self.into, {})
         _move(record, ((outer, f"{self.into}.{inner}") for inner, outer in self.names.items()))
 
     def back(self, record: dict[str, Any], run: Pass) -> None:
         _move(record, ((f"{self.into}.{inner}", outer) for inner, outer in self.names.items()))
-        if _has(record, self.into):
-            rest = _take(record, self.into)
-            run.kept |= {f"{self.into}.{name}": value for name, value in rest.items()}
+        # What else was put in there stays, for the schema of the other version to judge: nothing is lost unseen.
+        if has(record, self.into) and not value_at(record, self.into):
+            take(record, self.into)
+            prune(record, self.into)
 
 
 @dataclass(frozen=True)
@@ -195,8 +198,8 @@ class MapValues:
         self._replace(record, {str(v): k for k, v in self.table.items()})
 
     def _replace(self, record: dict[str, Any], table: Mapping[str, Any]) -> None:
-        if _has(record, self.path):
-            found = _take(record, self.path)
+        if has(record, self.path):
+            found = take(record, self.path)
             if str(found) not in table:
                 raise LensError(self.path, f"expected one of {', '.join(table)}, found {found!r}")
             _put(record, self.path, table[str(found)])
@@ -353,9 +356,9 @@ def _replace_by(record: dict[str, Any], function: Function, name: str) -> None:
 
 
 def _cast(record: dict[str, Any], path: str, before: str, after: str) -> None:
-    if not _has(record, path):
+    if not has(record, path):
         return
-    found = _take(record, path)
+    found = take(record, path)
     try:
         made = CASTS[after](found)
         kept = type(found) is CASTS[before] and CASTS[before](made) == found
@@ -370,28 +373,11 @@ def _cast(record: dict[str, Any], path: str, before: str, after: str) -> None:
 
 def _move(record: dict[str, Any], names: Any) -> None:
     for source, target in list(names):
-        if not _has(record, source):
+        if not has(record, source):
             continue
-        if _has(record, target):
+        if has(record, target):
             raise LensError(target, f"expected nothing here, to put {source} there, found a value")
-        _put(record, target, _take(record, source))
-
-
-def _has(record: Mapping[str, Any], path: str) -> bool:
-    here: Any = record
-    for part in path.split("."):
-        if not isinstance(here, Mapping) or part not in here:
-            return False
-        here = here[part]
-    return True
-
-
-def _take(record: dict[str, Any], path: str) -> Any:
-    *outer, name = path.split(".")
-    here: Any = record
-    for part in outer:
-        here = here[part]
-    return here.pop(name)
+        _put(record, target, take(record, source))
 
 
 def _put(record: dict[str, Any], path: str, value: Any) -> None:

@@ -67,3 +67,19 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
     return type(left) is type(right) and bool(left == right)
+
+
+def take(record: dict[str, Any], path: str) -> Any:
+    *outer, name = path.split(".")
+    here: Any = record
+    for part in outer:
+        here = here[part]
+    return here.pop(name)
+
+
+def prune(record: dict[str, Any], path: str) -> None:
+    """Objects on the way to `path` that hold nothing any more were made to hold it."""
+    while path := path.rpartition(".")[0]:
+        if not has(record, path) or value_at(record, path) != {}:
+            return
+        take(record, path)

@@ -16,7 +16,6 @@ from bumpless.common.model.compat import (
     CompatFile,
     LifecycleFile,
     RecordEdgeFile,
-    RecordFile,
     SignedRecord,
     hop_ends,
 )
@@ -69,24 +68,19 @@ def lifecycle(written: LifecycleFile, usage: Mapping[str, float] | None = None) 
     return Lifecycle(items, Policy(written.policy.min_deprecated_majors), usage)
 
 
-def record_type(name: str, written: RecordFile, schemas: Mapping[str, Mapping[str, Any]]) -> RecordType:
-    """`schemas`: the documents that the paths in the file name.
+def signed_record_type(name: str, signed: SignedRecord) -> RecordType:
+    """`signed` carries the schemas, as a published release does.
 
     Raises:
         Refused: a lens cannot be read, or a schema is none.
     """
-    return _typed(name, {v: schemas[p] for v, p in written.schemas.items()}, written.edges)
-
-
-def signed_record_type(name: str, signed: SignedRecord) -> RecordType:
-    """Of a release that was published. Raises: Refused."""
     return _typed(name, signed.schemas, signed.edges)
 
 
 def config_type(
     component: str, written: ConfigSource, schemas: Mapping[str, Mapping[str, Any]], file: str = ""
 ) -> ConfigType:
-    """`schemas` as for records; `file`: what the file is called in messages.
+    """`schemas`: the documents that the paths in the file name; `file`: what the file is called in messages.
 
     Raises:
         Refused: a lens cannot be read, a schema is none, or the name of the file does not tell its format.
