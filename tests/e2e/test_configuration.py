@@ -69,3 +69,25 @@ async def test_configuration_goes_with_the_version_and_comes_back_with_it(lab: L
         assert done.code == 0, done.err
         await ended(found, values, "reverted")
         await comes_true(lambda: shared(lab) == {new}, "the same bytes as before")
+
+
+async def test_records_are_asked_of_the_release_that_was_published(lab: Lab, folder: Path) -> None:
+    text = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+    (folder / "file1.json").write_text(json.dumps(text))
+    (folder / "file2.json").write_text(json.dumps({**text, "required": ["title"]}))
+    edge = {"from": "1", "to": "2", "lens": [{"rename": {"name": "title"}}]}
+    records = {"file": {"schemas": {"1": "file1.json", "2": "file2.json"}, "edges": [edge]}}
+    new = lab.fresh()
+    path = write_release(folder, new, core=new, front=None, gate=None, records=records)
+    async with lab.client() as found:
+        await ended(found, await publish(lab, found, path), "succeeded")
+    (folder / "file1.json").unlink()
+    (folder / "record.json").write_text('{"name": "a"}')
+    product = json.loads(path.read_text())["product"]
+    for release in (f"{product}@{new}", f"{product}@"):
+        done = await lab.cli("record", "migrate", release, "file", "1", "2", str(folder / "record.json"))
+        assert done.code == 0, done.err
+        assert json.loads(done.out) == {"title": "a"}
+    strange = await lab.cli("record", "path", f"{product}@0.0.0-none", "file", "1", "2")
+    assert strange.code == 1
+    assert f"expected a published release of {product}" in strange.err

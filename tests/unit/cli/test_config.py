@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from bumpless.cli.commands import run
-from bumpless.cli.publishing import build_release
+from bumpless.cli.publishing import BuiltRelease, build_release
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.compat import written
 from bumpless.common.errors import Refused
 from bumpless.common.model.fleet import Fleet
-from bumpless.common.model.release import Component
+from bumpless.common.model.release import Release
 from bumpless.common.release_file import ReleaseInvalid, parse_release_file
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "config"
@@ -115,9 +116,9 @@ def test_what_is_not_there_is_refused(words: list[str], reason: str) -> None:
         run(words)
 
 
-async def built(folder: Path) -> Component:
+async def built(folder: Path) -> BuiltRelease:
     key = SigningKey.generate()
-    made = await build_release(
+    return await build_release(
         folder / "release.yaml",
         key=key,
         trust=TrustStore.of(release=key.public),
@@ -126,11 +127,10 @@ async def built(folder: Path) -> Component:
         store=None,
         tell=lambda text: None,
     )
-    return made.release.components[0]
 
 
 async def test_a_release_carries_the_file_of_its_version(folder: Path) -> None:
-    [found] = (await built(folder)).run.config
+    [found] = (await built(folder)).release.components[0].run.config
     assert found.content == WRITTEN
     assert found.both is not None
     assert "\nowner: me" in found.both
@@ -140,7 +140,7 @@ async def test_a_file_of_an_older_form_is_carried_on_when_the_release_is_built(f
     text = (folder / "release.yaml").read_text()
     text = text.replace("file: conf/app.yaml", "file: conf/app-1.yaml\n        written_for: 1.0.0")
     (folder / "release.yaml").write_text(text)
-    [found] = (await built(folder)).run.config
+    [found] = (await built(folder)).release.components[0].run.config
     assert "  policy: lru  # since 2.0.0\n" in found.content
 
 
@@ -181,3 +181,16 @@ def test_the_word_config_needs_files() -> None:
         ReleaseInvalid, match=r"expected config with the files that \{config\} is to hold, found none"
     ):
         parse_release_file(text, "release.yaml")
+
+
+async def test_a_signed_release_is_read_as_it_was_written(folder: Path) -> None:
+    text = (folder / "release.yaml").read_text()
+    edge = '{from: "1.0.0", to: "2.0.0", lens: [{rename: {owner: who}}]}'
+    schemas = '{"1.0.0": schemas/app1.json, "2.0.0": schemas/app2.json}'
+    hops = "{api: {blocked: [{from: 1.x, to: 3.x, why: ISSUE-41}]}}"
+    text += f"records: {{file: {{schemas: {schemas}, edges: [{edge}]}}}}\ncompat: {{hops: {hops}}}\n"
+    (folder / "release.yaml").write_text(text)
+    made = (await built(folder)).release
+    assert Release.model_validate_json(made.model_dump_json()) == made
+    assert Release.model_validate_json(made.model_dump_json()).digest == made.digest
+    assert written.signed_record_type("file", made.records["file"]).lenses
