@@ -70,7 +70,10 @@ def check(
     context: Context = ctx.obj
     found, item, source = _source(release, component, path)
     kind, text = _read(release, item, source, file)
-    findings = kind.findings(text, _at(found, item, at), written.lifecycle(found.lifecycle), item.name)
+    written_for = source.written_for if file is None else None
+    findings = kind.findings(
+        text, _at(found, item, at or written_for), written.lifecycle(found.lifecycle), item.name
+    )
     blocks = any(f.severity is Severity.BLOCK for f in findings)
     told = "".join(f"{finding}\n" for finding in findings) or "it fits\n"
     context.output.data({"fits": not blocks, "findings": [shown(f) for f in findings]}, told)

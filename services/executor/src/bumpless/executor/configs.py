@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from bumpless.common.contract.base import Digest
@@ -50,7 +51,7 @@ class Configs:
         wanted = f"configs/{place.name}"
         if not self._link.is_symlink() or os.readlink(self._link) != wanted:
             place_link(self._link, wanted)
-        sync_directory(self._home)
+            sync_directory(self._home)
 
     def collect(self, targets: Iterable[Target]) -> None:
         """Remove the files that none of `targets` and not the link names."""
@@ -65,7 +66,11 @@ class Configs:
 
     def _put(self, files: Mapping[str, str]) -> Path:
         place = self._place(files)
-        if not _holds(place, files):
+        if _holds(place, files):
+            # A disk that takes nothing more must not keep a service down whose files are here.
+            with suppress(OSError):
+                sync_directory(self._all)
+        else:
             self._all.mkdir(exist_ok=True, mode=0o700)
             part = self._all / f".{place.name}.part"
             remove(part)
@@ -78,8 +83,8 @@ class Configs:
                 remove(part)
             else:
                 os.rename(part, place)
-        sync_directory(self._all)
-        sync_directory(self._home)
+            sync_directory(self._all)
+            sync_directory(self._home)
         return place
 
     def _place(self, files: Mapping[str, str]) -> Path:

@@ -15,7 +15,7 @@ from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Run
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import handover
-from bumpless.executor.configs import Configs
+from bumpless.executor.configs import SHARED, Configs
 from bumpless.executor.layout import Layout
 from bumpless.executor.ports import ArtifactSource, Launch, NotReady, ProcessSwitch, Unanswered
 from bumpless.executor.record import Instance
@@ -88,7 +88,12 @@ class Starter:
 
     def _configure(self, target: Target) -> None:
         self.configs.put(target.run)
-        self.configs.share((target, *self._living()))
+        try:
+            self.configs.share((target, *self._living()))
+        except OSError as error:
+            if target.run.names_word(SHARED):
+                raise
+            log.warning("the shared configuration stays", component=self._component, error=str(error))
 
     async def wait(self, instance: Instance) -> None:
         """Until it is ready and healthy, for as long as its run spec allows.
