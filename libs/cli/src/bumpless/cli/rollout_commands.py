@@ -20,7 +20,7 @@ from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import BatchId, RolloutId
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused
-from bumpless.common.model.plan import Direction, StepKey, step_key
+from bumpless.common.model.plan import Direction, StepKey
 from bumpless.common.shell import clock
 from bumpless.common.shell.reading import read, readable
 from bumpless.common.shell.rollouts import Plans, RolloutKind
@@ -311,9 +311,11 @@ async def _only(
     planned = readable(await client.history(rollout), e.RolloutPlanned)[0]
     plan = await Plans(JetStreamBlobs(client.connection.js, subjects.PLAN_BUCKET)).get(planned.plan_hash)
     found = tuple(
-        step_key(step.node, step.component)
-        for step in plan.steps()
-        if (not components or step.component in components) and (not nodes or step.node in nodes)
+        dict.fromkeys(
+            step.place
+            for step in plan.steps()
+            if (not components or step.component in components) and (not nodes or step.node in nodes)
+        )
     )
     if not found:
         raise Refused(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bumpless.common.contract.base import Digest, Instant
+from bumpless.common.contract.commands import StageComponent
 from bumpless.common.contract.events import StepProgressed
 from bumpless.common.model.plan import Target
 from bumpless.executor.record import Command, Instance
@@ -16,10 +17,19 @@ from bumpless.executor.record import Command, Instance
 
 @dataclass(frozen=True)
 class Stage:
-    """Bring the target's tree to this node, verified and flushed. Answers Staged or StageFailed."""
+    """Bring the target's tree to this node, and those of later hops, verified and flushed.
+
+    Answers Staged or StageFailed, once for all of them.
+    """
 
     command: Command
     target: Target
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """In the order in which they will run."""
+        further = self.command.further if isinstance(self.command, StageComponent) else ()
+        return self.target, *further
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ log = get_logger(__name__)
 
 Tell = Callable[[heard.Input], None]
 
+USED = ("present", "delta", "full")
+"""How a tree came, from the cheapest: of several, the dearest is told."""
 RESUME_S = 5.0
 """A paused instance answers at once; after this long the cold start is the quicker way."""
 LONGEST_WAIT_S = 30.0
@@ -123,9 +125,20 @@ class Steps:
 
     async def _stage(self, effect: do.Stage) -> None:
         in_use = frozenset(i.target.root for i in self._record().instances)
-        tree = await self._source.stage(effect.target, self._layout, in_use)
-        await asyncio.to_thread(self._starter.configs.put, effect.target.run)
-        self._tell(heard.Staged(effect.command.id, tree.used, tree.bytes_fetched, tree.full_bytes, tree.note))
+        # In the order of the hops: what is there already is what the next one may be a delta from.
+        trees = []
+        for target in effect.targets:
+            trees.append(await self._source.stage(target, self._layout, in_use))
+            await asyncio.to_thread(self._starter.configs.put, target.run)
+        self._tell(
+            heard.Staged(
+                effect.command.id,
+                max((tree.used for tree in trees), key=USED.index),
+                sum(tree.bytes_fetched for tree in trees),
+                sum(tree.full_bytes for tree in trees),
+                "; ".join(tree.note for tree in trees if tree.note) or None,
+            )
+        )
 
     async def _start(self, effect: do.Start) -> None:
         instance = effect.instance
@@ -286,13 +299,12 @@ class Steps:
 
     async def _collect(self) -> None:
         record = self._record()
-        targets = _named(record)
         await self._put_links(record)
         runs = [self._starter.filled(target.run) for target in _listening(record)]
         await self._switch.keep_only(record.component, runs)
         try:
-            await asyncio.to_thread(self._put_configs, targets, record)
-            gone = await asyncio.to_thread(self._remove_others, [t.root for t in targets], record)
+            await asyncio.to_thread(self._put_configs, _spoken(record), record)
+            gone = await asyncio.to_thread(self._remove_others, _named(record), record)
         except OSError as error:
             log.warning("old versions could not be removed", component=record.component, error=str(error))
             return
@@ -375,9 +387,15 @@ def _listening(record: ComponentRecord) -> list[Target]:
     return [t for t in targets if t is not None]
 
 
-def _named(record: ComponentRecord) -> list[Target]:
+def _spoken(record: ComponentRecord) -> list[Target]:
     """Everything that runs, may run again, or is spoken of by the standing command."""
     commands = [c for c in (record.command, record.waiting) if c is not None]
     spoken = [t for c in commands for t in (c.target, c.before)]
     targets = [record.current, record.previous, *spoken, *(i.target for i in record.instances)]
     return [t for t in targets if t is not None]
+
+
+def _named(record: ComponentRecord) -> list[Digest]:
+    """The trees of those, and of the hops that are still to come."""
+    commands = [c for c in (record.command, record.waiting) if c is not None]
+    return [t.root for t in _spoken(record)] + [root for c in commands for root in c.keep]

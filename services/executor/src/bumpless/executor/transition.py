@@ -107,13 +107,16 @@ def finish(
 ) -> Decision:
     """The new instance is the serving one. The old one is kept warm after a forward step, to go back at once.
 
-    `keep_warm`: whatever the command's timing says, because the next command needs it.
+    Not where the command says that the step is for good: what comes later may not fit the old version. `keep_warm`:
+    whatever the command says, because the next command needs it.
     """
     command, fresh, old = record.command, record.fresh, record.serving
     if command is None or command.target is None or fresh is None:
         raise Broken(f"{record.component}: expected a new instance to take over, found none")
     warm_s = command.target.run.timing.warm_s if command.target.run.overlap else 0
-    keep_warm = old is not None and (keep_warm or (warm_s > 0 and command.direction is Direction.FORWARD))
+    for_good = isinstance(command, ApplyComponent) and command.for_good
+    stays = warm_s > 0 and command.direction is Direction.FORWARD and not for_good
+    keep_warm = old is not None and (keep_warm or stays)
     until = now + timedelta(seconds=max(warm_s, GO_BACK_S))
     leaving = tuple(i for i in (record.warm, None if keep_warm else old) if i is not None)
     after = with_(
@@ -131,7 +134,7 @@ def finish(
         crashes=0,
         crashed_at=(),
         # Only what a rollout brought is left for what was there before: nothing goes back to what was taken back.
-        may_return=command.direction is Direction.FORWARD,
+        may_return=command.direction is Direction.FORWARD and not for_good,
         returned_from=None,
     )
     effects: tuple[do.Effect, ...] = before + tuple(do.StopOld(i) for i in leaving)

@@ -156,18 +156,18 @@ class Planner:
             raise Unplannable([refusals.unreadable(message.product, str(error))]) from error
 
     async def _unlocked(self, plan: Plan) -> None:
-        wanted = {step.key for step in plan.steps()}
+        wanted = {step.place for step in plan.steps()}
         for name in await self._store.waiting():
             other = await self._runner.peek(name)
             if other is None or other.ended or other.id == plan.rollout:
                 continue
-            if wanted & {step.key for step in other.plan.steps()}:
+            if wanted & {step.place for step in other.plan.steps()}:
                 raise Unplannable([refusals.locked(other.plan, other.status, other.since)])
         entries = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
         for entry in readable(entries, e.RolloutAdvanced):
             if entry.owner == "rollback" and RolloutStatus(entry.status) not in TERMINAL:
                 revert = await self._revert_of(entry.rollout)
-                if revert is not None and wanted & {step.key for step in revert.steps()}:
+                if revert is not None and wanted & {step.place for step in revert.steps()}:
                     raise Unplannable([refusals.locked(revert, entry.status, entry.at)])
 
     async def _revert_of(self, revert: RolloutId) -> Plan | None:

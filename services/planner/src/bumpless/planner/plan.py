@@ -21,7 +21,7 @@ from bumpless.planner.placement import nodes_of, placement_faults
 from bumpless.planner.route import Route, Stage, route_of
 from bumpless.planner.strategies import Cut, Labels, cut
 from bumpless.planner.strategy_faults import labels_of, strategy_faults
-from bumpless.planner.targets import apply_timeout_s, hooks_s, peers_of, target_of
+from bumpless.planner.targets import apply_timeout_s, brought_by, hooks_s, peers_of
 from bumpless.planner.unplannable import Unplannable
 
 
@@ -38,15 +38,15 @@ def make_plan(
 
     Raises:
         Unplannable: unknown or silent nodes, no node for a component, a name in a template that does not exist,
-            a strategy that this fleet cannot follow, an order that nothing can have.
+            a strategy that this fleet cannot follow, an order that nothing can have, no way over versions that fit.
     """
     components = ordered(release, fleet)
     findings = list(placement_faults(components, fleet, now))
     places = {c.name: nodes_of(c, fleet) for c in components}
     peers = {c.name: peers_of(c, places[c.name]) for c in components}
-    wanted = {c.name: target_of(c, release.version, peers, findings) for c in components}
-    sides = {c.name: sides_of(c, places[c.name], wanted[c.name], findings) for c in components}
-    route = route_of(components, sides, wanted)
+    brought = {c.name: brought_by(c, release.version, peers, findings) for c in components}
+    sides = {c.name: sides_of(c, places[c.name], brought[c.name][-1], findings) for c in components}
+    route = route_of(release, components, sides, brought, fleet, findings)
     used = {node.name for nodes in places.values() for node in nodes}
     budget = share_of(release.max_unavailable, max(1, len(used)))
     for component in components:
@@ -62,6 +62,7 @@ def make_plan(
         generation=generation,
         targets=_targets(route),
         batches=_batches(route, release.limits, budget, labels_of(fleet)),
+        hops=tuple(stage.as_hop() for stage in route.stages if stage.target is not None),
         max_unavailable=budget,
         rollback_policy=release.rollback_policy,
         approval=release.approval,
@@ -100,6 +101,9 @@ def _batches(route: Route, limits: Limits, budget: int, labels: Labels) -> tuple
                 id=BatchId(f"{component.name}-{number}"),
                 component=component.name,
                 hop=stage.hop,
+                horizon=stage.horizon,
+                freeze=stage.freeze,
+                for_good=stage.for_good,
                 steps=tuple(steps[node] for node in part.nodes),
                 needs=needs,
                 gate=_gate(stage, part),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bumpless.common.model.finding import Code, Finding, blocking
 from bumpless.common.model.fleet import ComponentObserved, ComponentState, Node
 from bumpless.common.model.plan import Target
-from bumpless.common.model.release import Component, Limits, Run
+from bumpless.common.model.release import Component, Limits, Run, Through
 from bumpless.common.model.release_hooks import Hooks
 
 STANDARD_METRICS = frozenset(
@@ -57,6 +57,17 @@ def target_of(component: Component, release: str, peers: dict[str, str], finding
         produces=component.produces,
         consumes=component.consumes,
     )
+
+
+def brought_by(
+    component: Component, release: str, peers: dict[str, str], findings: list[Finding]
+) -> tuple[Target, ...]:
+    """Everything that the release can bring of `component`: the versions on the way, then the wanted one."""
+    on_the_way = (
+        component.model_copy(update={name: getattr(part, name) for name in Through.model_fields})
+        for part in component.through
+    )
+    return tuple(target_of(one, release, peers, findings) for one in (*on_the_way, component))
 
 
 def serves(seen: ComponentObserved | None, wanted: Target) -> bool:

@@ -138,9 +138,9 @@ class Rollbacker:
             return _Outcome(False, refusal)
         revert = revert_id(rollout, len(started))
         state = await self._take_over(rollout, revert, cause, by, reason)
-        if not state.commanded & set(only or state.commanded):
-            return _Outcome(True, "nothing of it was switched; the rollout is stopped")
         plan = reverse(state, revert=revert, number=len(started), only=only)
+        if not plan.batches:
+            return _Outcome(True, "nothing of it was switched; the rollout is stopped")
         await self._plans.put(plan)
         await self._runner.handle(
             revert,
@@ -208,6 +208,6 @@ class Rollbacker:
 
 
 def _not_of(plan: Plan, only: Sequence[StepKey]) -> str | None:
-    known = {step.key for step in plan.steps()}
+    known = {key for step in plan.steps() for key in (step.place, step.key)}
     foreign = sorted(set(only) - known)
     return f"expected some of {', '.join(sorted(known))}, found {', '.join(foreign)}" if foreign else None

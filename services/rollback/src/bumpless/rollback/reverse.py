@@ -1,7 +1,7 @@
 """The reverse plan: every commanded step back to what was observed before it, dependents and later hops first. Pure.
 
-Commanded, not succeeded: a node that did not answer may have switched. Steps that were not commanded are fenced:
-told to stay where they are, under a higher sequence than any late forward command.
+Commanded, not succeeded: a node that did not answer may have switched. Components of which nothing was commanded on a
+node are fenced there: told to stay where they are, under a higher sequence than any late forward command.
 """
 
 from __future__ import annotations
@@ -11,53 +11,36 @@ from collections.abc import Collection
 import networkx as nx
 
 from bumpless.common.contract.base import BatchId, RolloutId
-from bumpless.common.model.plan import Batch, Direction, Plan, Step, StepKey
+from bumpless.common.model.plan import MAX_HOPS, Batch, Direction, Plan, Step, StepKey
 from bumpless.common.model.rollout import Rollout
 
 SEQUENCE_BASE = 1 << 20
 """Above every forward sequence of the same generation."""
-SEQUENCES_PER_REVERT = 4
+SEQUENCES_PER_REVERT = MAX_HOPS + 24
+"""One for the fence, one for every hop that may have to be taken back."""
 
 Stage = tuple[str, int]
-"""A component and its hop."""
+"""A component and its hop forward."""
 
 
 def reverse(state: Rollout, *, revert: RolloutId, number: int, only: Collection[StepKey] = ()) -> Plan:
-    """The plan that takes `state` back; `number` counts earlier reverts of the same rollout, `only` limits it.
+    """The plan that takes `state` back; `number` counts earlier reverts of the same rollout.
 
-    Within one hop of a component every node goes back at once, as far as the unavailability budget allows.
+    `only` limits it to some steps: with a step go the later hops of the same component on the same node. Within one
+    hop of a component every node goes back at once, as far as the unavailability budget allows.
     """
     plan = state.plan
-    chosen = state.commanded & set(only) if only else state.commanded
+    chosen = _chosen(state, only)
     steps: dict[Stage, list[Step]] = {}
-    for step in sorted(plan.steps(), key=lambda step: -step.hop):
+    for step in plan.steps():
         if step.key in chosen:
-            back = step.model_copy(update={"before": step.after, "after": step.before})
-            steps.setdefault((step.component, step.hop), []).append(back)
+            steps.setdefault((step.component, step.hop), []).append(step)
+    commanded = {step.place for step in plan.steps() if step.key in state.commanded}
     fence = tuple(
-        step.model_copy(update={"after": step.before})
-        for step in plan.steps()
-        if step.key not in state.commanded
+        Step(node=step.node, component=step.component, before=step.before, after=step.before)
+        for step in (course[0] for course in plan.courses().values())
+        if step.place not in commanded
     )
-    followers = _followers(plan)
-    parts = {stage: _parts(found, plan.max_unavailable) for stage, found in steps.items()}
-    ids: dict[Stage, list[BatchId]] = {}
-    for stage, cut in parts.items():
-        before = sum(len(found) for other, found in ids.items() if other[0] == stage[0])
-        ids[stage] = [BatchId(f"{stage[0]}-back-{before + number}") for number in range(1, len(cut) + 1)]
-    limits = {(batch.component, batch.hop): batch.apply_timeout_s for batch in plan.batches}
-    batches = [
-        Batch(
-            id=batch_id,
-            component=stage[0],
-            hop=stage[1],
-            steps=tuple(part),
-            needs=tuple(found for other in sorted(followers[stage]) for found in ids.get(other, ())),
-            apply_timeout_s=limits[stage],
-        )
-        for stage in parts
-        for batch_id, part in zip(ids[stage], parts[stage], strict=True)
-    ]
     return plan.model_copy(
         update={
             "rollout": revert,
@@ -65,12 +48,62 @@ def reverse(state: Rollout, *, revert: RolloutId, number: int, only: Collection[
             "direction": Direction.REVERT,
             "partial": chosen != state.commanded,
             "sequence_base": SEQUENCE_BASE + SEQUENCES_PER_REVERT * number,
-            "batches": tuple(batches),
+            "batches": tuple(_batches(plan, steps)),
+            "hops": (),
             "fence": fence,
             "approval": False,
             "unchanged": (),
         }
     )
+
+
+def _chosen(state: Rollout, only: Collection[StepKey]) -> frozenset[StepKey]:
+    """The commanded steps to take back: all, or those that `only` names and what came after them in their place."""
+    if not only:
+        return state.commanded
+    first: dict[StepKey, int] = {}
+    for key in only:
+        place, _, hop = key.partition("#")
+        first[StepKey(place)] = min(int(hop or 1), first.get(StepKey(place), MAX_HOPS))
+    return frozenset(
+        step.key
+        for step in state.plan.steps()
+        if step.key in state.commanded and step.hop >= first.get(step.place, MAX_HOPS + 1)
+    )
+
+
+def _batches(plan: Plan, steps: dict[Stage, list[Step]]) -> list[Batch]:
+    """The last hop of a component is the first one back, so that the numbers of commands rise."""
+    after = _followers(plan)
+    limits = {(batch.component, batch.hop): batch.apply_timeout_s for batch in plan.batches}
+    last = {name: max(hop for found, hop in steps if found == name) for name, _ in steps}
+    ids: dict[Stage, list[BatchId]] = {}
+    counts: dict[str, int] = {}
+    order = sorted(steps, key=lambda stage: -stage[1])
+    for stage in order:
+        for _ in _parts(steps[stage], plan.max_unavailable):
+            counts[stage[0]] = counts.get(stage[0], 0) + 1
+            ids.setdefault(stage, []).append(BatchId(f"{stage[0]}-back-{counts[stage[0]]}"))
+    batches = []
+    for stage in order:
+        name, hop = stage
+        needs = tuple(found for other in sorted(after.get(stage, ())) for found in ids.get(other, ()))
+        for batch_id, part in zip(ids[stage], _parts(steps[stage], plan.max_unavailable), strict=True):
+            batches.append(
+                Batch(
+                    id=batch_id,
+                    component=name,
+                    hop=last[name] - hop + 1,
+                    steps=tuple(_back(step, last[name] - hop + 1) for step in part),
+                    needs=needs,
+                    apply_timeout_s=limits[stage],
+                )
+            )
+    return batches
+
+
+def _back(step: Step, hop: int) -> Step:
+    return Step(node=step.node, component=step.component, before=step.after, after=step.before, hop=hop)
 
 
 def _parts(steps: list[Step], budget: int) -> list[list[Step]]:

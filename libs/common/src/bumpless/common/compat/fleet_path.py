@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.matrix import Matrix, Statement
 from bumpless.common.compat.pairs import Pairs
+from bumpless.common.model.level import Level
 from bumpless.common.model.version import Version
 
 MAX_MOMENTS = 200_000
 """Looked at before the search gives up: some ten seconds, and far more than a way through real constraints needs."""
+
+ABSENT = Version.parse("0.0.0-absent")
+"""What a node runs on which a component is still to come: it fits everything, and goes to what is wanted in one hop."""
 
 Moment = tuple[frozenset[Version], ...]
 
@@ -36,15 +40,31 @@ class Move:
         return f"{self.component} {self.source} > {self.target}"
 
 
+@dataclass(frozen=True)
+class Against:
+    """Why a move is refused. `mixing`: because of other versions of the same component, not because of another one."""
+
+    reason: str
+    mixing: bool
+
+
 class NoFleetPath(Exception):
     """The fleet cannot get there; `reasons` say what stands in the way and what would help, one sentence each.
 
-    `gaps`: the components that could not get there even alone.
+    `gaps`: the components that could not get there even alone. `refused`: the moves that would lead on from `nearest`, as
+    far as the fleet gets.
     """
 
-    def __init__(self, reasons: Iterable[str], gaps: Mapping[str, NoPath] | None = None) -> None:
+    def __init__(
+        self,
+        reasons: Iterable[str],
+        gaps: Mapping[str, NoPath] | None = None,
+        nearest: str = "",
+        refused: Mapping[str, Against] | None = None,
+    ) -> None:
         self.reasons = tuple(reasons)
         self.gaps = gaps or {}
+        self.nearest, self.refused = nearest, refused or {}
         super().__init__("; ".join(self.reasons))
 
 
@@ -83,10 +103,10 @@ class _Search:
         self._wanted = [wanted.get(name) for name in self._names]
         self._neighbours = self._edges()
         self._left = [
-            {} if target is None else matrix.graph.distances(target)
+            {} if target is None else {**matrix.graph.distances(target), ABSENT: 1}
             for matrix, target in zip(self._matrices, self._wanted, strict=True)
         ]
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, Against] = {}
 
     def run(self, max_moments: int) -> tuple[Move, ...]:
         self._check_each_alone()
@@ -108,7 +128,7 @@ class _Search:
             if left < self._estimate(best):
                 best = here
             if len(done) >= max_moments:
-                raise NoFleetPath([f"no way was found after {max_moments} moments", *self._explain(best)])
+                raise self._no_path(best, f"no way was found after {max_moments} moments")
             for move, there in self._onward(here):
                 if cost[here] + 1 < cost.get(there, 1 << 30):
                     cost[there] = cost[here] + 1
@@ -116,7 +136,7 @@ class _Search:
                     number += 1
                     entry = (cost[there] + self._estimate(there), -cost[there], number, there)
                     heapq.heappush(queue, entry)
-        raise NoFleetPath(self._explain(best))
+        raise self._no_path(best)
 
     def _check_each_alone(self) -> None:
         gaps: dict[str, NoPath] = {}
@@ -125,7 +145,7 @@ class _Search:
         ):
             for version in sorted(running):
                 try:
-                    if target is not None:
+                    if target is not None and version != ABSENT:
                         matrix.way(version, target)
                 except NoPath as error:
                     gaps.setdefault(name, error)
@@ -137,40 +157,49 @@ class _Search:
         total = 0
         for running, left, target in zip(moment, self._left, self._wanted, strict=True):
             if target is not None and running:
-                total += max(left.get(version, 1 << 20) for version in running)
+                # Every version has to be left by a move of its own, and the farthest has its whole way to go.
+                farthest = max(left.get(version, 1 << 20) for version in running)
+                total += max(farthest, len(running - {target}))
         return total
 
     def _onward(self, here: Moment) -> Iterable[tuple[Move, Moment]]:
-        for at, (name, matrix) in enumerate(zip(self._names, self._matrices, strict=True)):
+        for at, name in enumerate(self._names):
             if self._wanted[at] is None:
                 continue
             for version in sorted(here[at]):
-                for hop in matrix.graph.onward(version):
-                    if hop.target not in self._left[at]:
-                        continue
-                    move = Move(name, version, hop.target, matrix.between(version, hop.target))
+                for move in self._from(name, version, at):
                     if (why := self._against(here, at, move)) is not None:
                         self._refused[str(move)] = why
                         continue
-                    moved = here[at] - {version} | {hop.target}
+                    moved = here[at] - {version} | {move.target}
                     yield move, (*here[:at], moved, *here[at + 1 :])
 
-    def _against(self, here: Moment, at: int, move: Move) -> str | None:
+    def _from(self, name: str, version: Version, at: int) -> Iterable[Move]:
+        matrix, wanted = self._matrices[at], self._wanted[at]
+        if version == ABSENT and wanted is not None:
+            yield Move(name, ABSENT, wanted, Statement(ABSENT, wanted, Level.FULL, "it is new there"))
+            return
+        for hop in matrix.graph.onward(version):
+            if hop.target in self._left[at]:
+                yield Move(name, version, hop.target, matrix.between(version, hop.target))
+
+    def _against(self, here: Moment, at: int, move: Move) -> Against | None:
         """Why the new version must not come now. That what runs already fits was looked at when it came."""
         matrix = self._matrices[at]
-        for other in sorted(here[at] - {move.target}):
+        for other in sorted(here[at] - {move.target, ABSENT}):
             beside = matrix.between(min(other, move.target), max(other, move.target))
             if not beside.level.mixes:
-                return (
+                text = (
                     f"{move.component} {other} and {move.target} must not run side by side: {beside.evidence}"
                 )
+                return Against(text, mixing=True)
         for client, provider in self._neighbours[at]:
             mine_is_client = client == move.component
-            for other in sorted(here[self._at[provider if mine_is_client else client]]):
+            for other in sorted(here[self._at[provider if mine_is_client else client]] - {ABSENT}):
                 used, offered = (move.target, other) if mine_is_client else (other, move.target)
                 verdict = self._pairs.judge(client, used, provider, offered)
                 if not verdict.fits:
-                    return "; ".join(verdict.reasons)
+                    return Against("; ".join(verdict.reasons), mixing=False)
         return None
 
     def _edges(self) -> list[list[tuple[str, str]]]:
@@ -188,15 +217,16 @@ class _Search:
             moves.append(move)
         return tuple(reversed(moves))
 
-    def _explain(self, best: Moment) -> list[str]:
+    def _no_path(self, best: Moment, *before: str) -> NoFleetPath:
         """What is refused in the moment that came closest."""
         self._refused.clear()
         for _ in self._onward(best):
             pass
         runs = ", ".join(
-            f"{name} {'+'.join(map(str, sorted(running)))}"
+            f"{name} {'+'.join(map(str, sorted(running - {ABSENT})))}"
             for name, running in zip(self._names, best, strict=True)
-            if running
+            if running - {ABSENT}
         )
-        stuck = [f"{move} is refused there: {why}" for move, why in sorted(self._refused.items())]
-        return [f"the fleet gets as far as {runs}", *stuck]
+        refused = dict(sorted(self._refused.items()))
+        stuck = [f"{move} is refused there: {why.reason}" for move, why in refused.items()]
+        return NoFleetPath([*before, f"the fleet gets as far as {runs}", *stuck], None, runs, refused)

@@ -13,6 +13,7 @@ from bumpless.common.compat.hops import Hop, HopGraph
 from bumpless.common.model.level import Level, weakest
 from bumpless.common.model.version import Version, VersionRange
 
+NEVER_BESIDE = "the two versions must not run side by side"
 TIE = 0.001
 """Added to the cost of a hop that is not full, so that of two equally long ways the freer one is taken."""
 
@@ -50,12 +51,16 @@ class Way:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One component. A hop must not pass over a stop that lies between its ends."""
+    """One component. A hop must not pass over a stop that lies between its ends.
+
+    `brought`: the versions whose trees are at hand, so that a hop may lead to them; None: it is not asked.
+    """
 
     component: str
     statements: tuple[Statement, ...] = ()
     stops: frozenset[Version] = frozenset()
     blocked: tuple[Blocked, ...] = ()
+    brought: frozenset[Version] | None = None
     _stated: Mapping[tuple[Version, Version], Statement] = field(init=False, repr=False, compare=False)
     _graph: HopGraph = field(init=False, repr=False, compare=False)
 
@@ -78,6 +83,11 @@ class Matrix:
             return Statement(old, new, Level.FULL, "the same version")
         found = self._stated.get((old, new))
         return found or Statement(old, new, Level.NONE, "nothing is stated about this pair")
+
+    def against(self, old: Version, new: Version) -> str | None:
+        """Why there is no hop from `old` to `new`; None where there is one."""
+        found = self._stated.get((old, new))
+        return f"no hop {old} > {new} is stated" if found is None else self._closed(found)
 
     def way(self, source: Version, target: Version) -> Way:
         """The shortest way of hops whose ends may run side by side. Raises: NoPath."""
@@ -104,11 +114,13 @@ class Matrix:
     def _closed(self, statement: Statement) -> str | None:
         old, new = statement.old, statement.new
         if not statement.level.mixes:
-            return "the two versions must not run side by side"
+            return NEVER_BESIDE
         for block in self.blocked:
             if old in block.source and new in block.target:
                 return block.why
         passed = sorted(stop for stop in self.stops if min(old, new) < stop < max(old, new))
         if passed:
             return f"it passes over the required stop {', '.join(map(str, passed))}"
+        if self.brought is not None and new not in self.brought:
+            return f"the release brings no tree of {self.component} {new}; name it under `through`"
         return None

@@ -10,6 +10,7 @@ from typing import Literal
 
 from bumpless.common.contract.base import (
     BatchId,
+    Digest,
     Instant,
     Message,
     MessageId,
@@ -28,7 +29,8 @@ class NodeCommand(Message):
     """What one node shall do with one component, bound to plan, generation, node and expiry.
 
     (`generation`, `sequence`) only ever grows on a node: the executor stores the highest it took and refuses less.
-    `before` is what the planner saw running (None: nothing); the node refuses when it finds a third one.
+    `before` is what the planner saw running (None: nothing); the node refuses when it finds a third one. `keep` are
+    trees that stay on the node beside these two, because an earlier or a later hop of the rollout runs them.
     """
 
     rollout: RolloutId
@@ -41,28 +43,35 @@ class NodeCommand(Message):
     component: Token
     target: Target | None
     before: Target | None
+    keep: tuple[Digest, ...] = ()
     expires_at: Instant
 
 
 class StageComponent(NodeCommand):
-    """Fetch, rebuild and verify `target`; change nothing that runs."""
+    """Fetch, rebuild and verify `target`, then `further`, the targets of the later hops; change nothing that runs."""
 
     type: Literal["stage-component"] = "stage-component"
+    further: tuple[Target, ...] = ()
 
 
 class ApplyComponent(NodeCommand):
     """Run `target` instead of what runs now; None: stop and run nothing.
 
     `hold_s`: how long what is taken out of service is kept, paused, so that the way back takes no start. It ends by
-    itself.
+    itself. `for_good`: the node must not go back to what it leaves by itself, neither to an instance kept warm nor after a
+    crash loop.
     """
 
     type: Literal["apply-component"] = "apply-component"
     hold_s: float = 0
+    for_good: bool = False
 
 
 class StageArtifacts(Message):
-    """To every node of a plan: stage. Expanded by the relay into one signed `StageComponent` per step."""
+    """To every node of a plan: stage. Expanded by the relay into one signed `StageComponent` per step.
+
+    `steps` has the first step of every component on every node; what the later ones need is staged with it.
+    """
 
     type: Literal["stage-artifacts"] = "stage-artifacts"
     rollout: RolloutId
@@ -79,6 +88,7 @@ class ApplyBatch(Message):
 
     type: Literal["apply-batch"] = "apply-batch"
     hold_s: float = 0
+    for_good: bool = False
     rollout: RolloutId
     batch: BatchId
     plan_hash: PlanHash
@@ -166,7 +176,7 @@ class Retry(OperatorCommand):
 class Rollback(OperatorCommand):
     """Take back what the rollout did. Owned by the rollback service, so that it works while the planner is down.
 
-    `only` limits it to some steps (`node/component`).
+    `only` limits it to some steps: `node/component`, or `node/component#2` for its second hop and those after it.
     """
 
     type: Literal["rollback"] = "rollback"

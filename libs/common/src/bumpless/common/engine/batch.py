@@ -49,12 +49,34 @@ def with_crash_loop(state: BatchState, step: Step, reason: str) -> BatchState:
     return state.model_copy(update={"steps": {**state.steps, step.key: fact}})
 
 
+def brings(plan: Plan, step: Step, root: str, version: str) -> bool:
+    """Whether `version`, with the tree `root`, is what `step` comes to. Two versions may have the same tree."""
+    target = None if step.after is None else plan.targets[step.after]
+    return target is not None and (target.root, target.version) == (root, version)
+
+
 def failures(state: BatchState) -> list[tuple[str, StepFact]]:
     return [(key, fact) for key, fact in state.steps.items() if fact.ok is False]
 
 
 def waiting(state: BatchState) -> list[str]:
     return [key for key, fact in state.steps.items() if fact.ok is None]
+
+
+def past_horizon(rollout: Rollout) -> str:
+    """Why a failure must not be taken back without a person; empty where it may be.
+
+    The horizon counts as passed as soon as a node was told to pass it: a new instance serves beside the old one
+    before its step is done, and a node that says nothing may have one.
+    """
+    for batch in rollout.plan.batches:
+        if batch.freeze and any(_may_have_served(fact) for fact in rollout.batches[batch.id].steps.values()):
+            return batch.horizon
+    return ""
+
+
+def _may_have_served(fact: StepFact) -> bool:
+    return fact.outcome != StepOutcome.REFUSED
 
 
 def unavailable(rollout: Rollout) -> frozenset[str]:
@@ -102,7 +124,7 @@ def start_due(rollout: Rollout, batch: Batch) -> datetime | None:
 
 
 def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, cause: str) -> OpenGate:
-    """The command to judge `batch`: its switched nodes against those that still run the earlier version.
+    """The command to judge `batch`: its switched nodes against those that still run what this hop leaves.
 
     A step that failed within the tolerance runs the earlier version and is not judged.
     """
@@ -118,7 +140,8 @@ def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, 
     peers = [
         step
         for other in rollout.plan.batches
-        if other.component == batch.component and rollout.batches[other.id].status in _NOT_STARTED
+        if (other.component, other.hop) == (batch.component, batch.hop)
+        and rollout.batches[other.id].status in _NOT_STARTED
         for step in other.steps
     ]
     switched = [step for step in batch.steps if state.steps[step.key].ok]

@@ -16,7 +16,7 @@ from bumpless.common.engine.decision import Decision
 from bumpless.common.engine.transitions import IGNORE, ILLEGAL, TABLE
 from bumpless.common.engine.turn import Turn, next_deadline
 from bumpless.common.model.gate import OnInconclusive
-from bumpless.common.model.plan import Batch, Direction, Plan
+from bumpless.common.model.plan import Batch, Direction, Plan, step_key
 from bumpless.common.model.rollout import BatchState, BatchStatus, Rollout, RolloutStatus
 from bumpless.common.model.verdict import Verdict
 
@@ -112,17 +112,14 @@ def _approve(turn: Turn, message: c.Approve) -> None:
 def _staged(turn: Turn, message: e.StepStaged) -> None:
     if message.plan_hash != turn.state.plan.hash:
         return turn.note(f"{message.node}/{message.component} staged for another plan")
-    step = next(
-        (s for s in turn.state.plan.steps() if (s.node, s.component) == (message.node, message.component)),
-        None,
-    )
-    if step is None or turn.state.staged.get(step.key):
-        return turn.note(f"{message.node}/{message.component}: known")
-    turn.state = turn.state.model_copy(update={"staged": {**turn.state.staged, step.key: message.ok}})
+    place = step_key(message.node, message.component)
+    if turn.state.staged.get(place) or all(step.place != place for step in turn.state.plan.steps()):
+        return turn.note(f"{place}: known")
+    turn.state = turn.state.model_copy(update={"staged": {**turn.state.staged, place: message.ok}})
     if turn.state.direction is Direction.REVERT:
         return None
     if not message.ok and not turn.state.commanded:
-        return turn.fail(f"{step.key} cannot stage: {message.reason}")
+        return turn.fail(f"{place} cannot stage: {message.reason}")
     if turn.state.status is S.STAGING and _all_staged(turn):
         turn.move(S.ROLLING)
         turn.advance()
@@ -130,22 +127,27 @@ def _staged(turn: Turn, message: e.StepStaged) -> None:
 
 
 def _all_staged(turn: Turn) -> bool:
-    return all(turn.state.staged.get(s.key) for s in turn.state.plan.steps() if s.after is not None)
+    return not _unstaged(turn)
+
+
+def _unstaged(turn: Turn) -> list[str]:
+    """The places that have not said yet that everything their steps need is there."""
+    needed = dict.fromkeys(step.place for step in turn.state.plan.steps() if step.after is not None)
+    return [place for place in needed if not turn.state.staged.get(place)]
 
 
 def _crash_looping(turn: Turn, message: e.ComponentCrashLooping) -> None:
     """What a step brought does not stay up: its node is bad, also where its batch had passed."""
-    plan, where = turn.state.plan, (message.node, message.component)
-    found = next(
-        ((batch, s) for batch in plan.batches for s in batch.steps if (s.node, s.component) == where), None
-    )
-    if found is None or message.plan_hash != plan.hash:
-        return turn.note(f"{'/'.join(where)}: not a step of this plan")
-    batch, step = found
-    if step.after is None or plan.targets[step.after].root != message.root:
+    plan, place = turn.state.plan, step_key(message.node, message.component)
+    steps = [(batch, s) for batch in plan.batches for s in batch.steps if s.place == place]
+    if not steps or message.plan_hash != plan.hash:
+        return turn.note(f"{place}: not a step of this plan")
+    brought = [(batch, s) for batch, s in steps if b.brings(plan, s, message.root, message.version)]
+    if not brought:
         return turn.note(
-            f"{step.key}: {message.version} crashes again and again, and is not what this plan brings"
+            f"{place}: {message.version} crashes again and again, and is not what this plan brings"
         )
+    batch, step = brought[-1]
     known = turn.state.batches[batch.id]
     changed = b.with_crash_loop(known, step, message.reason)
     if changed is known:
@@ -345,13 +347,13 @@ def _deadline(turn: Turn, message: e.DeadlineReached) -> None:
                 )
             )
         case "staging":
-            missing = [s.key for s in turn.state.plan.steps() if s.after and not turn.state.staged.get(s.key)]
-            turn.fail(f"not staged in {turn.state.plan.stage_timeout_s:g} s: " + ", ".join(missing[:5]))
+            turn.fail(
+                f"not staged in {turn.state.plan.stage_timeout_s:g} s: " + ", ".join(_unstaged(turn)[:5])
+            )
         case "pause":
             turn.fail(f"paused longer than {turn.state.plan.pause_timeout_s:g} s")
         case "revert":
             reason = f"not taken back within {turn.state.plan.revert_timeout_s:g} s: {turn.state.reason}"
-            turn.move(S.HALTED, reason)
             turn.halted(reason)
         case "held":
             turn.fail(f"no batch could start for {turn.state.plan.pause_timeout_s:g} s: nodes are out")

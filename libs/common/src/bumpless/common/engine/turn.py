@@ -144,9 +144,7 @@ class Turn:
 
     def start(self) -> None:
         plan = self.state.plan
-        staged = tuple(step for step in plan.steps() if step.after is not None)
-        if plan.direction is Direction.REVERT:
-            staged = plan.fence
+        staged = plan.fence if plan.direction is Direction.REVERT else plan.first_steps()
         if staged:
             self._stage(staged)
         if plan.direction is Direction.FORWARD and staged:
@@ -216,7 +214,8 @@ class Turn:
                     **self._command_head("apply:" + batch.id),
                     "batch": batch.id,
                     "hold_s": batch.hold_s,
-                    "sequence": plan.sequence_base + 2,
+                    "for_good": batch.for_good,
+                    "sequence": plan.sequence_base + 1 + batch.hop,
                     "steps": batch.steps,
                     "expires_at": self.now + timedelta(seconds=batch.apply_timeout_s),
                 }
@@ -251,12 +250,17 @@ class Turn:
         )
 
     def fail(self, reason: str) -> None:
-        """Stop forward steps: the rollback service takes over; a revert halts instead, nothing reverts a revert."""
+        """Stop forward steps: the rollback service takes over.
+
+        A revert halts instead, because nothing reverts a revert, and so does a rollout past its horizon.
+        """
         self.close_gates()
         plan = self.state.plan
         if plan.direction is Direction.REVERT:
-            self.move(S.HALTED, reason)
             self.halted(reason)
+            return
+        if horizon := b.past_horizon(self.state):
+            self.halted(f"{reason}; not taken back by itself: {horizon}")
             return
         self.move(S.FAILED, reason)
         self.out.append(
@@ -276,6 +280,7 @@ class Turn:
 
     def halted(self, reason: str) -> None:
         plan = self.state.plan
+        self.move(S.HALTED, reason)
         self.out.append(
             e.RolloutHalted.model_validate(
                 {

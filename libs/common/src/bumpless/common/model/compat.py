@@ -67,11 +67,24 @@ class BlockedFile(StrictModel):
     why: str = Field(min_length=1)
 
 
+class Horizon(StrEnum):
+    """What a hop means after which the version before cannot read the data that was written.
+
+    `warn`: a plan says so, and a failure is taken back as the rollback policy has it. `freeze`: a failure after it halts
+    for a person. `none`: the component keeps no data, so there is none.
+    """
+
+    WARN = "warn"
+    FREEZE = "freeze"
+    NONE = "none"
+
+
 class HopsFile(StrictModel):
     """`stops` are versions that no hop may pass over."""
 
     stops: tuple[VersionText, ...] = ()
     blocked: tuple[BlockedFile, ...] = ()
+    horizon: Horizon = Horizon.WARN
 
 
 class CompatFile(StrictModel):
@@ -80,6 +93,15 @@ class CompatFile(StrictModel):
     levels: dict[Token, dict[HopText, Level]] = {}
     pairs: tuple[PairFile, ...] = ()
     hops: dict[Token, HopsFile] = {}
+
+    def states_hops_of(self, component: str) -> bool:
+        """Whether only stated hops of `component` may be taken; if nothing is stated, it may go anywhere."""
+        hops = self.hops.get(component)
+        return component in self.levels or (hops is not None and bool(hops.stops or hops.blocked))
+
+    def horizon_of(self, component: str) -> Horizon:
+        hops = self.hops.get(component)
+        return Horizon.WARN if hops is None else hops.horizon
 
 
 class ItemKind(StrEnum):

@@ -60,6 +60,9 @@ class Code(StrEnum):
     RECORD_LOSSY = "RECORD_LOSSY"
     RECORD_PATH_NONE = "RECORD_PATH_NONE"
     ROLLBACK_LOSSY = "ROLLBACK_LOSSY"
+    PATH_NONE = "PATH_NONE"
+    PAIR_BAD = "PAIR_BAD"
+    SELF_MIX_BAD = "SELF_MIX_BAD"
 
 
 class Finding(Model):

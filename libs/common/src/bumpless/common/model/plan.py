@@ -20,6 +20,7 @@ from bumpless.common.model.release_hooks import Hooks
 TargetId = NewType("TargetId", str)
 StepKey = NewType("StepKey", str)
 """`node/component`: the step of a rollout that concerns this component on this node; `node/component#2` is its second hop."""
+MAX_HOPS = 1000
 
 
 def step_key(node: str, component: str, hop: int = 1) -> StepKey:
@@ -65,11 +66,16 @@ class Step(Model):
     component: Token
     before: TargetId | None = None
     after: TargetId | None = None
-    hop: int = Field(default=1, ge=1)
+    hop: int = Field(default=1, ge=1, le=MAX_HOPS)
 
     @property
     def key(self) -> StepKey:
         return step_key(self.node, self.component, self.hop)
+
+    @property
+    def place(self) -> StepKey:
+        """The component on the node, whichever hop: what is staged for and fenced as one."""
+        return step_key(self.node, self.component)
 
 
 class Batch(Model):
@@ -78,12 +84,16 @@ class Batch(Model):
     `tolerance` steps may fail without failing the batch; their nodes still count as unavailable. All steps are of the
     same `hop`. `horizon` says why there is no free way back once this batch has been applied; empty where there is.
     `hold_s`: what the batch takes out of service is kept paused so long.
+    `freeze`: from then on a failure halts for a person instead of being taken back. `for_good`: what comes later does
+    not fit the versions that this batch leaves, so no node may go back to one by itself after it.
     """
 
     id: BatchId
     component: Token
-    hop: int = Field(default=1, ge=1)
+    hop: int = Field(default=1, ge=1, le=MAX_HOPS)
     horizon: str = ""
+    freeze: bool = False
+    for_good: bool = False
     steps: tuple[Step, ...] = Field(min_length=1)
     needs: tuple[BatchId, ...] = ()
     gate: GateSpec | None = None
@@ -164,6 +174,23 @@ class Plan(Model):
     def steps(self) -> Iterator[Step]:
         for batch in self.batches:
             yield from batch.steps
+
+    def first_steps(self) -> tuple[Step, ...]:
+        """The first step of every place that brings something."""
+        found: dict[StepKey, Step] = {}
+        for step in self.steps():
+            if step.after is not None:
+                found.setdefault(step.place, step)
+        return tuple(found.values())
+
+    def courses(self) -> dict[StepKey, list[Step]]:
+        """The steps of every place, in the order of their hops."""
+        found: dict[StepKey, list[Step]] = {}
+        for step in self.steps():
+            found.setdefault(step.place, []).append(step)
+        for steps in found.values():
+            steps.sort(key=lambda step: step.hop)
+        return found
 
     def batch(self, batch_id: BatchId) -> Batch:
         return next(b for b in self.batches if b.id == batch_id)

@@ -7,6 +7,7 @@ every default made explicit, so that two readers of different age see the same r
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +15,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from bumpless.common.contract.base import Digest, Model, StrictModel, Token, canonical_json
 from bumpless.common.model.channels import Consumes, Produces
-from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile, SignedRecord
+from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile, SignedRecord, VersionText
 from bumpless.common.model.config import ConfigContent, ConfigSource
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
@@ -177,8 +178,16 @@ class Run(StrictModel):
         return self
 
 
+class ThroughFile(StrictModel):
+    """A version on the way to the component's. `run` None: it is run as the component is."""
+
+    version: VersionText
+    artifact: str
+    run: Run | None = None
+
+
 class ComponentFile(StrictModel):
-    """One component in a release file."""
+    """One component in a release file. `through`: versions that nodes may have to pass, in any order."""
 
     name: Token
     version: str | None = None
@@ -186,6 +195,7 @@ class ComponentFile(StrictModel):
     produces: tuple[Produces, ...] = ()
     consumes: tuple[Consumes, ...] = ()
     artifact: str | None = None
+    through: tuple[ThroughFile, ...] = ()
     place: Placement = Placement()
     run: Run | None = None
     hooks: Hooks = Hooks()
@@ -239,6 +249,16 @@ class ReleaseFile(StrictModel):
         return value
 
 
+class Through(Model):
+    """A version on the way, complete: its tree, and how it is run."""
+
+    version: str
+    root: Digest
+    artifact: Digest
+    artifact_size: int
+    run: Run
+
+
 class Component(Model):
     """One component of a signed release. `root` names the tree, `artifact` the blob with its signed description.
 
@@ -255,6 +275,7 @@ class Component(Model):
     artifact_size: int
     tree_bytes: int = 0
     tree_files: int = 0
+    through: tuple[Through, ...] = ()
     place: Placement = Placement()
     run: Run
     hooks: Hooks = Hooks()
@@ -279,11 +300,19 @@ class Release(Model):
     preflight: Preflight = Preflight()
     records: dict[Token, SignedRecord] = Field(default={}, exclude_if=lambda records: not records)
 
+    def brings(self) -> Iterator[Component | Through]:
+        """Everything that has a tree: the components, and the versions on their ways."""
+        for component in self.components:
+            yield component
+            yield from component.through
+
     @property
     def digest(self) -> Digest:
         """What the release is: everything but how its trees are packed, which depends on what the fleet runs.
 
         The same file and trees give the same digest, whenever and from wherever they are published.
         """
-        raw = self.model_dump(mode="json", exclude={"components": {"__all__": {"artifact", "artifact_size"}}})
+        packed: dict[str, Any] = {"artifact": True, "artifact_size": True}
+        brought = {**packed, "through": {"__all__": packed}}
+        raw = self.model_dump(mode="json", exclude={"components": {"__all__": brought}})
         return Digest("sha256:" + hashlib.sha256(canonical_json(raw)).hexdigest())

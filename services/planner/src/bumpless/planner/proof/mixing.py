@@ -29,7 +29,7 @@ class _Phases:
 def versions_side_by_side_mix(case: Case) -> Iterator[str]:
     """A version comes to no component of which another one runs that it must not run beside."""
     for name, matrix in written.matrices(case.release.compat).items():
-        if name not in case.components:
+        if name not in case.components or not case.release.compat.states_hops_of(name):
             continue
         phases = _phases(case, name)
         for number, batch in enumerate(case.chains.get(name, ()), start=1):

@@ -57,7 +57,8 @@ def _is(target: Target, version: str, root: str) -> bool:
 
 
 def _brought(component: Component) -> list[tuple[str, str]]:
-    return [(component.version, component.root)]
+    """By version and tree, the versions on the way too."""
+    return [(component.version, component.root), *((way.version, way.root) for way in component.through)]
 
 
 def steps_begin_where_the_fleet_is(case: Case) -> Iterator[str]:

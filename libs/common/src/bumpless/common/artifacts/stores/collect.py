@@ -39,7 +39,7 @@ def live_artifacts(
     """
     rollouts = tuple(rollouts)
     kept = _last(releases, keep_last)
-    live = {c.artifact for r in releases if r.digest in kept for c in r.components}
+    live = {b.artifact for r in releases if r.digest in kept for b in r.brings()}
     for rollout in rollouts:
         if not rollout.ended or rollout.plan.release_digest in kept:
             live |= {target.artifact for target in rollout.plan.targets.values()}
@@ -50,7 +50,7 @@ def live_artifacts(
             held |= {root for root in (component.root, component.previous) if root is not None}
             if component.target is not None:
                 live.add(component.target.artifact)
-    live |= {c.artifact for r in releases for c in r.components if c.root in held}
+    live |= {b.artifact for r in releases for b in r.brings() if b.root in held}
     live |= {t.artifact for r in rollouts for t in r.plan.targets.values() if t.root in held}
     return frozenset(live)
 
