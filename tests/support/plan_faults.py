@@ -307,6 +307,8 @@ def a_second_hop_that_begins_elsewhere(world: World, plan: Plan, dice: random.Ra
     if found is None:
         return None
     batch, step = found
+    if step.before == step.after:
+        return None
     again = step.model_copy(update={"hop": 2})
     more = batch.model_copy(
         update={"id": BatchId(batch.id + "-again"), "hop": 2, "needs": (batch.id,), "steps": (again,)}

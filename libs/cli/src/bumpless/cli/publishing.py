@@ -24,7 +24,7 @@ from bumpless.common.contract.events import ReleaseAnnounced
 from bumpless.common.errors import Refused
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Target
-from bumpless.common.model.release import Component, ComponentFile, Release, ReleaseFile
+from bumpless.common.model.release import Component, ComponentFile, Release, ReleaseFile, Run, Through
 from bumpless.common.release_file import parse_release_file
 from bumpless.common.scans import with_reports
 from bumpless.common.shell import clock
@@ -41,6 +41,15 @@ class BuiltComponent:
     artifact: Artifact
     envelope: bytes
     blobs: Path
+
+    @property
+    def root(self) -> Digest:
+        return Digest(self.artifact.root)
+
+    @property
+    def digest(self) -> Digest:
+        """That of the signed description."""
+        return Digest("sha256:" + hashlib.sha256(self.envelope).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -106,15 +115,32 @@ async def build_release(
         Refused, ReleaseInvalid: something is missing or wrong; says where.
     """
     file = read_release(path)
+    packer = _Packer(path.parent, key, trust, work, fleet, store, tell)
     built: dict[str, BuiltComponent] = {}
     components = []
     for item in file.components:
-        found = await _component(item, file, path.parent, key, trust, work, fleet, store, tell)
-        built[item.name] = found
         if item.run is None:
             raise Refused(f"{item.name}: a `run` section with a command", "none", f"in {path}")
+        if item.artifact is None:
+            raise Refused(
+                f"{item.name}: an `artifact` (a folder, or what `bumpless artifact build` wrote)", "none"
+            )
+        through = []
+        for part in item.through:
+            passed = built[f"{item.name} {part.version}"] = await packer.pack(
+                item.name, part.version, part.artifact
+            )
+            through.append(
+                Through(
+                    version=part.version,
+                    root=passed.root,
+                    artifact=passed.digest,
+                    artifact_size=len(passed.envelope),
+                    run=_with_config(path.parent, item, part.run or item.run, part.version),
+                )
+            )
+        found = built[item.name] = await packer.pack(item.name, item.version or file.version, item.artifact)
         component_version = item.version or file.version or found.artifact.version
-        config = rendered(path.parent, item, component_version)
         components.append(
             Component(
                 name=item.name,
@@ -122,13 +148,14 @@ async def build_release(
                 depends_on=item.depends_on,
                 produces=item.produces,
                 consumes=item.consumes,
-                root=Digest(found.artifact.root),
-                artifact=Digest("sha256:" + hashlib.sha256(found.envelope).hexdigest()),
+                root=found.root,
+                artifact=found.digest,
                 artifact_size=len(found.envelope),
                 tree_bytes=found.artifact.tree_size,
                 tree_files=found.artifact.files,
+                through=tuple(through),
                 place=item.place,
-                run=item.run.model_copy(update={"config": config}) if config else item.run,
+                run=_with_config(path.parent, item, item.run, component_version),
                 hooks=item.hooks,
                 needs=item.needs,
                 strategy=item.strategy or file.strategy,
@@ -153,6 +180,12 @@ async def build_release(
     if len(envelope.to_bytes()) > MAX_ENVELOPE_BYTES:
         raise Refused(f"a release of at most {MAX_ENVELOPE_BYTES} bytes", str(len(envelope.to_bytes())))
     return BuiltRelease(release, envelope, built)
+
+
+def _with_config(base: Path, item: ComponentFile, run: Run, version: str) -> Run:
+    """How a version is run, with its configuration files in the form of that version."""
+    config = rendered(base, item, version)
+    return run.model_copy(update={"config": config}) if config else run
 
 
 async def upload(built: BuiltRelease, store: BlobReader, tell: Tell) -> int:
@@ -186,43 +219,61 @@ async def upload(built: BuiltRelease, store: BlobReader, tell: Tell) -> int:
     return sent
 
 
-async def _component(
-    item: ComponentFile,
-    file: ReleaseFile,
-    base: Path,
-    key: SigningKey,
-    trust: TrustStore,
-    work: Path,
-    fleet: Fleet,
-    store: BlobReader | None,
-    tell: Tell,
-) -> BuiltComponent:
-    if item.artifact is None:
-        raise Refused(
-            f"{item.name}: an `artifact` (a folder, or what `bumpless artifact build` wrote)", "none"
+class _Packer:
+    """Packs the trees of one release. Versions of a component that were packed before are bases of the later ones.
+
+    `base` is the folder that paths are relative to.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        key: SigningKey,
+        trust: TrustStore,
+        work: Path,
+        fleet: Fleet,
+        store: BlobReader | None,
+        tell: Tell,
+    ) -> None:
+        self._base, self._key, self._trust, self._work = base, key, trust, work
+        self._fleet, self._store, self._tell = fleet, store, tell
+        self._bases: dict[str, list[PreviousTree]] = {}
+
+    async def pack(self, name: str, version: str | None, artifact: str) -> BuiltComponent:
+        """Raises: Refused, where there is nothing to pack at `artifact`, or another component."""
+        path = self._base / artifact
+        if path.is_file():
+            return _built(name, path, self._trust)
+        if not path.is_dir():
+            raise Refused(f"{name}: a folder or an artifact at {path}", "nothing")
+        assert version is not None
+        if name not in self._bases:
+            self._bases[name] = await self._running(name)
+        bases = self._bases[name]
+        out = self._work / "artifacts"
+        out.mkdir(parents=True, exist_ok=True)
+        self._tell(f"{name} {version}: packing" + (f", deltas from {len(bases)} versions" if bases else ""))
+        done = await asyncio.to_thread(
+            build_artifact, path, name=name, version=version, previous=bases, out=out, key=self._key
         )
-    path = base / item.artifact
-    if path.is_file():
-        data = path.read_bytes()
-        try:
-            artifact = open_artifact(data, trust)
-        except ArtifactError as error:
-            raise Refused(f"{item.name}: a signed artifact", str(error)) from error
-        if artifact.name != item.name:
-            raise Refused(f"{item.name}: an artifact of that name", f"{artifact.name} in {path}")
-        return BuiltComponent(artifact, data, path.parent / "blobs")
-    if not path.is_dir():
-        raise Refused(f"{item.name}: a folder or an artifact at {path}", "nothing")
-    version = item.version or file.version
-    assert version is not None
-    previous = await _running(item.name, fleet, store, trust, work, tell) if store is not None else []
-    out = work / "artifacts"
-    out.mkdir(parents=True, exist_ok=True)
-    tell(f"{item.name} {version}: packing" + (f", deltas from {len(previous)} versions" if previous else ""))
-    done = await asyncio.to_thread(
-        build_artifact, path, name=item.name, version=version, previous=previous, out=out, key=key
-    )
-    return BuiltComponent(done.artifact, done.envelope, done.blobs)
+        self._bases[name] = [*bases, PreviousTree(version, path)]
+        return BuiltComponent(done.artifact, done.envelope, done.blobs)
+
+    async def _running(self, name: str) -> list[PreviousTree]:
+        if self._store is None:
+            return []
+        return await _running(name, self._fleet, self._store, self._trust, self._work, self._tell)
+
+
+def _built(name: str, path: Path, trust: TrustStore) -> BuiltComponent:
+    data = path.read_bytes()
+    try:
+        artifact = open_artifact(data, trust)
+    except ArtifactError as error:
+        raise Refused(f"{name}: a signed artifact", str(error)) from error
+    if artifact.name != name:
+        raise Refused(f"{name}: an artifact of that name", f"{artifact.name} in {path}")
+    return BuiltComponent(artifact, data, path.parent / "blobs")
 
 
 async def _running(

@@ -5,7 +5,7 @@ Aliases are refused and the size is bounded, so that a hostile file cannot grow 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from bumpless.common.model.release import ITSELF, Driver, ReleaseFile
+from bumpless.common.model.compat import hop_ends
+from bumpless.common.model.release import ITSELF, ComponentFile, Driver, ReleaseFile
 from bumpless.common.model.strategy_rules import contradictions
+from bumpless.common.model.version import InvalidVersion, Version
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 12
@@ -154,6 +156,33 @@ def _contradictions(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
     return found
 
 
+def _through_faults(release: ReleaseFile, component: ComponentFile) -> Iterator[str]:
+    """Versions on the way that are none: the wanted one, one that stands twice, one to which no hop is stated."""
+    through = [Version.parse(part.version) for part in component.through]
+    wanted = component.version or release.version or ""
+    stated = {end for hop in release.compat.levels.get(component.name, {}) for end in hop_ends(hop)}
+    if release.compat.states_hops_of(component.name):
+        try:
+            Version.parse(wanted)
+        except InvalidVersion:
+            yield f"expected a version such as 2.1.0, because compat speaks of its hops, found {wanted!r}"
+            return
+    for at, version in enumerate(through):
+        if version in through[:at]:
+            yield f"{version} stands twice"
+        elif wanted and _same(wanted, version):
+            yield f"expected versions on the way to {wanted}, found {version} itself"
+        elif version not in stated:
+            yield f"no way goes through {version}: state its hops in compat.levels.{component.name}"
+
+
+def _same(text: str, version: Version) -> bool:
+    try:
+        return Version.parse(text) == version
+    except InvalidVersion:
+        return False
+
+
 def _references(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
     found: list[Problem] = []
     names = [component.name for component in release.components]
@@ -182,6 +211,8 @@ def _references(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
         ):
             text = f"expected the name {ITSELF!r} and `run: {{driver: executor}}` together: they mean the node's executor"
             found.append(Problem(line(index), component.name, text))
+        for text in _through_faults(release, component):
+            found.append(Problem(line(index, "through"), f"{component.name}.through", text))
         for dep in component.depends_on:
             if dep not in names:
                 known = ", ".join(sorted(set(names)))

@@ -37,7 +37,7 @@ def reverse(state: Rollout, *, revert: RolloutId, number: int, only: Collection[
             steps.setdefault((step.component, step.hop), []).append(step)
     commanded = {step.place for step in plan.steps() if step.key in state.commanded}
     fence = tuple(
-        Step(node=step.node, component=step.component, before=step.before, after=step.before)
+        step.model_copy(update={"after": step.before})
         for step in (course[0] for course in plan.courses().values())
         if step.place not in commanded
     )
@@ -73,10 +73,9 @@ def _chosen(state: Rollout, only: Collection[StepKey]) -> frozenset[StepKey]:
 
 
 def _batches(plan: Plan, steps: dict[Stage, list[Step]]) -> list[Batch]:
-    """The last hop of a component is the first one back, so that the numbers of commands rise."""
+    """The last hop of a component is the first one back."""
     after = _followers(plan)
     limits = {(batch.component, batch.hop): batch.apply_timeout_s for batch in plan.batches}
-    last = {name: max(hop for found, hop in steps if found == name) for name, _ in steps}
     ids: dict[Stage, list[BatchId]] = {}
     counts: dict[str, int] = {}
     order = sorted(steps, key=lambda stage: -stage[1])
@@ -93,17 +92,15 @@ def _batches(plan: Plan, steps: dict[Stage, list[Step]]) -> list[Batch]:
                 Batch(
                     id=batch_id,
                     component=name,
-                    hop=last[name] - hop + 1,
-                    steps=tuple(_back(step, last[name] - hop + 1) for step in part),
+                    hop=hop,
+                    steps=tuple(
+                        step.model_copy(update={"before": step.after, "after": step.before}) for step in part
+                    ),
                     needs=needs,
                     apply_timeout_s=limits[stage],
                 )
             )
     return batches
-
-
-def _back(step: Step, hop: int) -> Step:
-    return Step(node=step.node, component=step.component, before=step.after, after=step.before, hop=hop)
 
 
 def _parts(steps: list[Step], budget: int) -> list[list[Step]]:

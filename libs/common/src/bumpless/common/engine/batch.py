@@ -140,9 +140,10 @@ def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, 
     peers = [
         step
         for other in rollout.plan.batches
-        if (other.component, other.hop) == (batch.component, batch.hop)
-        and rollout.batches[other.id].status in _NOT_STARTED
+        if other.component == batch.component and rollout.batches[other.id].status in _NOT_STARTED
         for step in other.steps
+        # A node with a hop in between may run something else than what this one leaves.
+        if other.hop == batch.hop or step.after is None
     ]
     switched = [step for step in batch.steps if state.steps[step.key].ok]
     moments = [fact.switched_at for fact in state.steps.values() if fact.switched_at is not None]

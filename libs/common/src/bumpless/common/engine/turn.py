@@ -12,7 +12,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract.base import BatchId, Message, RolloutId, derive_id
 from bumpless.common.engine import batch as b
 from bumpless.common.engine.decision import Deadline, Decision
-from bumpless.common.model.plan import Batch, Direction, Step
+from bumpless.common.model.plan import MAX_HOPS, Batch, Direction, Step
 from bumpless.common.model.release import RollbackPolicy
 from bumpless.common.model.rollout import BatchStatus, Rollout, RolloutStatus, StepFact
 
@@ -202,6 +202,8 @@ class Turn:
 
     def _apply(self, batch: Batch) -> None:
         plan = self.state.plan
+        # Back, the last hop is the first: the numbers must rise on a node all the same.
+        place = batch.hop if plan.direction is Direction.FORWARD else MAX_HOPS + 1 - batch.hop
         self.batch(
             batch.id,
             status=B.APPLYING,
@@ -215,7 +217,7 @@ class Turn:
                     "batch": batch.id,
                     "hold_s": batch.hold_s,
                     "for_good": batch.for_good,
-                    "sequence": plan.sequence_base + 1 + batch.hop,
+                    "sequence": plan.sequence_base + 1 + place,
                     "steps": batch.steps,
                     "expires_at": self.now + timedelta(seconds=batch.apply_timeout_s),
                 }
