@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, assume, event, given, settings
 
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.version import Version
+from bumpless.planner.proof import check
 from bumpless.planner.unplannable import Unplannable
 from support.hops import clashes, hop_worlds, moments
 from support.worlds import World
@@ -96,3 +97,10 @@ def test_the_hops_of_a_plan_are_those_of_its_batches(world: World) -> None:
         assert {plan.targets[s.after or ""].version for b in batches for s in b.steps} == {hop.target}
         left = {plan.targets[s.before].version for b in batches for s in b.steps if s.before is not None}
         assert tuple(sorted(left)) == hop.sources
+
+
+@given(hop_worlds())
+@MANY
+def test_the_checker_finds_nothing(world: World) -> None:
+    plan = planned(world)
+    assert check(plan, world.release, world.fleet) == []

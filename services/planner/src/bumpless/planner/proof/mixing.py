@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 from bumpless.common.compat import written
 from bumpless.common.model.plan import Batch
@@ -60,14 +60,17 @@ def clients_fit_providers_at_every_moment(case: Case) -> Iterator[str]:
     for client, provider in pairs.edges:
         if (client, provider) not in stated or client not in phases or provider not in phases:
             continue
-        said = set()
+        # What met before is not the plan's doing.
+        said = set(product(phases[client].after[0], phases[provider].after[0]))
         for used, offered in sorted(_meetings(case, client, provider, phases)):
+            if (used, offered) in said:
+                continue
+            said.add((used, offered))
             if _unordered({used, offered}):
                 yield f"{client} {used} may meet {provider} {offered}: not both are versions that can be compared"
                 continue
             verdict = pairs.judge(client, Version.parse(used), provider, Version.parse(offered))
-            if not verdict.fits and (used, offered) not in said:
-                said.add((used, offered))
+            if not verdict.fits:
                 yield f"{client} {used} may meet {provider} {offered}: {'; '.join(verdict.reasons)}"
 
 
