@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bumpless.common import render
 from bumpless.common.contract.plan_answer import Earlier, PlanAnswer, Took
 from bumpless.common.model.finding import Code, Finding, Severity
-from bumpless.common.model.plan import Plan
+from bumpless.common.model.level import Level
+from bumpless.common.model.plan import Hop, Plan
 from bumpless.common.render.capacity import Capacity
 from bumpless.common.render.expected import Expected, remaining
 from bumpless.common.render.view import view
@@ -147,3 +149,17 @@ def test_what_is_left_of_a_rollout_by_the_state_of_its_batches() -> None:
         ({"db-1": "passed", "api-1": "passed"}, 0),
     ):
         assert remaining(CHAIN, TOOK, batches) == pytest.approx(left)
+
+
+def test_the_way_is_told_where_it_says_more_than_the_changes() -> None:
+    hops = (
+        Hop(component="a", number=1, sources=("v1",), target="v2"),
+        Hop(component="b", number=1, sources=("v1",), target="v2"),
+        Hop(component="b", number=2, sources=("v2",), target="v3", why="the release brings v3"),
+        Hop(component="c", number=1, sources=(), target="v2", level=Level.FULL),
+    )
+    shown = plan(batch("a-1", ["n1"], component="a"), hops=hops)
+    page = render.plan(shown)
+    assert "\nWay\n  1. b v1 -> v2 (nothing is stated about the two)\n  2. b v2 -> v3" in page
+    assert "  3. c new, v2\n" in page
+    assert "Way\n" not in render.plan(shown.model_copy(update={"hops": hops[:1]}))

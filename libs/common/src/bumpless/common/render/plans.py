@@ -76,9 +76,14 @@ def _counts(shown: PlanView) -> list[str]:
 
 
 def _way(hops: tuple[Hop, ...]) -> list[str]:
-    """Each hop in the order in which it is gone: from, to, how the two fit, and why it is taken."""
+    """Each hop in the order in which it is gone: from, to, how the two fit, and why it is taken.
+
+    A component that goes in one hop of which nothing is stated has no way worth telling: the changes say it.
+    """
+    several = {hop.component for hop in hops if hop.number > 1}
+    told = [hop for hop in hops if hop.component in several or hop.level is not None or hop.why]
     lines = []
-    for number, hop in enumerate(hops, start=1):
+    for number, hop in enumerate(told, start=1):
         sources = names(hop.sources)
         fits = _fits(hop.level)
         moves = f"{sources} -> {hop.target}" if sources else f"new, {hop.target}"
