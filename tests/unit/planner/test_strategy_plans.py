@@ -6,10 +6,11 @@ import pytest
 
 from bumpless.common.contract.base import BatchId, RolloutId
 from bumpless.common.contract.commands import OpenGate
+from bumpless.common.model.compat import CompatFile
 from bumpless.common.model.finding import Code
 from bumpless.common.model.fleet import ComponentState, Fleet
 from bumpless.common.model.plan import Plan, Target
-from bumpless.common.model.release import Component, Release
+from bumpless.common.model.release import Component, Release, Through
 from bumpless.common.model.strategy import Strategy
 from bumpless.common.model.verdict import Verdict
 from bumpless.planner.plan import make_plan
@@ -128,6 +129,25 @@ def test_no_switch_leaves_less_than_served_before() -> None:
     few = {**SETS, "green": ["n4"], "blue": ["n1", "n2"]}
     assert "has 1 nodes, and the 2 that serve now" in refused(
         release(api(**few)), fleet(node("n1", V1), node("n2", V1), node("n4", NOTHING))
+    )
+
+
+STATED = CompatFile.model_validate(
+    {"levels": {"api": {"1.0.0>2.0.0": "full", "2.0.0>3.0.0": "full", "1.0.0>4.0.0": "none"}}}
+)
+
+
+def test_a_version_that_the_serving_set_reaches_only_over_another_is_refused() -> None:
+    old = {"api": target("api", "1.0.0")}
+    two = component("api", "2.0.0", strategy=Strategy.model_validate(SETS))
+    assert shown(made(release(two, compat=STATED), sets(old, NOTHING))) == [
+        (["n3", "n4"], None, "2.0.0"),
+        (["n1", "n2"], "1.0.0", None),
+    ]
+    over = Through(version="2.0.0", root=two.root, artifact=two.artifact, artifact_size=1, run=two.run)
+    three = component("api", "3.0.0", strategy=Strategy.model_validate(SETS), through=(over,))
+    assert "leads over 2.0.0, and until the switch it runs beside 3.0.0; release 2.0.0 first" in refused(
+        release(three, compat=STATED), sets(old, NOTHING)
     )
 
 

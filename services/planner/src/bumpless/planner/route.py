@@ -23,6 +23,7 @@ from bumpless.common.model.release import Component, Release
 from bumpless.common.model.version import Version
 from bumpless.planner.blue_green import Sides
 from bumpless.planner.moves import NO_WAY, Moves, moves_of, version_of
+from bumpless.planner.strategy_faults import impossible
 from bumpless.planner.targets import serves
 
 
@@ -95,10 +96,11 @@ def route_of(
 ) -> Route:
     """The way of the whole fleet. `components`: dependencies first; `brought`: their targets, the wanted one last.
 
-    Without a way nothing is in the route, and `findings` say why. What leaves a set that is drained at the end does not
-    count in the search; that it fits what comes meanwhile is proven of the plan.
+    Without a way nothing is in the route, and `findings` say why. A set that is drained at the end serves until then, so
+    it must fit what comes meanwhile like everything else.
     """
-    moves = moves_of(release, components, {n: s.taking for n, s in sides.items()}, brought, fleet, findings)
+    places = {name: (*side.taking, *side.leaving) for name, side in sides.items()}
+    moves = moves_of(release, components, places, brought, fleet, findings)
     stages: list[Stage] = []
     made: list[tuple[Move, ...]] = []
     unchanged: list[StepKey] = []
@@ -110,7 +112,9 @@ def route_of(
         if side.leaving:
             gone = tuple(Visit(n.name, n.components[component.name].target) for n in side.leaving)
             stages.append(Stage(component, max(2, len(own) + 1), None, gone))
-            made.append(())
+            # What does not fit the version that these nodes run waits until it is gone.
+            made.append(tuple(move for move in moves.moves if move.component == component.name))
+            findings.extend(_over_versions(component, made[-1]))
         unchanged += [step_key(node.name, component.name) for node in side.idle]
     if len(moves.moves) == 0 and any(found.code in NO_WAY for found in findings):
         return Route((), ())
@@ -146,6 +150,19 @@ def _stages(
         idle.difference_update(going)
         waiting = waiting - set(going)
     unchanged.extend(step_key(node.name, name) for node in nodes if node.name in idle)
+
+
+def _over_versions(component: Component, made: Sequence[Move]) -> Iterator[Finding]:
+    """Both sets serve until the switch, so from what serves to what is wanted it must be one hop."""
+    over = {move.target for move in made if move.source != ABSENT} - {version_of(component.version)}
+    if over:
+        names = " and ".join(str(version) for version in sorted(v for v in over if v is not None))
+        yield impossible(
+            component.name,
+            f"the way of the set that serves leads over {names}, and until the switch it runs beside "
+            f"{component.version}",
+            f"release {names} first, or use a strategy that goes hop by hop",
+        )
 
 
 def _parts(moves: Iterator[Move]) -> list[tuple[Move, ...]]:
