@@ -130,8 +130,8 @@ def test_without_statements_anything_goes_in_one_hop() -> None:
     parts = [component("db", "nightly"), component("api", "2", depends_on=("db",))]
     running = fleet(node("n1", {"api": target("api", "weekly"), "db": target("db", "9.9")}))
     plan = planned(parts, running)
-    assert hops(plan) == ["db 1: 9.9>nightly", "api 1: weekly>2"]
-    assert all(h.level is None for h in plan.hops)
+    assert [(b.id, b.hop, b.needs) for b in plan.batches] == [("db-1", 1, ()), ("api-1", 1, ("db-1",))]
+    assert plan.hops == ()
 
 
 def test_a_provider_waits_for_clients_that_it_would_not_fit() -> None:

@@ -62,7 +62,7 @@ def make_plan(
         generation=generation,
         targets=_targets(route),
         batches=_batches(route, release.limits, budget, labels_of(fleet)),
-        hops=tuple(stage.as_hop() for stage in route.stages if stage.target is not None),
+        hops=route.hops(),
         max_unavailable=budget,
         rollback_policy=release.rollback_policy,
         approval=release.approval,

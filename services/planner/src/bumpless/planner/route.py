@@ -78,6 +78,10 @@ class Route:
     stages: tuple[Stage, ...]
     unchanged: tuple[StepKey, ...]
 
+    def hops(self) -> tuple[Hop, ...]:
+        """The way as it is shown; a component about which nothing is stated takes one hop, which says nothing."""
+        return tuple(stage.as_hop() for stage in self.stages if stage.level is not None)
+
     def most_changed(self, component: str) -> tuple[str, ...]:
         """The nodes of the largest stage of the component."""
         found = [

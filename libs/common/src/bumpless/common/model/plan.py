@@ -120,7 +120,8 @@ class Hop(Model):
 
 
 class Plan(Model):
-    """What one rollout does, in which order, within which limits. `hops` is the way in the order in which it is gone.
+    """What one rollout does, in which order, within which limits. `hops` is the way in the order in which it is gone, over
+    what is stated.
 
     `generation` fences: commands of a lower one are refused on every node. `sequence_base` is the first command
     sequence of this plan within its generation; a revert's is higher than its rollout's. `fence` lists the steps
