@@ -55,7 +55,7 @@ def main(argument: dict[str, Any], say: Say, origin: Origin | None = None) -> di
     `patience_s`, whether or not it is. With `origin`, the executor is its own component, and was launched; the step is
     not over if it has to leave. Without, a step of that component begins with the launcher.
     """
-    if origin is None and _component(argument) == ITSELF:
+    if origin is None and ITSELF in (_component(argument), component_of(Path(argument["data"]))):
         itself.begin(argument, int(os.environ[LINE]))
     configure_logging("executor", "CRITICAL")
     actor.SAVE_AGAIN_S = 0.05
@@ -125,11 +125,16 @@ async def _settle(
             await executor.take(site.sent(command))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(AGAIN_S):
-                while not _rests(executor.record(component), command):
+                while not _all_rest(executor, component, command):
                     watched.changed.clear()
                     await watched.changed.wait()
                 return True
     return False
+
+
+def _all_rest(executor: Executor, component: str, command: Command | None) -> bool:
+    names = {component, *executor.observe().components}
+    return all(_rests(executor.record(name), command if name == component else None) for name in names)
 
 
 def _rests(record: ComponentRecord | None, command: Command | None) -> bool:

@@ -46,9 +46,8 @@ INSTALLED = "trees/installed"
 
 
 def component_of(data: Path) -> str:
-    """The one component that a data directory has, or will have."""
-    found = [path.name for path in (data / "components").glob("*")]
-    return found[0] if found else COMPONENT
+    """What a data directory is tried on: its executor, if a release named one, else the other component."""
+    return ITSELF if (data / "components" / ITSELF).is_dir() else COMPONENT
 
 
 class Site:
