@@ -41,7 +41,8 @@ fuzz: $(STAMP)
 faults: $(STAMP)
 	$(PY) -m pytest -m faults
 
-# The power cut at every one of them, on four file systems, and every flush left out once. Needs root and loop devices.
+# The power cut at every one of them, on four file systems and one that keeps only what is flushed, and every flush left
+# out once. Needs root and loop devices.
 powercuts: $(STAMP)
 	$(PY) -m pytest -m powercuts
 

@@ -12,10 +12,12 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from bumpless.executor import launch, launcher
 from bumpless.executor.app import ENDING, Origin, check_start
@@ -25,16 +27,20 @@ from bumpless.executor.ports import ProcessSwitch
 from bumpless.executor.settings import ExecutorSettings
 from disk.site import INSTALLED, NODE
 
+Say = Callable[[dict[str, Any]], object]
 STEP = "BUMPLESS_DISK_TEST"
 """What `node.main` was told, and the descriptor on which it says what it does."""
 
 
-def begin(argument: dict[str, Any], line: int) -> NoReturn:
-    """This process becomes the launcher, and what that starts. `line` is where its words go."""
+def begin(argument: dict[str, Any], say: Say, line: int) -> dict[str, Any]:
+    """This process becomes the launcher, and what that starts. `line` is where its words go.
+
+    Where the launcher would write nothing, this process goes on as what it would start, and saves starting Python.
+    """
     os.set_inheritable(line, True)
     home = Path(argument["site"])
     path = (home / INSTALLED / "site", Path(__file__).parents[1])
-    env = os.environ | {
+    os.environ |= {
         "PYTHONPATH": os.pathsep.join(map(str, path)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "BUMPLESS_EXECUTOR_NODE": NODE,
@@ -42,7 +48,22 @@ def begin(argument: dict[str, Any], line: int) -> NoReturn:
         "BUMPLESS_EXECUTOR_TRUST": str(home / "trust.json"),
         STEP: json.dumps({"argument": argument, "line": line}),
     }
-    os.execve(sys.executable, [sys.executable, "-P", launcher.__file__], env)
+    command = (sys.executable, "-P", launcher.__file__)
+    choice = _choice(Path(argument["data"]))
+    if choice.trial is not None or choice.fell_back:
+        os.execve(command[0], list(command), os.environ)
+    told = launcher.Told(choice.root, command=command, path=os.environ["PYTHONPATH"])
+    os.environ[launcher.LAUNCHED] = json.dumps(asdict(told))
+    return _run(ExecutorSettings.read(), argument, say)
+
+
+def _choice(data_dir: Path) -> launcher.Choice:
+    home = launcher.home_of(data_dir)
+    current, previous = (
+        os.path.basename(os.readlink(link)) if (link := home / name).is_symlink() else launcher.INSTALLED
+        for name in ("current", "previous")
+    )
+    return launcher.choose(current, previous, launcher.read_state(data_dir), time.monotonic())
 
 
 def main() -> None:
@@ -57,24 +78,27 @@ def main() -> None:
             line.send(json.dumps(words).encode())
 
         try:
-            # It starts this one.
-            from disk import node
-
-            origin = Origin.of_this_process(settings)
-            say_launches(say, settings.data_dir)
-            answer = node.main(told["argument"], say, origin)
-            if not origin.launch.leaving.is_set():
-                say({"answer": answer})
-                return
-            signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-            say({"flushing": "launcher.write_state", "thread": os.getpid()})
-            origin.launch.leave({})
+            say({"answer": _run(settings, told["argument"], say)})
         except Exception:  # noqa: BLE001
             say({"fault": traceback.format_exc()[-4000:]})
             sys.exit(1)
 
 
-def say_launches(say: Callable[[dict[str, Any]], object], data_dir: Path) -> None:
+def _run(settings: ExecutorSettings, argument: dict[str, Any], say: Say) -> dict[str, Any]:
+    """The answer, if this version stays."""
+    from disk import node  # which starts this
+
+    origin = Origin.of_this_process(settings)
+    say_launches(say, settings.data_dir)
+    answer = node.main(argument, say, origin)
+    if origin.launch.leaving.is_set():
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        say({"flushing": "launcher.write_state", "thread": os.getpid()})
+        origin.launch.leave({})
+    return answer
+
+
+def say_launches(say: Say, data_dir: Path) -> None:
     """What `launch.json` promises. The launcher itself has flushed what it found or wrote."""
     write_state = launch.write_state
 

@@ -56,7 +56,7 @@ def main(argument: dict[str, Any], say: Say, origin: Origin | None = None) -> di
     not over if it has to leave. Without, a step of that component begins with the launcher.
     """
     if origin is None and ITSELF in (_component(argument), component_of(Path(argument["data"]))):
-        itself.begin(argument, int(os.environ[LINE]))
+        return itself.begin(argument, say, int(os.environ[LINE]))
     configure_logging("executor", "CRITICAL")
     actor.SAVE_AGAIN_S = 0.05
     watched = _Watched(say)
