@@ -37,7 +37,7 @@ snapshots: $(STAMP)
 fuzz: $(STAMP)
 	for target in tests/fuzz/fuzz_*.py; do $(PY) $$target -max_total_time=$${FUZZ_SECONDS:-600} || exit; done
 
-# A kill, and an error, at every call by which the executor changes the disk (docs/disk.md).
+# A kill, an error, and a slow flush at every call by which the executor changes the disk (docs/disk.md).
 faults: $(STAMP)
 	$(PY) -m pytest -m faults
 
