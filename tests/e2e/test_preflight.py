@@ -24,7 +24,6 @@ async def test_a_block_is_shown_and_refused_until_somebody_signs_for_it(lab: Lab
     file = write_release(
         folder, new, core=new, gate=None, preflight={"freezes": [FREEZE], "backups": [{"component": "core"}]}
     )
-    (lab.home.node_dir(lab.nodes[0]) / "facts").mkdir(exist_ok=True)
 
     shown = await lab.cli("plan", str(file), "--output", "json")
     answer = json.loads(shown.out)
@@ -43,7 +42,6 @@ async def test_a_block_is_shown_and_refused_until_somebody_signs_for_it(lab: Lab
     assert "bumpless waive CODE SUBJECT --release sha256:" in refused.err
     digest = refused.err.split("--release ", 1)[1].split()[0]
 
-    foreign = folder / "foreign.key"
     await lab.cli("keys", "generate", "--out", str(folder / "elsewhere"))
     foreign = folder / "elsewhere" / "waiver.key"
     reason = ("--reason", "incident 41", "--until", "2h", "--release", digest)
