@@ -118,7 +118,9 @@ async def test_a_release_that_cannot_run_is_told_in_full_and_in_json(lab: Lab, f
     assert "Traceback" not in ended.err
     shown = data(await lab.cli("plan", str(file), "-o", "json", "--picture", "svg"), 1)
     assert (shown["plan"], shown["runs"], shown["next"]) == (None, False, "")
-    assert any("node-77" in reason for reason in shown["reasons"])
+    assert [(f["code"], f["subject"]) for f in shown["findings"] if f["severity"] == "block"] == [
+        ("NODE_UNKNOWN", "node-77")
+    ]
 
 
 async def test_pictures_go_to_files(lab: Lab, folder: Path) -> None:

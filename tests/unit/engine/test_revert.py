@@ -34,7 +34,7 @@ def test_it_fences_and_applies_at_once() -> None:
     assert isinstance(fenced, c.StageArtifacts)
     assert isinstance(applied, c.ApplyBatch)
     assert fenced.steps == FENCED
-    assert (fenced.sequence, applied.sequence) == ((1 << 20) + 1, (1 << 20) + 2)
+    assert (fenced.sequence, applied.sequence) == ((1 << 20) + 1, (1 << 20) + 1 + MAX_HOPS)
     assert (fenced.direction, applied.direction) == (Direction.REVERT, Direction.REVERT)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -72,7 +72,7 @@ def plan(
         attempt = await client.attempt(built.release.product, built.digest)
         return await client.plan(built.announcement(by=whoami(), attempt=attempt, statements=statements))
 
-    shown = render.view(context.with_client(ask), _command(ctx, file, key, waiver or []))
+    shown = render.view(context.with_client(ask), _command(ctx, file, key, waiver))
     drawn = picture is not Picture.TEXT and shown.plan is not None
     text = _drawn(picture, shown)
     _show(context, shown, text, out)
@@ -108,7 +108,7 @@ def _show(context: Context, shown: render.PlanView, text: str, out: Path | None)
         context.output.data(shown.model_dump(mode="json"), text)
 
 
-def _command(ctx: typer.Context, file: Path, key: Path | None, statements: Sequence[Path]) -> str:
+def _command(ctx: typer.Context, file: Path, key: Path | None, waivers: list[Path] | None) -> str:
     """The command that applies a plan, up to its hash, with what this one was told about where everything is."""
     words = ["bumpless"]
     root = ctx.find_root()
@@ -119,6 +119,6 @@ def _command(ctx: typer.Context, file: Path, key: Path | None, statements: Seque
     words += ["apply", str(file)]
     if key is not None:
         words += ["--key", str(key)]
-    for statement in statements:
-        words += ["--waiver", str(statement)]
+    for waiver in waivers or ():
+        words += ["--waiver", str(waiver)]
     return shlex.join([*words, "--plan-hash"])
