@@ -93,6 +93,18 @@ def test_two_schemas_with_what_breaks_in_each_direction(ask: Ask, tmp_path: Path
     assert ask("compat", "schema", str(old), str(new))[0] == 1
 
 
+def test_two_openapi_documents(ask: Ask, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    operation = {"responses": {"200": {"description": "good"}}}
+    old.write_text(json.dumps({"openapi": "3.1.0", "paths": {"/a": {"get": operation}}}))
+    new.write_text(json.dumps({"openapi": "3.1.0", "paths": {"/a": {"get": operation, "put": operation}}}))
+    code, found = ask("compat", "openapi", str(old), str(new))
+    assert (code, found["level"]) == (0, "backward")
+    assert [(c["weight"], c["where"]) for c in found["changes"]] == [("info", "PUT /a")]
+    code, text = ask("compat", "openapi", str(new), str(old), text=True)
+    assert (code, "breaking PUT /a: removed without having been deprecated" in text) == (1, True)
+
+
 def test_calls_seen_block_a_removal(ask: Ask, tmp_path: Path) -> None:
     usage = tmp_path / "usage.json"
     usage.write_text(json.dumps({"DELETE /api/v1/files/{id}": 3}))

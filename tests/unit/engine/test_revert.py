@@ -6,7 +6,7 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.contract.events import StepOutcome
-from bumpless.common.model.plan import Direction, Plan
+from bumpless.common.model.plan import MAX_HOPS, Direction, Plan
 from bumpless.common.model.rollout import RolloutStatus as S
 from support.plans import batch, plan
 from support.rollouts import Course, deadline_name

@@ -1,4 +1,4 @@
-"""`compat level|path|report|schema`: answers from files alone, without a control plane."""
+"""`compat level|path|report|schema|openapi`: answers from files alone, without a control plane."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from bumpless.cli.context import Context
 from bumpless.cli.output import table
 from bumpless.cli.publishing import read_release
-from bumpless.common.compat import written
+from bumpless.common.compat import openapi, written
 from bumpless.common.compat.fleet_path import Move, NoFleetPath, fleet_path
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.lifecycle import Report
@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     compat.command("path")(path)
     compat.command("report")(report)
     compat.command("schema")(schema)
+    compat.command("openapi")(api)
     app.add_typer(compat, name="compat")
 
 
@@ -176,6 +177,33 @@ def schema(
     return int(found is Level.NONE)
 
 
+def api(
+    ctx: typer.Context,
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="An OpenAPI document, 3.0 or 3.1, as JSON.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The OpenAPI document that comes after it.")],
+) -> int:
+    """What changes for clients of one OpenAPI document at a server of the next, and the level between the two.
+
+    Exit code 1: something breaks old clients.
+
+    Example: bumpless compat openapi api/2.0.json api/3.0.json
+    """
+    context: Context = ctx.obj
+    before, after = (read_json(path, MAX_SCHEMA_BYTES) for path in (old, new))
+    changes = openapi.compare(before, after)
+    found = openapi.level_between(before, after)
+    data = {
+        "level": found.value,
+        "changes": [
+            {"weight": c.weight.value, "where": c.where, "text": c.text, "unannounced": c.unannounced}
+            for c in changes
+        ],
+    }
+    lines = [f"{found}: {found.order}", *(f"  {change}" for change in changes)]
+    context.output.data(data, "\n".join(lines) + "\n")
+    return int(bool(openapi.breaking(changes)))
+
+
 def read_json(path: Path, max_bytes: int) -> dict[str, Any]:
     """The JSON object in a file; `-` is standard input. Raises: Refused."""
     try:
@@ -185,6 +213,8 @@ def read_json(path: Path, max_bytes: int) -> dict[str, Any]:
         found = json.loads(data)
     except FileNotFoundError:
         raise Refused("a file with JSON", f"nothing at {path}") from None
+    except RecursionError:
+        raise Refused(f"JSON in {path}", "objects nested too deep") from None
     except ValueError as error:
         raise Refused(f"JSON in {path}", str(error)) from error
     if not isinstance(found, dict):

@@ -38,6 +38,8 @@ _KNOWN = (
     | _LOWER.keys() | _UPPER.keys() | set(_SAME) | _ANNOTATIONS
 )  # fmt: skip
 MAX_DEPTH = 64
+MAX_COMPARED = 20_000
+"""Pairs of schemas in one comparison: alternatives in alternatives multiply."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,14 @@ class Misfit:
         return f"{self.path or 'the document'}: {self.text}"
 
 
-def misfits(written: Schema, read: Schema) -> tuple[Misfit, ...]:
-    """Why some document of `written` may not fit `read`; empty: every one fits."""
-    return tuple(dict.fromkeys(_Comparison(written, read).run()))
+def misfits(
+    written: Schema, read: Schema, written_in: Schema | None = None, read_in: Schema | None = None
+) -> tuple[Misfit, ...]:
+    """Why some document of `written` may not fit `read`; empty: every one fits.
+
+    `written_in`, `read_in`: the documents in which `$ref` of either is looked up; left out, the schemas themselves.
+    """
+    return tuple(dict.fromkeys(_Comparison(written, read, written_in, read_in).run()))
 
 
 def level_between(old: Schema, new: Schema) -> tuple[Level, tuple[Misfit, ...], tuple[Misfit, ...]]:
@@ -63,15 +70,27 @@ def level_between(old: Schema, new: Schema) -> tuple[Level, tuple[Misfit, ...], 
 
 
 class _Comparison:
-    def __init__(self, written: Schema, read: Schema) -> None:
-        self._roots = {"written": written, "read": read}
+    def __init__(
+        self, written: Schema, read: Schema, written_in: Schema | None = None, read_in: Schema | None = None
+    ) -> None:
+        self._written, self._read = written, read
+        self._roots = {
+            "written": written if written_in is None else written_in,
+            "read": read if read_in is None else read_in,
+        }
+        self._left = [MAX_COMPARED]
+        """In a list, because branches use up the same ones."""
         # By identity, and with the schemas themselves, so that no other object can take an identity over.
         self._begun: dict[tuple[int, int], tuple[Schema, Schema]] = {}
 
     def run(self) -> Iterator[Misfit]:
-        return self._compare(self._roots["written"], self._roots["read"], "", 0)
+        return self._compare(self._written, self._read, "", 0)
 
     def _compare(self, written: Schema, read: Schema, path: str, depth: int) -> Iterator[Misfit]:
+        self._left[0] -= 1
+        if self._left[0] < 0:
+            yield Misfit("", f"more than {MAX_COMPARED} comparisons; the rest is not compared")
+            return
         # Schemas that refer to themselves: what is being compared further up holds here if it holds there.
         if any(isinstance(side, Mapping) and "$ref" in side for side in (written, read)):
             pair = (id(written), id(read))
@@ -109,7 +128,7 @@ class _Comparison:
                 return schema
             rest = {k: v for k, v in schema.items() if k not in ("$ref", "allOf")}
             schema = _merged([*parts, rest] if rest else parts)
-        return schema
+        return {"$ref-circular": True}
 
     def _resolve(self, side: str, ref: str) -> Schema:
         here: Any = self._roots[side]
@@ -180,6 +199,7 @@ class _Fork(_Comparison):
 
     def __init__(self, of: _Comparison) -> None:
         self._roots = of._roots
+        self._left = of._left
         self._begun = dict(of._begun)
 
     def compare(self, written: Schema, read: Schema, path: str, depth: int) -> Iterator[Misfit]:
@@ -270,7 +290,7 @@ def _alternatives(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for name in ("anyOf", "oneOf"):
         if name in schema:
             rest = {k: v for k, v in schema.items() if k not in ("anyOf", "oneOf")}
-            return [_as_mapping(_merged([b, rest] if rest else [b])) for b in schema[name]]
+            return [_as_mapping(_merged([b, rest]) if rest else b) for b in schema[name]]
     return [schema]
 
 
