@@ -301,17 +301,27 @@ def _as_mapping(schema: Schema) -> Mapping[str, Any]:
 
 
 def _merged(parts: list[Schema]) -> Schema:
-    """One schema for all of `parts`: properties and required fields together; of one keyword given twice, the last."""
+    """One schema for all of `parts`: properties and required fields together, the tighter bounds.
+
+    Of another keyword given twice in different words the last counts. That says too much of what is taken, so it is
+    marked with a keyword that no reader may have.
+    """
     merged: dict[str, Any] = {}
     for part in parts:
         if part is False:
             return False
         for name, value in ({} if part is True else part).items():
+            before = merged.get(name, value)
             if name == "properties":
-                merged[name] = {**merged.get(name, {}), **value}
+                both = {k: {"allOf": [before[k], v]} for k, v in value.items() if before.get(k, v) != v}
+                merged[name] = {**merged.get(name, {}), **value, **both}
             elif name in ("required", "allOf"):
                 merged[name] = [*merged.get(name, []), *value]
+            elif name in _LOWER or name in _UPPER:
+                merged[name] = max(before, value) if name in _LOWER else min(before, value)
             else:
+                if before != value and name not in _ANNOTATIONS:
+                    merged[f"allOf with two of {name}"] = True
                 merged[name] = value
     return merged
 
