@@ -100,8 +100,9 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def world(size: int) -> tuple[Any, Any, Any]:
-    """A release of 20 components, in chains of five that need the one before, every third behind a
-    canary, all behind gates; and `size` nodes, a third of them a version behind the others."""
+    """A release of 20 components, in chains of five that need the one before, every third behind a canary, all behind
+    gates; and `size` nodes, a third of them a version behind the others. Every node has targets of its own, as when
+    each was read from what that node said."""
     from bumpless.common.contract.base import Digest
     from bumpless.common.model.fleet import ComponentObserved, ComponentState, Fleet, Node
     from bumpless.common.model.gate import GateSpec
@@ -145,7 +146,7 @@ def world(size: int) -> tuple[Any, Any, Any]:
                 old.component: ComponentObserved(
                     component=old.component,
                     state=ComponentState.SERVING,
-                    target=old,
+                    target=old.model_copy(),
                     root=old.root,
                     generation=1,
                 )

@@ -51,9 +51,15 @@ class Target(Model):
     produces: tuple[Produces, ...] = ()
     consumes: tuple[Consumes, ...] = ()
 
-    @property
+    @cached_property
     def id(self) -> TargetId:
         return TargetId(hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()[:32])
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Another target: pydantic copies cached values too, and a copied id would name the wrong one."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("id", None)
+        return copied
 
 
 class Step(Model):
