@@ -311,7 +311,7 @@ def _merged(parts: list[Schema]) -> Schema:
         if part is False:
             return False
         for name, value in ({} if part is True else part).items():
-            before = merged.get(name, value)
+            before: Any = merged.get(name, value)
             if name == "properties":
                 both = {k: {"allOf": [before[k], v]} for k, v in value.items() if before.get(k, v) != v}
                 merged[name] = {**merged.get(name, {}), **value, **both}
