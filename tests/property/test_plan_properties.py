@@ -5,6 +5,7 @@ from __future__ import annotations
 import networkx as nx
 from hypothesis import given, settings
 
+from bumpless.common.contract.base import canonical_json
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.strategy import StrategyKind
 from bumpless.planner.proof import check
@@ -85,3 +86,7 @@ def test_dependencies_and_batches_of_a_component_go_one_after_the_other(world: W
 def test_the_same_world_gives_the_same_plan(world: World) -> None:
     assert world.plan().hash == world.plan().hash
     assert Plan.model_validate_json(world.plan().canonical()).hash == world.plan().hash
+    assert world.plan().canonical() == canonical_json(world.plan().model_dump(mode="json"))
+    assert Plan.model_validate(world.plan().model_dump()) == world.plan(), (
+        "steps are made without being checked"
+    )

@@ -16,7 +16,7 @@ from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine.turn import answered
 from bumpless.common.errors import Retryable
-from bumpless.common.model.fleet import Fleet
+from bumpless.common.model.fleet import Fleet, fleet_of
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.model.release import Release
 from bumpless.common.model.rollout import TERMINAL, Rollout, RolloutStatus, rollout_id
@@ -30,6 +30,7 @@ from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
 from bumpless.planner import refusals
 from bumpless.planner.budget import Budget
+from bumpless.planner.collection import no_collection
 from bumpless.planner.looking import Looked, Looking
 from bumpless.planner.plan import make_plan
 from bumpless.planner.proof import check
@@ -129,8 +130,11 @@ class Planner:
         now = clock.now()
         looked = await self._looking.look(message, release, fleet, now)
         try:
-            plan = make_plan(release, message.digest, fleet, rollout=rollout, generation=generation, now=now)
-            broken = check(plan, release, fleet)
+            with no_collection():
+                plan = make_plan(
+                    release, message.digest, fleet, rollout=rollout, generation=generation, now=now
+                )
+                broken = check(plan, release, fleet)
         except Unplannable as error:
             raise Unplannable([*error.findings, *looked.findings]) from error
         except InvalidVersion as error:
@@ -188,8 +192,7 @@ class Planner:
     async def fleet(self) -> Fleet:
         """The last word of every node."""
         items = await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
-        nodes = [observed.node for observed in readable(items, e.NodeObserved)]
-        return Fleet(nodes=tuple(sorted(nodes, key=lambda node: node.name)))
+        return fleet_of(observed.node for observed in readable(items, e.NodeObserved))
 
     async def load(self, budget: Budget) -> None:
         """Take in every rollout that is on its way, before the first message is handled.

@@ -24,6 +24,8 @@ from bumpless.planner.strategy_faults import labels_of, strategy_faults
 from bumpless.planner.targets import apply_timeout_s, brought_by, hooks_s, peers_of
 from bumpless.planner.unplannable import Unplannable
 
+_GIVEN = set(Step.model_fields)
+
 
 def make_plan(
     release: Release,
@@ -120,12 +122,15 @@ def _batches(route: Route, limits: Limits, budget: int, labels: Labels) -> tuple
 
 
 def _steps(stage: Stage) -> dict[str, Step]:
+    """Node -> step. Their parts were checked where they come from; one set says for all which fields are given."""
+    after = None if stage.target is None else stage.target.id
     return {
-        visit.node: Step(
+        visit.node: Step.model_construct(
+            _GIVEN,
             node=visit.node,
             component=stage.component.name,
             before=None if visit.before is None else visit.before.id,
-            after=None if stage.target is None else stage.target.id,
+            after=after,
             hop=stage.hop,
         )
         for visit in stage.visits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from bumpless.common.contract.base import Digest, Instant, Model, Token
@@ -97,3 +98,35 @@ class Fleet(Model):
 
     def node(self, name: str) -> Node | None:
         return next((n for n in self.nodes if n.name == name), None)
+
+
+def fleet_of(nodes: Iterable[Node]) -> Fleet:
+    """The nodes by name. What many of them run alike is one object: it is held, hashed and compared once.
+
+    `nodes` may come one by one; each is let go of as it is taken in.
+    """
+    alike: dict[tuple[str, str, str, str], list[Target]] = {}
+    given: dict[frozenset[str], set[str]] = {}
+
+    def one_of(target: Target | None) -> Target | None:
+        if target is None:
+            return None
+        same = alike.setdefault((target.component, target.version, target.root, target.artifact), [])
+        for known in same:
+            if known == target:
+                return known
+        same.append(target)
+        return target
+
+    def taken(component: ComponentObserved) -> ComponentObserved:
+        fields = component.model_fields_set
+        said = given.setdefault(frozenset(fields), fields)
+        return ComponentObserved.model_construct(
+            said, **{**component.__dict__, "target": one_of(component.target)}
+        )
+
+    found = (
+        node.model_copy(update={"components": {name: taken(c) for name, c in node.components.items()}})
+        for node in nodes
+    )
+    return Fleet.model_construct(nodes=tuple(sorted(found, key=lambda node: node.name)))

@@ -175,8 +175,14 @@ class Plan(Model):
         return plan
 
     def canonical(self) -> bytes:
-        """The bytes that are hashed and stored."""
-        return canonical_json(self.model_dump(mode="json"))
+        """The bytes that are hashed and stored: `canonical_json` of the whole, batch by batch, to need less memory."""
+        parts = {
+            name: canonical_json(value)
+            for name, value in self.model_dump(mode="json", exclude={"batches"}).items()
+        }
+        batches = b",".join(canonical_json(batch.model_dump(mode="json")) for batch in self.batches)
+        parts["batches"] = b"[" + batches + b"]"
+        return b"{" + b",".join(canonical_json(name) + b":" + parts[name] for name in sorted(parts)) + b"}"
 
     def steps(self) -> Iterator[Step]:
         for batch in self.batches:
