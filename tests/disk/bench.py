@@ -145,7 +145,8 @@ class Bench:
                 raise AssertionError(f"expected {step} to {'be killed' if last else 'end'}, found {ended}")
         before = promises.links(template)
         record = promises.record_of(template)
-        dry = self._work / "dry"
+        dry = self._work / "dry" / "data"  # named like every other, so that calls on it are of the same kind
+        dry.parent.mkdir()
         if template.exists():
             subprocess.run(("cp", "-a", str(template), str(dry)), check=True)
         child = self.child(operation.step, dry)
@@ -165,7 +166,7 @@ class Bench:
         wrong = begun.broken(dry, ended.heard)
         if wrong:
             raise AssertionError(f"{operation.name}, left alone: {wrong}")
-        shutil.rmtree(dry)
+        shutil.rmtree(dry.parent)
         template.mkdir(exist_ok=True)
         return begun
 
