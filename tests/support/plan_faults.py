@@ -11,13 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from hypothesis.strategies import SearchStrategy
+
 from bumpless.common.contract.base import BatchId, RolloutId
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.plan import Batch, Direction, Plan, Step, TargetId, step_key
 from bumpless.common.model.release import RollbackPolicy
 from bumpless.common.model.strategy import Strategy, StrategyKind
+from bumpless.planner.unplannable import Unplannable
+from support.hops import clashes, hop_worlds, moments
 from support.plans import GATE, digest, target
-from support.worlds import SETS, World
+from support.worlds import SETS, World, worlds
 
 X = TypeVar("X")
 Spoil = Callable[[World, Plan, random.Random], Plan | None]
@@ -25,22 +29,40 @@ Spoil = Callable[[World, Plan, random.Random], Plan | None]
 
 @dataclass(frozen=True)
 class Fault:
-    """`kinds`: the strategies in whose worlds it is looked for; `blue_green`: also in worlds with two sets."""
+    """`kinds`: the strategies in whose worlds it is looked for; `blue_green`: also in worlds with two sets.
+
+    `hops`: in worlds where the way leads over several versions.
+    """
 
     spoil: Spoil
     proof: str
     kinds: tuple[StrategyKind, ...] = SETS
     blue_green: bool = False
+    hops: bool = False
+
+    def worlds(self) -> SearchStrategy[World]:
+        if self.hops:
+            return hop_worlds().filter(_has_way)
+        return worlds(blue_green=self.blue_green, kinds=self.kinds)
+
+
+def _has_way(world: World) -> bool:
+    try:
+        return len(world.plan().batches) <= 8
+    except Unplannable:
+        return False
 
 
 FAULTS: dict[str, Fault] = {}
 
 
-def planted(proof: str, *kinds: StrategyKind, blue_green: bool = False) -> Callable[[Spoil], Spoil]:
+def planted(
+    proof: str, *kinds: StrategyKind, blue_green: bool = False, hops: bool = False
+) -> Callable[[Spoil], Spoil]:
     """Keeps a fault under the name of its function, in words."""
 
     def keep(spoil: Spoil) -> Spoil:
-        FAULTS[spoil.__name__.replace("_", " ")] = Fault(spoil, proof, kinds or SETS, blue_green)
+        FAULTS[spoil.__name__.replace("_", " ")] = Fault(spoil, proof, kinds or SETS, blue_green, hops)
         return spoil
 
     return keep
@@ -578,3 +600,48 @@ def a_batch_over_two_zones(world: World, plan: Plan, dice: random.Random) -> Pla
             apart.append((one, other))
     found = pick(dice, apart)
     return found and with_batch(plan, found[0], steps=(*found[0].steps, *found[1].steps))
+
+
+# what fits together ---------------------------------------------------------------------------------------
+
+
+def _new_clashes(world: World, plan: Plan, spoilt: Plan) -> set[str]:
+    """What meets in some order of the spoilt plan and in none of the right one, found by looking at every order."""
+
+    def of(one: Plan) -> set[str]:
+        return {what for seen in moments(one, world.fleet) for what in clashes(seen, world.release)}
+
+    return of(spoilt) - of(plan)
+
+
+@planted("clients_fit_providers_at_every_moment", hops=True)
+def a_pair_that_may_meet(world: World, plan: Plan, dice: random.Random) -> Plan | None:
+    """A batch that waits only for its own component any more."""
+    component = {batch.id: batch.component for batch in plan.batches}
+    foreign = [b for b in plan.batches if any(component[need] != b.component for need in b.needs)]
+    found = pick(dice, foreign)
+    if found is None:
+        return None
+    chain = chain_of(plan, found.component)
+    own = tuple(batch.id for batch in chain[: chain.index(found)][-1:])
+    spoilt = with_batch(plan, found, needs=own)
+    return (
+        spoilt
+        if any(" beside " in x and x.count(" ") > 3 for x in _new_clashes(world, plan, spoilt))
+        else None
+    )
+
+
+@planted("versions_side_by_side_mix", hops=True)
+def a_hop_passed_over(world: World, plan: Plan, dice: random.Random) -> Plan | None:
+    """The nodes of a first hop go on to the last version at once."""
+    found = pick(dice, [b for b in plan.batches if b.hop > 1 and any(s.hop == b.hop for s in b.steps)])
+    if found is None:
+        return None
+    before = [b for b in chain_of(plan, found.component) if b.hop == found.hop - 1]
+    if not before:
+        return None
+    steps = tuple(s.model_copy(update={"after": found.steps[0].after}) for s in before[0].steps)
+    spoilt = with_batch(plan, before[0], steps=steps)
+    mixed = {x for x in _new_clashes(world, plan, spoilt) if x.count(" ") == 3}
+    return spoilt if any(x.startswith(found.component + " ") for x in mixed) else None
