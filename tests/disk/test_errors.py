@@ -45,11 +45,20 @@ def test_a_disk_that_stays_full(bench: Bench, name: str) -> None:
     """From a call on, nothing that needs room succeeds; then there is room again."""
     begun = bench.begun(name)
     for at in sample(begun.calls, begun.operation.few(12)):
+        _fill(bench, begun, at)
 
-        def decide(call: Call, number: int = at.number) -> Then | int:
-            return errno.ENOSPC if call.number >= number and call.name in ALLOCATES else Then.PERFORM
 
-        _check(bench, begun, at, "full from", decide, patience_s=FULL_FOR_S)
+def test_an_executor_that_starts_where_it_cannot_write_its_journal_ends(bench: Bench) -> None:
+    begun = bench.begun("stage")
+    ended = _fill(bench, begun, next(c for c in begun.calls if c.paths[0].endswith("/.journal.json.part")))
+    assert ended is None, "expected the start to fail, so that it can be ended and started again"
+
+
+def _fill(bench: Bench, begun: Begun, at: Call) -> dict[str, object] | None:
+    def decide(call: Call) -> Then | int:
+        return errno.ENOSPC if call.number >= at.number and call.name in ALLOCATES else Then.PERFORM
+
+    return _check(bench, begun, at, "full from", decide, patience_s=FULL_FOR_S)
 
 
 @pytest.mark.parametrize("name", ["install", "switch"])

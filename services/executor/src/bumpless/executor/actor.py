@@ -89,7 +89,11 @@ class ComponentActor:
         return tuple(i for i in adopted if i is not None)
 
     async def recover(self, alive: tuple[Instance, ...]) -> None:
-        """Go on where the last executor stopped. On return the record says what is alive; nothing was said before."""
+        """Go on where the last executor stopped. On return the record says what is alive; nothing was said before.
+
+        Raises:
+            OSError: the record cannot be written.
+        """
         await self._handle(heard.Observed(alive))
 
     async def close(self) -> None:
@@ -146,7 +150,7 @@ class ComponentActor:
         self._watch()
 
     async def _save(self, record: ComponentRecord, given: heard.Input) -> bool:
-        """Write the record; False: it cannot be written, and the command may come again."""
+        """Write the record; False: it cannot be written, and the command may come again. Raises: OSError at the start."""
         while True:
             try:
                 await asyncio.to_thread(self._journal.save, record)
@@ -157,6 +161,8 @@ class ComponentActor:
                 log.error("the journal cannot be written", component=record.component, error=str(error))
                 if isinstance(given, heard.Commanded):
                     return False
+                if isinstance(given, heard.Observed):
+                    raise  # at the start; whoever started the executor starts it again, and can end it meanwhile
                 await asyncio.sleep(SAVE_AGAIN_S)
             else:
                 self.record = record
