@@ -127,7 +127,8 @@ def _staged(turn: Turn, message: e.StepStaged) -> None:
 
 
 def _all_staged(turn: Turn) -> bool:
-    return not _unstaged(turn)
+    """Ends at the first place that has not: it is asked at every answer."""
+    return all(turn.state.staged.get(s.place) for s in turn.state.plan.steps() if s.after is not None)
 
 
 def _unstaged(turn: Turn) -> list[str]:
