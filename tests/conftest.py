@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 from support import inside
 from support.servers import NatsServer, RedisServer
@@ -63,3 +65,13 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
+
+
+# Making a failing example small can take longer than a whole run may; elsewhere it is worth the wait.
+settings.register_profile(
+    "unattended",
+    parent=settings.get_profile("ci" if "CI" in os.environ else "default"),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+if "CI" in os.environ:
+    settings.load_profile("unattended")

@@ -78,7 +78,7 @@ class Walk(Course):
         if self.status is RolloutStatus.PAUSED:
             found.append(lambda: self.order(c.Resume))
         if self.status is RolloutStatus.STAGING:
-            left = [s for s in self.plan.steps() if not self.state.staged.get(s.key)]
+            left = [s for s in self.plan.first_steps() if not self.state.staged.get(s.place)]
             found += [lambda s=step: self.staged(s) for step in left]
         for batch in self.plan.batches:
             known = self.state.batches[batch.id]
@@ -139,7 +139,7 @@ class Walk(Course):
         if state.status is RolloutStatus.SUCCEEDED:
             assert all(known.status is BatchStatus.PASSED for known in state.batches.values())
         if self.plan.direction is Direction.FORWARD and self.sent(c.ApplyBatch):
-            assert all(state.staged[s.key] for s in self.plan.steps() if s.after is not None)
+            assert all(state.staged[s.place] for s in self.plan.steps() if s.after is not None)
 
     def check_whole(self) -> None:
         """What holds of everything that was ever sent."""
