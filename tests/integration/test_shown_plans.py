@@ -17,6 +17,7 @@ from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.history import MOST_ROLLOUTS, History
 from bumpless.common.shell.rollouts import Plans
 from bumpless.common.shell.topology import SHOWN_S, ensure_topology
+from bumpless.planner import refusals
 from bumpless.planner.shown import MOST_BYTES, Shown
 from support.plans import at, batch, plan
 
@@ -64,8 +65,11 @@ async def test_what_moved_is_told_as_long_as_the_plan_is_known(connection: Conne
     assert "not known here" in (await first.moved("no hash", now))[0]
     await first.completed(PlanAnswer(plan=made, plan_hash=made.hash))
     told = await shown_by(connection).moved(made.hash, now)
-    assert told[0] == f"expected plan {made.hash}, the fleet now gives {now.hash}:"
-    assert told[1] == "added: api: upgrade v1 -> v2: n2"
+    assert told[0] == "added: api: upgrade v1 -> v2: n2"
+    finding = refusals.moved("r1", f"expected plan {made.hash}", now.hash, told)
+    assert finding.evidence.startswith(
+        f"expected plan {made.hash}, the fleet now gives {now.hash}\nadded: api"
+    )
 
 
 async def ran(connection: Connection, made: Plan, number: int, seconds: float, status: str) -> None:
