@@ -41,7 +41,10 @@ class Bumpless:
         return (work / "patch").stat().st_size
 
     def apply(self, old: Side, new: Side, work: Path) -> Figures:
-        figures = run(_artifact("apply", "--share", old.tree, work / "patch", work / "out"))
+        base = work / "base"  # What is shared becomes read-only, and a mode is part of what others compare.
+        if not base.exists():
+            shutil.copytree(old.tree, base, symlinks=True)
+        figures = run(_artifact("apply", "--share", base, work / "patch", work / "out"))
         same_tree(self.name, work / "out", new)
         return figures
 
