@@ -18,6 +18,7 @@ import networkx as nx
 from bumpless.common.compat import written
 from bumpless.common.compat.fleet_path import ABSENT, Move, NoFleetPath, fleet_path
 from bumpless.common.compat.hops import NoPath
+from bumpless.common.compat.known import sources
 from bumpless.common.compat.matrix import NEVER_BESIDE, Matrix, Statement
 from bumpless.common.compat.pairs import Pairs
 from bumpless.common.model.compat import CompatFile
@@ -124,7 +125,9 @@ class _Search:
         for name in sorted({name for p in self._compat.pairs for name in (p.client, p.provider)}):
             if name not in self._runs and (elsewhere := _running(name, fleet.nodes)):
                 self._runs[name] = {text: nodes for text, nodes in elsewhere.items() if text}
-        self._pairs = written.pairs(release.compat, {c.name: c.depends_on for c in release.components})
+        self._pairs = written.pairs(
+            release.compat, {c.name: c.depends_on for c in release.components}, sources(release)
+        )
         self._free = frozenset(
             name for name in self._runs if not self._is_stated(name) and None in self._versions(name)
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bumpless.common.compat.configs import ConfigType, format_of
 from bumpless.common.compat.lenses import LensError, read_lens
 from bumpless.common.compat.lifecycle import Item, Lifecycle, Policy
 from bumpless.common.compat.matrix import Blocked, Matrix, Statement
-from bumpless.common.compat.pairs import Accepts, Pairs, Stated
+from bumpless.common.compat.pairs import Accepts, Pairs, Says, Stated
 from bumpless.common.compat.records import RecordType
 from bumpless.common.errors import Refused
 from bumpless.common.model.compat import (
@@ -42,14 +42,17 @@ def matrices(written: CompatFile) -> dict[str, Matrix]:
     return found
 
 
-def pairs(written: CompatFile, edges: Mapping[str, tuple[str, ...]]) -> Pairs:
-    """The predicate over the pairs. `edges`: what each component depends on; a stated pair is an edge as well."""
+def pairs(written: CompatFile, edges: Mapping[str, tuple[str, ...]], also: Iterable[Says] = ()) -> Pairs:
+    """The predicate over the pairs. `edges`: what each component depends on; a stated pair is an edge as well.
+
+    `also` are those that have a say beside what is stated.
+    """
     stated = [
         Accepts(p.client, VersionRange.parse(p.versions), p.provider, VersionRange.parse(p.accepts))
         for p in written.pairs
     ]
     known = [(client, provider) for client, providers in edges.items() for provider in providers]
-    return Pairs([*known, *((p.client, p.provider) for p in stated)], [Stated(stated)])
+    return Pairs([*known, *((p.client, p.provider) for p in stated)], [Stated(stated), *also])
 
 
 def lifecycle(written: LifecycleFile, usage: Mapping[str, float] | None = None) -> Lifecycle:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from bumpless.common.compat import written
+from bumpless.common.compat.known import sources
 from bumpless.common.model.plan import Batch
 from bumpless.common.model.version import Version
 from bumpless.planner.proof.case import Case
@@ -53,7 +54,7 @@ def clients_fit_providers_at_every_moment(case: Case) -> Iterator[str]:
     against others.
     """
     edges = {name: component.depends_on for name, component in case.components.items()}
-    pairs = written.pairs(case.release.compat, edges)
+    pairs = written.pairs(case.release.compat, edges, sources(case.release))
     phases = {name: _phases(case, name) for name in case.components}
     # Where nothing is stated everything fits, and versions need not even be ones that can be compared.
     stated = {(pair.client, pair.provider) for pair in case.release.compat.pairs}
