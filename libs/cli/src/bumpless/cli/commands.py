@@ -77,6 +77,7 @@ def command() -> TyperGroup:
         artifact_commands.group(),
         LazyCommand("release", "release_commands", "Releases."),
         LazyCommand("compat", "compat_commands", "What fits together: levels, paths, and what changes for callers."),
+        LazyCommand("contract", "contract_commands", "Contracts of consumers and providers (Pact): verified, and where they stand."),
         LazyCommand("config", "config_commands", "Configuration files of components: checked, carried from version to version, rendered for a mixed fleet."),
         LazyCommand("record", "record_commands", "Records of a release's types: checked, and moved from version to version."),
         LazyCommand("rollout", "rollout_commands", "Rollouts: what goes on, what went on."),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bumpless.cli.context import Context
+from bumpless.cli.contracting import signed_contracts, trust_of
 from bumpless.cli.output import table
 from bumpless.cli.publishing import read_release
 from bumpless.common.compat import openapi, written
+from bumpless.common.compat.contracts import Contracts
 from bumpless.common.compat.fleet_path import Move, NoFleetPath, fleet_path
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.lifecycle import Report
@@ -94,15 +97,20 @@ def path(
     """
     context: Context = ctx.obj
     release = read_release(file)
-    running = {name: [version(v) for v in versions.split(",")] for name, versions in map(_pair, source)}
+    running = named_versions(source)
     wanted = {name: version(v) for name, v in map(_pair, target or ())} or _released(release, running)
     strange = sorted(wanted.keys() - running.keys())
     if strange:
         raise Refused(f"--from for every component with --to ({', '.join(wanted)})", f"none for {strange[0]}")
     edges = {c.name: c.depends_on for c in release.components}
+    contracts = signed_contracts(file.parent, release.contracts, trust_of(context))
+    also = [Contracts(contracts)] if contracts else []
+    for name, versions in (also[0].named if also else {}).items():
+        if name not in edges and name not in running:
+            running[name] = sorted(versions)
     try:
         moves = fleet_path(
-            written.matrices(release.compat), written.pairs(release.compat, edges), running, wanted
+            written.matrices(release.compat), written.pairs(release.compat, edges, also), running, wanted
         )
     except NoFleetPath as error:
         gaps = {name: _gap(gap) for name, gap in error.gaps.items()}
@@ -228,6 +236,11 @@ def version(text: str) -> Version:
         return Version.parse(text)
     except InvalidVersion as error:
         raise Refused(*str(error).removeprefix("expected ").split(", found ", 1)) from None
+
+
+def named_versions(given: Iterable[str]) -> dict[str, list[Version]]:
+    """`NAME=VERSION[,VERSION]`, for each. Raises: Refused."""
+    return {name: [version(v) for v in versions.split(",")] for name, versions in map(_pair, given)}
 
 
 def shown(finding: Finding) -> dict[str, Any]:

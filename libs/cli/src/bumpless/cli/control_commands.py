@@ -190,7 +190,7 @@ def keys_generate(
         Path | None, typer.Option(help="Folder for the keys; the home directory's by default.")
     ] = None,
 ) -> None:
-    """Make keys: for releases and artifacts (CI), for node commands (deploy), for waivers, and for rehearsals.
+    """Make keys: for releases and artifacts (CI), for node commands (deploy), for waivers, for rehearsals, and for verified contracts.
 
     Example: bumpless keys generate --out keys
     """

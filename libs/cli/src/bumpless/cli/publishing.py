@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bumpless.cli.configuring import rendered, signed_records
+from bumpless.cli.contracting import signed_contracts
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt
 from bumpless.common.artifacts.manifest import Artifact, BlobRef, open_artifact
@@ -175,6 +176,7 @@ async def build_release(
         lifecycle=file.lifecycle,
         preflight=with_reports(file.preflight, path.parent),
         records=signed_records(path.parent, file),
+        contracts=signed_contracts(path.parent, file.contracts, trust),
     )
     envelope = key.sign(RELEASE_TYPE, canonical_json(release.model_dump(mode="json")))
     if len(envelope.to_bytes()) > MAX_ENVELOPE_BYTES:

@@ -13,6 +13,7 @@ import typer
 from bumpless.cli.client import Client, whoami
 from bumpless.cli.configuring import rendered, signed_records
 from bumpless.cli.context import Context
+from bumpless.cli.contracting import signed_contracts, trust_of
 from bumpless.cli.hashes import plan_hash as checked
 from bumpless.cli.publishing import BuiltRelease, build_release, read_release, upload
 from bumpless.cli.statement_commands import read_statements
@@ -28,7 +29,11 @@ FileArg = Annotated[Path, typer.Argument(help="The release file.")]
 KeyOpt = Annotated[Path | None, typer.Option(help="The release key.")]
 WaiverOpt = Annotated[
     list[Path] | None,
-    typer.Option("--waiver", "--statement", help="A signed waiver or rehearsal; may be given several times."),
+    typer.Option(
+        "--waiver",
+        "--statement",
+        help="A signed waiver, rehearsal or verification; may be given several times.",
+    ),
 ]
 TimeoutOpt = Annotated[float | None, typer.Option(help="Seconds to wait for the end.")]
 
@@ -51,6 +56,7 @@ def lint(ctx: typer.Context, file: FileArg) -> int:
     for component in found.components:
         rendered(file.parent, component, component.version or found.version or "")
     signed_records(file.parent, found)
+    signed_contracts(file.parent, found.contracts, trust_of(context))
     names = ", ".join(component.name for component in found.components)
     with_reports(found.preflight, file.parent)
     findings = (*stated_faults(found.compat, found.lifecycle), *zone_faults(found.preflight))

@@ -15,7 +15,8 @@ from bumpless.common.model.finding import Code
 if TYPE_CHECKING:
     from bumpless.cli.client import Client
     from bumpless.cli.context import Context
-    from bumpless.common.model.statement import Rehearsed, Waiver
+    from bumpless.common.artifacts.signing import SigningKey
+    from bumpless.common.model.statement import Rehearsed, Said, Waiver
 
 _SPAN = re.compile(r"^(\d+)([mhd])$")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -147,18 +148,26 @@ def read_statements(paths: list[Path] | None) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _write(context: Context, said: Waiver | Rehearsed, key: Path, out: Path) -> None:
+def signing_key(path: Path, what: str) -> SigningKey:
+    """Raises: Refused, where there is none that may sign a `what`."""
     from bumpless.common.artifacts.signing import SigningKey
+
+    if not path.exists():
+        raise Refused(
+            f"a key that may sign a {what}",
+            f"nothing at {path}",
+            "name one with --key; `bumpless keys generate` makes one in a new home",
+        )
+    return SigningKey.load(path)
+
+
+def write_statement(said: Said, key: SigningKey, out: Path) -> None:
     from bumpless.common.contract.base import canonical_json
     from bumpless.common.contract.envelope import STATEMENT_TYPE
 
-    if not key.exists():
-        raise Refused(
-            f"a key that may sign a {said.type}",
-            f"nothing at {key}",
-            "name one with --key; `bumpless keys generate` makes one in a new home",
-        )
-    raw = said.model_dump(mode="json")
-    envelope = SigningKey.load(key).sign(STATEMENT_TYPE, canonical_json(raw))
-    out.write_bytes(envelope.to_bytes() + b"\n")
-    context.output.data({"file": str(out), **raw}, f"{out}\n")
+    out.write_bytes(key.sign(STATEMENT_TYPE, canonical_json(said.model_dump(mode="json"))).to_bytes() + b"\n")
+
+
+def _write(context: Context, said: Waiver | Rehearsed, key: Path, out: Path) -> None:
+    write_statement(said, signing_key(key, said.type), out)
+    context.output.data({"file": str(out), **said.model_dump(mode="json")}, f"{out}\n")

@@ -16,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from bumpless.common.model.compat import hop_ends
+from bumpless.common.model.contracts import party
 from bumpless.common.model.release import ITSELF, ComponentFile, Driver, ReleaseFile
 from bumpless.common.model.strategy_rules import contradictions
 from bumpless.common.model.version import InvalidVersion, Version
@@ -223,6 +224,12 @@ def _references(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
                         f"expected one of {known}, found {dep!r}",
                     )
                 )
+    for index, row in enumerate(release.contracts):
+        parties = [party(text)[0] for text in (row.consumer, row.provider)]
+        if parties[0] == parties[1] or not set(parties) & set(names):
+            text = f"expected two parties, at least one of them a component ({', '.join(sorted(set(names)))}), "
+            text += f"found {' and '.join(parties)}"
+            found.append(Problem(_line(tree, ("contracts", index)), f"contracts.{index}", text))
     if not found:
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_edges_from((dep, c.name) for c in release.components for dep in c.depends_on)

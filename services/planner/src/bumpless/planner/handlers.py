@@ -81,7 +81,7 @@ class Planner:
         try:
             plan, looked = await self.plan(message)
             looked.refuse()
-            await self._unlocked(plan)
+            await self._unlocked(plan, looked)
         except Unplannable as error:
             log.warning("release refused", rollout=rollout, reasons=error.reasons)
             await self._connection.publish(
@@ -128,7 +128,8 @@ class Planner:
         rollout = rollout_id(message.product, message.digest, message.attempt)
         generation = 1 + max([await self._highest_planned(), *(node.generation for node in fleet.nodes)])
         now = clock.now()
-        looked = await self._looking.look(message, release, fleet, now)
+        seen = await self._looking.look(message, release, fleet, now)
+        release = seen.case.release  # as far as it is believed
         try:
             with no_collection():
                 plan = make_plan(
@@ -136,16 +137,17 @@ class Planner:
                 )
                 broken = check(plan, release, fleet)
         except Unplannable as error:
-            raise Unplannable([*error.findings, *looked.findings]) from error
+            raise Unplannable(seen.without_plan(error.findings).findings) from error
         except InvalidVersion as error:
-            raise Unplannable([refusals.unversioned(str(error)), *looked.findings]) from error
+            raise Unplannable(seen.without_plan([refusals.unversioned(str(error))]).findings) from error
         if broken:
-            raise Unplannable([refusals.invalid(rollout, text) for text in broken])
+            faults = [refusals.invalid(rollout, text) for text in broken]
+            raise Unplannable(seen.without_plan(faults).findings)
+        looked = seen.with_plan(plan)
         if message.expected_plan is not None and message.expected_plan != plan.hash:
             differences = await self._shown.moved(message.expected_plan, plan)
-            raise Unplannable(
-                [refusals.moved(rollout, f"expected plan {message.expected_plan}", plan.hash, differences)]
-            )
+            what = f"expected plan {message.expected_plan}"
+            raise Unplannable([refusals.moved(rollout, what, plan.hash, differences), *looked.findings])
         return plan, looked
 
     def _open(self, message: e.ReleaseAnnounced) -> Release:
@@ -159,20 +161,22 @@ class Planner:
         except (ArtifactError, ValueError) as error:
             raise Unplannable([refusals.unreadable(message.product, str(error))]) from error
 
-    async def _unlocked(self, plan: Plan) -> None:
+    async def _unlocked(self, plan: Plan, looked: Looked) -> None:
+        """Raises: Unplannable, where another rollout or revert works on the same steps."""
         wanted = {step.place for step in plan.steps()}
         for name in await self._store.waiting():
             other = await self._runner.peek(name)
             if other is None or other.ended or other.id == plan.rollout:
                 continue
             if wanted & {step.place for step in other.plan.steps()}:
-                raise Unplannable([refusals.locked(other.plan, other.status, other.since)])
+                locked = refusals.locked(other.plan, other.status, other.since)
+                raise Unplannable([locked, *looked.findings])
         entries = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
         for entry in readable(entries, e.RolloutAdvanced):
             if entry.owner == "rollback" and RolloutStatus(entry.status) not in TERMINAL:
                 revert = await self._revert_of(entry.rollout)
                 if revert is not None and wanted & {step.place for step in revert.steps()}:
-                    raise Unplannable([refusals.locked(revert, entry.status, entry.at)])
+                    raise Unplannable([refusals.locked(revert, entry.status, entry.at), *looked.findings])
 
     async def _revert_of(self, revert: RolloutId) -> Plan | None:
         planned = await self._connection.last(

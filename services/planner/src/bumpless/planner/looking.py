@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,15 +16,16 @@ from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.model.finding import Code, Finding, blocking
 from bumpless.common.model.fleet import Fleet
+from bumpless.common.model.plan import Plan
 from bumpless.common.model.preflight import Preflight
 from bumpless.common.model.release import Release
 from bumpless.common.model.statement import Waiver
 from bumpless.common.preflight_file import read_preflight
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.reading import readable
-from bumpless.planner.preflight import waivers
+from bumpless.planner.preflight import contracts, waivers
 from bumpless.planner.preflight.case import Case, History, runs
-from bumpless.planner.preflight.registry import look
+from bumpless.planner.preflight.registry import look, look_at
 from bumpless.planner.unplannable import Unplannable
 
 
@@ -44,22 +46,37 @@ class Looked:
             raise Unplannable(self.findings)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the checks found before there is a plan. No waiver was asked yet: they are for all that is found, at once."""
+
+    case: Case
+    findings: tuple[Finding, ...]
+    said: waivers.Read
+
+    def without_plan(self, why: Iterable[Finding]) -> Looked:
+        """`why`: what keeps the plan from being made, or from being run; it is told first."""
+        passed = waivers.passed([*why, *self.findings], self.said.waivers)
+        return Looked((*passed.findings, *self.said.findings), passed.used)
+
+    def with_plan(self, plan: Plan) -> Looked:
+        return self.without_plan(look_at(plan, self.case))
+
+
 class Looking:
     """`policy` is the file with the rules of the fleet, read again each time."""
 
     def __init__(self, connection: Connection, trust: TrustStore, policy: Path | None) -> None:
         self._connection, self._trust, self._policy = connection, trust, policy
 
-    async def look(
-        self, message: e.ReleaseAnnounced, release: Release, fleet: Fleet, now: datetime
-    ) -> Looked:
+    async def look(self, message: e.ReleaseAnnounced, release: Release, fleet: Fleet, now: datetime) -> Seen:
         """What is wrong or risky about `release` on `fleet`. Raises: Retryable, while the broker is away."""
         rules, broken = self._rules()
         said = waivers.read(message.statements, self._trust, message.digest, now)
+        release, unbelieved = contracts.judged(release, said.verified, self._trust)
         history = History(await self._roots(release, fleet), said.rehearsed)
         case = Case(release, message.digest, fleet, now, rules, history)
-        passed = waivers.passed([*broken, *look(case)], said.waivers)
-        return Looked((*passed.findings, *said.findings), passed.used)
+        return Seen(case, (*broken, *unbelieved, *look(case)), said)
 
     def _rules(self) -> tuple[Preflight, tuple[Finding, ...]]:
         """A file of rules that cannot be read lets nothing run: it may hold a freeze."""

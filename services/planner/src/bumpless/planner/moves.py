@@ -18,7 +18,7 @@ import networkx as nx
 from bumpless.common.compat import written
 from bumpless.common.compat.fleet_path import ABSENT, Move, NoFleetPath, fleet_path
 from bumpless.common.compat.hops import NoPath
-from bumpless.common.compat.known import sources
+from bumpless.common.compat.known import outside, sources
 from bumpless.common.compat.matrix import NEVER_BESIDE, Matrix, Statement
 from bumpless.common.compat.pairs import Pairs
 from bumpless.common.model.compat import CompatFile
@@ -45,6 +45,7 @@ def version_of(text: str) -> Version | None:
 class Moves:
     """`moves` in an order in which they may be made one after the other, over `matrices` and `pairs`.
 
+    Where no other way is left, they lead through pairs that nobody has verified, which the plan is then asked about.
     `free` are the components that were left out: each goes to what is wanted as if nothing ran beside it.
     """
 
@@ -122,12 +123,14 @@ class _Search:
         self._runs: dict[str, dict[str, list[str]]] = {}
         for component in components:
             self._runs[component.name] = _running(component.name, places[component.name])
-        for name in sorted({name for p in self._compat.pairs for name in (p.client, p.provider)}):
-            if name not in self._runs and (elsewhere := _running(name, fleet.nodes)):
-                self._runs[name] = {text: nodes for text, nodes in elsewhere.items() if text}
         self._pairs = written.pairs(
             release.compat, {c.name: c.depends_on for c in release.components}, sources(release)
         )
+        self._told = {name for edge in self._pairs.told for name in edge}
+        for name, versions in outside(release, fleet).items():
+            if versions:
+                nodes = _running(name, fleet.nodes)
+                self._runs[name] = {text: nodes.get(text, ["others"]) for text in versions}
         self._free = frozenset(
             name for name in self._runs if not self._is_stated(name) and None in self._versions(name)
         )
@@ -180,7 +183,12 @@ class _Search:
         """Raises: NoFleetPath."""
         fleet = {name: self._readable(name) for name in group}
         wanted = {name: found for name in fleet if (found := self._wanted(name)) is not None}
-        return fleet_path(self._matrices, self._pairs, fleet, wanted)
+        try:
+            return fleet_path(self._matrices, self._pairs, fleet, wanted)
+        except NoFleetPath as error:
+            if error.gaps or not self._release.contracts:
+                raise
+        return fleet_path(self._matrices, self._pairs.lenient(), fleet, wanted)
 
     def findings(self, error: NoFleetPath) -> Iterable[Finding]:
         for name, gap in error.gaps.items():
@@ -223,8 +231,7 @@ class _Search:
         return _block(Code.PATH_NONE, name, evidence, "open one of the closed hops, or go another way")
 
     def _is_stated(self, name: str) -> bool:
-        named = any(name in (p.client, p.provider) for p in self._compat.pairs)
-        return named or self._compat.states_hops_of(name)
+        return name in self._told or self._compat.states_hops_of(name)
 
     def _wanted_text(self, name: str) -> str | None:
         brought = self._brought.get(name)

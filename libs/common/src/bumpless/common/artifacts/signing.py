@@ -60,6 +60,8 @@ class Role(StrEnum):
     """May let findings pass."""
     REHEARSAL = "rehearsal"
     """May say that a release succeeded on another fleet."""
+    VERIFICATION = "verification"
+    """May say that a provider keeps a contract."""
 
 
 @dataclass(frozen=True)

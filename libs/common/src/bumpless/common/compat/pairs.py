@@ -15,14 +15,21 @@ from bumpless.common.model.version import Version, VersionRange
 
 @dataclass(frozen=True)
 class Word:
-    """One answer about a pair: `evidence` says what it rests on."""
+    """One answer about a pair: `evidence` says what it rests on.
+
+    `unproven`: it does not fit only because nobody has looked yet, so a person may let it pass.
+    """
 
     fits: bool
     evidence: str
+    unproven: bool = False
 
 
 class Says(Protocol):
-    """A source of knowledge about pairs."""
+    """A source of knowledge about pairs. `edges` are the (client, provider) about which it knows something."""
+
+    @property
+    def edges(self) -> Iterable[tuple[str, str]]: ...
 
     def about(self, client: str, used: Version, provider: str, offered: Version) -> Word | None:
         """None: it knows nothing about this client and this provider."""
@@ -31,11 +38,15 @@ class Says(Protocol):
 
 @dataclass(frozen=True)
 class Verdict:
-    """`known` False: nothing was said about the pair, and `fits` is then true, because nothing speaks against it."""
+    """`known` False: nothing was said about the pair, and `fits` is then true, because nothing speaks against it.
+
+    `unproven`: all that speaks against it is that nobody has looked.
+    """
 
     fits: bool
     known: bool
     reasons: tuple[str, ...]
+    unproven: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,10 @@ class Stated:
         for statement in statements:
             self._of.setdefault((statement.client, statement.provider), []).append(statement)
 
+    @property
+    def edges(self) -> Iterable[tuple[str, str]]:
+        return self._of.keys()
+
     def about(self, client: str, used: Version, provider: str, offered: Version) -> Word | None:
         stated = self._of.get((client, provider))
         if stated is None:
@@ -70,12 +85,23 @@ class Stated:
 
 
 class Pairs:
-    """The one predicate. `edges` are (client, provider): who calls whom."""
+    """The one predicate. `edges` are (client, provider): who calls whom; those about which something is known are `told`.
 
-    def __init__(self, edges: Iterable[tuple[str, str]], sources: Iterable[Says]) -> None:
-        self.edges = tuple(sorted(set(edges)))
+    `lenient`: what is only unproven fits.
+    """
+
+    def __init__(
+        self, edges: Iterable[tuple[str, str]], sources: Iterable[Says], *, lenient: bool = False
+    ) -> None:
         self._sources = tuple(sources)
+        self.told = frozenset(edge for source in self._sources for edge in source.edges)
+        self.edges = tuple(sorted({*edges, *self.told}))
+        self._lenient = lenient
         self._known: dict[tuple[str, Version, str, Version], Verdict] = {}
+
+    def lenient(self) -> Pairs:
+        """The same, where what nobody has looked at fits."""
+        return Pairs(self.edges, self._sources, lenient=True)
 
     def judge(self, client: str, used: Version, provider: str, offered: Version) -> Verdict:
         """Whether `client` at `used` works with `provider` at `offered`."""
@@ -88,5 +114,7 @@ class Pairs:
         words = [
             w for w in (s.about(client, used, provider, offered) for s in self._sources) if w is not None
         ]
-        against = tuple(w.evidence for w in words if not w.fits)
-        return Verdict(not against, bool(words), against or tuple(w.evidence for w in words))
+        against = [w for w in words if not w.fits]
+        unproven = bool(against) and all(w.unproven for w in against)
+        fits = not against or (unproven and self._lenient)
+        return Verdict(fits, bool(words), tuple(w.evidence for w in against or words), unproven)

@@ -43,7 +43,7 @@ def matrices(written: CompatFile) -> dict[str, Matrix]:
 
 
 def pairs(written: CompatFile, edges: Mapping[str, tuple[str, ...]], also: Iterable[Says] = ()) -> Pairs:
-    """The predicate over the pairs. `edges`: what each component depends on; a stated pair is an edge as well.
+    """The predicate over the pairs. `edges`: what each component depends on; what is known of a pair makes it an edge as well.
 
     `also` are those that have a say beside what is stated.
     """
@@ -52,7 +52,7 @@ def pairs(written: CompatFile, edges: Mapping[str, tuple[str, ...]], also: Itera
         for p in written.pairs
     ]
     known = [(client, provider) for client, providers in edges.items() for provider in providers]
-    return Pairs([*known, *((p.client, p.provider) for p in stated)], [Stated(stated), *also])
+    return Pairs(known, [Stated(stated), *also])
 
 
 def lifecycle(written: LifecycleFile, usage: Mapping[str, float] | None = None) -> Lifecycle:

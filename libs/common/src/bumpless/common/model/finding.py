@@ -63,6 +63,7 @@ class Code(StrEnum):
     PATH_NONE = "PATH_NONE"
     PAIR_BAD = "PAIR_BAD"
     SELF_MIX_BAD = "SELF_MIX_BAD"
+    CONTRACT_UNVERIFIED = "CONTRACT_UNVERIFIED"
 
 
 class Finding(Model):

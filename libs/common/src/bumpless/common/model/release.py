@@ -17,6 +17,7 @@ from bumpless.common.contract.base import Digest, Model, StrictModel, Token, can
 from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile, SignedRecord, VersionText
 from bumpless.common.model.config import ConfigContent, ConfigSource
+from bumpless.common.model.contracts import Contract, ContractFile
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
 from bumpless.common.model.preflight import Needs, Preflight
@@ -239,6 +240,7 @@ class ReleaseFile(StrictModel):
     compat: CompatFile = CompatFile()
     lifecycle: LifecycleFile = LifecycleFile()
     records: dict[Token, RecordFile] = {}
+    contracts: tuple[ContractFile, ...] = ()
     preflight: Preflight = Preflight()
 
     @field_validator("components", mode="before")
@@ -299,6 +301,7 @@ class Release(Model):
     lifecycle: LifecycleFile = LifecycleFile()
     preflight: Preflight = Preflight()
     records: dict[Token, SignedRecord] = Field(default={}, exclude_if=lambda records: not records)
+    contracts: tuple[Contract, ...] = Field(default=(), exclude_if=lambda contracts: not contracts)
 
     def brings(self) -> Iterator[Component | Through]:
         """Everything that has a tree: the components, and the versions on their ways."""

@@ -1,4 +1,5 @@
-"""Signed statements that are given along with an announcement: waivers, and rehearsals on another fleet."""
+"""Signed statements: waivers, rehearsals on another fleet, and verified contracts. They come with an announcement, or in
+a release."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from bumpless.common.contract.base import Digest, Instant, Model, RolloutId, Token
+from bumpless.common.model.compat import VersionText
 from bumpless.common.model.finding import Code
 
 ANY = "*"
@@ -36,5 +38,24 @@ class Rehearsed(Model):
     at: Instant
 
 
-Statement = Annotated[Waiver | Rehearsed, Field(discriminator="type")]
-STATEMENT: TypeAdapter[Waiver | Rehearsed] = TypeAdapter(Statement)
+class Verified(Model):
+    """The pact of this digest was held against a provider that ran; `failures` say what it did not keep.
+
+    A digest is that of the pact as canonical JSON. `interactions`: how many the pact has.
+    """
+
+    type: Literal["verified"] = "verified"
+    pact: Digest
+    consumer: Token
+    consumer_version: VersionText
+    provider: Token
+    provider_version: VersionText
+    interactions: int = Field(ge=1)
+    failures: tuple[str, ...] = ()
+    by: str
+    at: Instant
+
+
+Said = Waiver | Rehearsed | Verified
+Statement = Annotated[Said, Field(discriminator="type")]
+STATEMENT: TypeAdapter[Said] = TypeAdapter(Statement)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from bumpless.common.model.finding import Finding
-from bumpless.planner.preflight import evidence, nodes, versions, windows
+from bumpless.common.model.plan import Plan
+from bumpless.planner.preflight import contracts, evidence, nodes, versions, windows
 from bumpless.planner.preflight.case import Case, Check
 
 CHECKS: tuple[Check, ...] = (
@@ -20,7 +23,15 @@ CHECKS: tuple[Check, ...] = (
     nodes.drift,
 )
 
+AFTER: tuple[Callable[[Plan, Case], Iterable[Finding]], ...] = (contracts.check,)
+"""What only a plan tells."""
+
 
 def look(case: Case) -> tuple[Finding, ...]:
     """Everything that every check finds, each once, in the order of the checks."""
     return tuple(dict.fromkeys(finding for check in CHECKS for finding in check(case)))
+
+
+def look_at(plan: Plan, case: Case) -> tuple[Finding, ...]:
+    """Everything that the plan itself tells."""
+    return tuple(dict.fromkeys(finding for check in AFTER for finding in check(plan, case)))

@@ -11,9 +11,9 @@ from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.contract.base import Digest
 from bumpless.common.contract.envelope import STATEMENT_TYPE, Envelope
 from bumpless.common.model.finding import Code, Finding, Severity
-from bumpless.common.model.statement import ANY, STATEMENT, Rehearsed, Waiver
+from bumpless.common.model.statement import ANY, STATEMENT, Rehearsed, Said, Verified, Waiver
 
-ROLES = {Waiver: Role.WAIVER, Rehearsed: Role.REHEARSAL}
+ROLES = {Waiver: Role.WAIVER, Rehearsed: Role.REHEARSAL, Verified: Role.VERIFICATION}
 
 
 class Read(NamedTuple):
@@ -21,6 +21,7 @@ class Read(NamedTuple):
 
     waivers: tuple[Waiver, ...]
     rehearsed: tuple[Rehearsed, ...]
+    verified: tuple[Verified, ...]
     findings: tuple[Finding, ...]
 
 
@@ -33,18 +34,20 @@ class Passed(NamedTuple):
 
 def read(texts: Sequence[str], trust: TrustStore, release: Digest, now: datetime) -> Read:
     """`texts` are DSSE JSON; each is signed for the role that its kind needs, or does not count."""
-    found: list[Waiver | Rehearsed] = []
+    found: list[Said] = []
     findings = []
     for number, text in enumerate(texts, start=1):
         subject = f"statement {number}"
         try:
-            said = _opened(text, trust)
+            said = opened(text, trust)
         except (ArtifactError, ValueError) as error:
             findings.append(_invalid(subject, str(error), "have it signed by a key that the planner trusts"))
             continue
         if isinstance(said, Waiver):
             subject = f"waiver of {said.code} by {said.by}"
-        if said.release != release:
+        if isinstance(said, Verified):  # it is about versions, in whichever release
+            found.append(said)
+        elif said.release != release:
             why = f"it is for the release {said.release[:19]}, and this is {release[:19]}"
             findings.append(_invalid(subject, why, "have one signed for this release"))
         elif isinstance(said, Waiver) and said.expires <= now:
@@ -55,6 +58,7 @@ def read(texts: Sequence[str], trust: TrustStore, release: Digest, now: datetime
     return Read(
         tuple(said for said in found if isinstance(said, Waiver)),
         tuple(said for said in found if isinstance(said, Rehearsed)),
+        tuple(said for said in found if isinstance(said, Verified)),
         tuple(findings),
     )
 
@@ -82,8 +86,8 @@ def passed(findings: Iterable[Finding], waivers: Sequence[Waiver]) -> Passed:
     return Passed(tuple(dict.fromkeys(told)), tuple(dict.fromkeys(used)))
 
 
-def _opened(text: str, trust: TrustStore) -> Waiver | Rehearsed:
-    """Raises: ArtifactError, ValueError."""
+def opened(text: str, trust: TrustStore) -> Said:
+    """What a DSSE JSON says, if a key signed it that may say such a thing. Raises: ArtifactError, ValueError."""
     envelope = Envelope.from_bytes(text.encode())
     failed: ArtifactError | None = None
     for role in ROLES.values():

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from bumpless.common.compat import written
-from bumpless.common.compat.known import sources
+from bumpless.common.compat.known import outside, sources
+from bumpless.common.compat.pairs import Pairs
 from bumpless.common.model.plan import Batch
 from bumpless.common.model.version import Version
 from bumpless.planner.proof.case import Case
@@ -51,28 +52,58 @@ def clients_fit_providers_at_every_moment(case: Case) -> Iterator[str]:
     """Whatever the order in which batches run: no client meets a provider of a version that it does not work with.
 
     Pairs that do not fit before the rollout begins are not its doing, and only versions that it brings are held
-    against others.
+    against others. What nobody has verified is no fault of a plan, but for a person to decide: `met` tells it.
     """
+    pairs = pairs_of(case).lenient()
+    for meeting in met(case, pairs):
+        who = f"{meeting.client} {meeting.used} may meet {meeting.provider} {meeting.offered}"
+        if _unordered({meeting.used, meeting.offered}):
+            yield f"{who}: not both are versions that can be compared"
+            continue
+        verdict = pairs.judge(
+            meeting.client, Version.parse(meeting.used), meeting.provider, Version.parse(meeting.offered)
+        )
+        if not verdict.fits:
+            yield f"{who}: {'; '.join(verdict.reasons)}"
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Versions of a client and a provider that can run at the same moment, and did not before the plan began.
+
+    The rest tells of the first such moment: what all runs of either, and the latest batches that have been started.
+    """
+
+    client: str
+    used: str
+    provider: str
+    offered: str
+    clients: Running = frozenset()
+    providers: Running = frozenset()
+    started: tuple[str, ...] = ()
+
+
+def pairs_of(case: Case) -> Pairs:
+    """What the release knows of its pairs."""
     edges = {name: component.depends_on for name, component in case.components.items()}
-    pairs = written.pairs(case.release.compat, edges, sources(case.release))
+    return written.pairs(case.release.compat, edges, sources(case.release))
+
+
+def met(case: Case, pairs: Pairs) -> Iterator[Meeting]:
+    """Everything that meets for the first time while the plan runs, each pair of versions once.
+
+    Where nothing is known of two components everything fits, and versions need not even be ones that can be compared.
+    """
     phases = {name: _phases(case, name) for name in case.components}
-    # Where nothing is stated everything fits, and versions need not even be ones that can be compared.
-    stated = {(pair.client, pair.provider) for pair in case.release.compat.pairs}
+    for name, versions in outside(case.release, case.fleet).items():
+        phases[name] = _Phases([frozenset(versions)], [frozenset(versions)])
     for client, provider in pairs.edges:
-        if (client, provider) not in stated or client not in phases or provider not in phases:
+        if (client, provider) not in pairs.told or client not in phases or provider not in phases:
             continue
         # What met before is not the plan's doing.
         said = set(product(phases[client].after[0], phases[provider].after[0]))
-        for used, offered in sorted(_meetings(case, client, provider, phases)):
-            if (used, offered) in said:
-                continue
-            said.add((used, offered))
-            if _unordered({used, offered}):
-                yield f"{client} {used} may meet {provider} {offered}: not both are versions that can be compared"
-                continue
-            verdict = pairs.judge(client, Version.parse(used), provider, Version.parse(offered))
-            if not verdict.fits:
-                yield f"{client} {used} may meet {provider} {offered}: {'; '.join(verdict.reasons)}"
+        found = _meetings(case, client, provider, phases)
+        yield from (found[pair] for pair in sorted(found.keys() - said))
 
 
 def _unordered(versions: Iterable[str]) -> frozenset[str]:
@@ -88,19 +119,24 @@ def _is_version(text: str) -> bool:
     return True
 
 
-def _meetings(case: Case, client: str, provider: str, phases: dict[str, _Phases]) -> set[tuple[str, str]]:
+def _meetings(
+    case: Case, client: str, provider: str, phases: dict[str, _Phases]
+) -> dict[tuple[str, str], Meeting]:
     """The versions of the two that can run at the same moment, once either has begun."""
     mine, theirs = case.chains.get(client, []), case.chains.get(provider, [])
     need_of_mine = [0, *(case.surely_done[batch.id].get(provider, 0) for batch in mine)]
     need_of_theirs = [0, *(case.surely_done[batch.id].get(client, 0) for batch in theirs)]
-    found: set[tuple[str, str]] = set()
+    found: dict[tuple[str, str], Meeting] = {}
     for i, j in _moments(need_of_mine, need_of_theirs):
         if i == j == 0:
             continue
         # A batch that the other one's last batch waited for is done.
         used = phases[client].after[i] if need_of_theirs[j] == i else phases[client].during[i]
         offered = phases[provider].after[j] if need_of_mine[i] == j else phases[provider].during[j]
-        found |= {(a, b) for a in used for b in offered}
+        for pair in product(used, offered):
+            if pair not in found:
+                started = (*(b.id for b in mine[:i][-1:]), *(b.id for b in theirs[:j][-1:]))
+                found[pair] = Meeting(client, pair[0], provider, pair[1], used, offered, started)
     return found
 
 

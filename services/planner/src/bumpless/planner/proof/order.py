@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import networkx as nx
 
+from bumpless.common.compat.known import sources
 from bumpless.common.model.plan import Target
 from bumpless.common.model.version import Version, VersionRange
 from bumpless.planner.proof.case import Case
@@ -27,14 +28,13 @@ def dependencies_go_first(case: Case) -> Iterator[str]:
     graph.add_nodes_from(case.components)
     graph.add_edges_from((dep, c.name) for c in case.components.values() for dep in c.depends_on)
     hops = {name: max(b.hop for b in chain) for name, chain in case.chains.items()}
+    known = bool(case.release.compat.pairs or sources(case.release))
     for name in case.components:
         for dep in sorted(nx.ancestors(graph, name)):
             if hops.get(name, 1) > 1 or hops.get(dep, 1) > 1:
                 continue  # The order of hops follows from what fits what, which `mixing` proves.
-            if case.release.compat.pairs and all(
-                case.waits_for_all_of(batch, name) for batch in case.chains.get(dep, ())
-            ):
-                continue  # The other way round, because stated pairs leave no other; `mixing` proves that they fit.
+            if known and all(case.waits_for_all_of(batch, name) for batch in case.chains.get(dep, ())):
+                continue  # The other way round, because what is known leaves no other; `mixing` proves that it fits.
             for batch in case.chains.get(name, ()):
                 if not case.waits_for_all_of(batch, dep):
                     yield f"{batch.id} may start before {dep} has passed, on which it depends"
