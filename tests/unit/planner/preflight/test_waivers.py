@@ -68,7 +68,7 @@ def test_a_waiver_of_any_subject_is_for_one_code() -> None:
     [
         (signed(waiver(), SigningKey.generate()), "unknown keys"),
         (signed(waiver(), KEYS[Role.RELEASE]), "of role release"),
-        (signed(waiver(), KEYS[Role.REHEARSAL]), "another one"),
+        (signed(waiver(), KEYS[Role.REHEARSAL]), "a waiver key, found one of a rehearsal key"),
         (signed(REHEARSED, KEYS[Role.WAIVER]), "a rehearsal key"),
         (signed(waiver(), KEYS[Role.WAIVER], "application/x"), "application/x"),
         (signed(waiver(release=digest("other")), KEYS[Role.WAIVER]), "it is for the release"),

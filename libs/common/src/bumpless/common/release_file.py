@@ -227,7 +227,9 @@ def _references(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
     for index, row in enumerate(release.contracts):
         parties = [party(text)[0] for text in (row.consumer, row.provider)]
         if parties[0] == parties[1] or not set(parties) & set(names):
-            text = f"expected two parties, at least one of them a component ({', '.join(sorted(set(names)))}), "
+            text = (
+                f"expected two parties, at least one of them a component ({', '.join(sorted(set(names)))}), "
+            )
             text += f"found {' and '.join(parties)}"
             found.append(Problem(_line(tree, ("contracts", index)), f"contracts.{index}", text))
     if not found:

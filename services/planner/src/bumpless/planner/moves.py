@@ -204,7 +204,7 @@ class _Search:
             help_ = (
                 "state in `compat.levels` that they may, or bring the nodes of one of them on first"
                 if against.mixing
-                else "bring a version that fits both sides under `through`, or correct `compat.pairs`"
+                else "bring a version that fits both sides under `through`, or correct what is stated of the pair"
             )
             yield _block(
                 code, move, f"the fleet gets as far as {error.nearest}; there {against.reason}", help_

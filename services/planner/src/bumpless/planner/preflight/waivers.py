@@ -89,7 +89,7 @@ def passed(findings: Iterable[Finding], waivers: Sequence[Waiver]) -> Passed:
 def opened(text: str, trust: TrustStore) -> Said:
     """What a DSSE JSON says, if a key signed it that may say such a thing. Raises: ArtifactError, ValueError."""
     envelope = Envelope.from_bytes(text.encode())
-    failed: ArtifactError | None = None
+    failed: Exception | None = None
     for role in ROLES.values():
         try:
             payload = trust.verify(envelope, payload_type=STATEMENT_TYPE, role=role)
@@ -99,8 +99,9 @@ def opened(text: str, trust: TrustStore) -> Said:
         said = STATEMENT.validate_json(payload)
         if ROLES[type(said)] is role:
             return said
-        failed = None
-    raise failed or ValueError("expected a statement of the kind that its key may sign, found another one")
+        failed = ValueError(f"expected a signature of a {ROLES[type(said)]} key, found one of a {role} key")
+    assert failed is not None
+    raise failed
 
 
 def _invalid(subject: str, evidence: str, recommendation: str) -> Finding:
