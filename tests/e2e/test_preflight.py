@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from bumpless.common.contract import events as e
+from bumpless.common.model.version import Version
 from support.fleet_lab import Lab
 from support.fleet_product import write_release
 from support.fleet_watch import ended, on_fleet
+from support.pact_provider import provider
 
 pytestmark = pytest.mark.timeout(300)
 
+PACT = Path(__file__).parents[1] / "fixtures" / "contracts" / "sdk-api.json"
+PACT_DIGEST = "sha256:5938ebd138f6c47044b832ea47148dfed975cd479de919efe0414acb4ad7f6b2"
 FREEZE = {"from": "2000-01-01", "to": "9999-12-30", "why": "stocktaking"}
 
 
@@ -98,6 +102,34 @@ async def test_a_success_here_is_signed_for_a_fleet_that_asks(lab: Lab, folder: 
     async with lab.client() as found:
         log = await ended(found, said["rollout"], "succeeded")
         assert log.one(e.RolloutPlanned).release_version == new
+
+
+async def test_a_version_waits_until_its_contract_is_verified(lab: Lab, folder: Path) -> None:
+    new = lab.fresh()
+    row = {"consumer": "sdk@1.0.0", "provider": f"core@{new}", "pact": PACT_DIGEST}
+    file = write_release(folder, new, core=new, gate=None, contracts=[row])
+    refused = await lab.cli("apply", str(file))
+    assert refused.code == 1, refused
+    subject = f"sdk@1.0.0 with core@{Version.parse(new)}"
+    assert f"block CONTRACT_UNVERIFIED {subject}: nobody verified the contract" in refused.err
+
+    signed = folder / "verified.json"
+    with provider("good") as url:
+        words = ("--consumer-version", "1.0.0", "--provider", "core", "--provider-version", new)
+        state = ("--state-change-url", f"{url}/state", "--provider-url", url, "--out", str(signed))
+        done = await lab.cli("contract", "verify", str(PACT), *words, *state)
+    assert done.code == 0, done
+    assert f"verified: sdk 1.0.0 with core {Version.parse(new)}, 2 interactions" in done.out
+
+    whole = write_release(folder, new, core=new, gate=None, contracts=[{**row, "verified": str(signed)}])
+    shown = await lab.cli("plan", str(whole), "--output", "json")
+    codes = {finding["code"] for finding in json.loads(shown.out)["findings"]}
+    assert not codes & {"CONTRACT_UNVERIFIED", "STATEMENT_INVALID"}
+
+    file = write_release(folder, new, core=new, gate=None, contracts=[row])
+    done = await lab.cli("apply", str(file), "--statement", str(signed))
+    assert done.code == 0, done
+    assert set((await on_fleet_of(lab)).values()) == {new}
 
 
 async def on_fleet_of(lab: Lab) -> dict[str, str]:
