@@ -140,7 +140,10 @@ def matrix(
     """
     context: Context = ctx.obj
     release = read_release(file)
-    rows = signed_contracts(file.parent, release.contracts, trust_of(context))
+    trust = trust_of(context)
+    if trust is None:
+        context.output.say(f"no trusted keys in {context.home.path}: signatures are not looked at")
+    rows = signed_contracts(file.parent, release.contracts, trust)
     known = Contracts(rows)
     running = {name: frozenset(found) for name, found in named_versions(source or ()).items()}
     cells = list(_cells(release, known, running))

@@ -23,8 +23,9 @@ def _verified(asked: dict[str, Any]) -> dict[str, Any]:
     from pact import Verifier
 
     url = urlsplit(asked["url"])
-    verifier = Verifier(asked["provider"], host=url.hostname)  # must be spelled as in the URL
-    verifier.add_transport(url=asked["url"])
+    host = url.hostname or ""
+    verifier = Verifier(asked["provider"], host=f"[{host}]" if ":" in host else host)
+    verifier.add_transport(protocol="http", port=url.port, path=url.path or "/", scheme=url.scheme)
     verifier.add_source(asked["pact"])
     if asked["message_url"] is not None:
         at = urlsplit(asked["message_url"])

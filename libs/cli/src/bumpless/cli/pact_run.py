@@ -26,7 +26,10 @@ LIBRARY = "pact"
 CONNECT_S = 5.0
 START_S = 60.0
 """Until the process has started and the library is loaded, on a slow machine."""
-MOST_FAILURES = 50
+MOST_FAILURES, LONGEST = 20, 400
+"""How many are told and signed, and how many characters of each."""
+PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+"""Settings that would send requests elsewhere than to the provider."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ def verify(file: Path, pact: Pact, provider: Provider) -> tuple[str, ...]:
             f"{pact.interactions} interactions to be verified",
             f"{len(rows)}" + (f": {answer['error']}" if answer["error"] else ""),
         )
-    failures = [line for row in rows if row.get("result") != "OK" for line in _told(row)]
-    return tuple(failures[:MOST_FAILURES])
+    failures = [line[:LONGEST] for row in rows if row.get("result") != "OK" for line in _told(row)]
+    more = len(failures) - MOST_FAILURES
+    return (*failures[:MOST_FAILURES], *([f"and {more} more"] if more > 0 else []))
 
 
 def _reach(url: str) -> None:
@@ -116,7 +120,8 @@ def _run(file: Path, pact: Pact, provider: Provider) -> dict[str, Any]:
                 capture_output=True,
                 timeout=limit,
                 pass_fds=(results.fileno(),),
-                env={**os.environ, "PACT_DO_NOT_TRACK": "true"},
+                env={name: text for name, text in os.environ.items() if name.lower() not in PROXIES}
+                | {"PACT_DO_NOT_TRACK": "true"},
                 check=False,
             )
         except subprocess.TimeoutExpired:

@@ -8,7 +8,7 @@ nor judged: its component is left out of the search if nothing is stated about i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -20,7 +20,7 @@ from bumpless.common.compat.fleet_path import ABSENT, Move, NoFleetPath, fleet_p
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.known import outside, sources
 from bumpless.common.compat.matrix import NEVER_BESIDE, Matrix, Statement
-from bumpless.common.compat.pairs import Pairs
+from bumpless.common.compat.pairs import Pairs, Verdict
 from bumpless.common.model.compat import CompatFile
 from bumpless.common.model.finding import Code, Finding, Severity
 from bumpless.common.model.fleet import Fleet, Node
@@ -61,14 +61,21 @@ class Moves:
 
     def must_follow(self, earlier: Move, later: Move) -> bool:
         """Whether what `later` brings does not fit what `earlier` leaves; they are of two components."""
+        return any(not verdict.unproven for verdict in self._against(earlier, later))
+
+    def should_follow(self, earlier: Move, later: Move) -> bool:
+        """Whether nobody has verified what `later` brings with what `earlier` leaves, though it may fit."""
+        return any(verdict.unproven for verdict in self._against(earlier, later))
+
+    def _against(self, earlier: Move, later: Move) -> Iterator[Verdict]:
         if (earlier.component, later.component) not in self.neighbours or earlier.source == ABSENT:
-            return False
+            return
         ends = ((earlier.component, earlier.source), (later.component, later.target))
-        return not all(
-            self.pairs.judge(*client, *provider).fits
-            for client, provider in (ends, ends[::-1])
-            if (client[0], provider[0]) in self.pairs.edges
-        )
+        for client, provider in (ends, ends[::-1]):
+            if (client[0], provider[0]) in self.pairs.edges:
+                verdict = self.pairs.judge(*client, *provider)
+                if not verdict.fits:
+                    yield verdict
 
     def leaves_for_good(self, move: Move) -> bool:
         """Whether something that comes later does not fit the version that `move` leaves."""

@@ -231,6 +231,7 @@ def _order(
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(stages)))
     position = {id(move): at for at, move in enumerate(moves.moves)}
+    wished: list[tuple[int, int]] = []
     for one, other in combinations(range(len(stages)), 2):
         if stages[one].component.name == stages[other].component.name:
             graph.add_edge(one, other)
@@ -242,6 +243,12 @@ def _order(
                     first, second = second, first
                 if moves.must_follow(first[1], second[1]):
                     graph.add_edge(first[0], second[0])
+                elif moves.should_follow(first[1], second[1]):
+                    wished.append((first[0], second[0]))
+    for before, after in wished:
+        # A stage may make moves before and after another one's: then both cannot be had.
+        if not nx.has_path(graph, after, before):
+            graph.add_edge(before, after)
     of: dict[str, list[int]] = {}
     for at, stage in enumerate(stages):
         of.setdefault(stage.component.name, []).append(at)
