@@ -246,6 +246,22 @@ def test_wrong_words_are_told_before_anything_is_asked(ask: Ask, words: tuple[st
     assert told in str(caught.value)
 
 
+def test_a_home_from_before_the_role_gets_its_key(ask: Ask, home: Path) -> None:
+    trusted = home / "keys" / "trusted.json"
+    before = TrustStore.load(trusted)
+    with pytest.raises(Refused, match="no verification key yet"):
+        ask("keys", "generate", "--role", "verification")
+    (home / "keys" / "verification.key").unlink()
+    TrustStore(frozenset(pair for pair in before.keys if pair[0] is not Role.VERIFICATION)).save(trusted)
+    code, found = ask("keys", "generate", "--role", "verification")
+    assert (code, set(found)) == (0, {"verification.key", "trusted.json"})
+    after = TrustStore.load(trusted)
+    assert {role for role, _ in after.keys} == set(Role)
+    assert len(after.keys - before.keys) == 1
+    with pytest.raises(Refused, match="makes all keys"):
+        ask("keys", "generate", "--role", "waiver", "--out", str(home))
+
+
 def test_without_the_library_the_refusal_names_it(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pact_run, "LIBRARY", "no_such_library_is_there")
     with pytest.raises(Refused, match="pip install 'pact-python"):

@@ -83,7 +83,7 @@ def verify(
         for side, name in names.items():
             if not TOKEN.match(name):
                 raise Refused(f"a name such as web-ui for the {side}", repr(name), f"give one with --{side}")
-        signer = signing_key(key or context.home.keys / "verification.key", "verification")
+        signer = signing_key(context, key, "verification")
     if found.states and state_change_url is None:
         context.output.say(
             "the pact names states of the provider, and without --state-change-url none is set up"

@@ -189,17 +189,40 @@ def keys_generate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the keys; the home directory's by default.")
     ] = None,
+    role: Annotated[
+        Role | None, typer.Option(help="Only the key of this role, added to the keys that are trusted there.")
+    ] = None,
 ) -> None:
-    """Make keys: for releases and artifacts (CI), for node commands (deploy), for waivers, for rehearsals, and for verified contracts.
+    """Make keys: for releases and artifacts (CI), for node commands (deploy), for waivers, for rehearsals, and for
+    verified contracts.
 
     Example: bumpless keys generate --out keys
     """
     context: Context = ctx.obj
-    found = generate_keys(context.home, out)
+    found = generate_keys(context.home, out) if role is None else add_key(out or context.home.keys, role)
     context.output.data(
         {name: str(path) for name, path in found.items()},
         table(["key", "file"], [[k, v] for k, v in found.items()]),
     )
+
+
+def add_key(folder: Path, role: Role) -> dict[str, Path]:
+    """A new key of one role, beside those that there are, and trusted with them.
+
+    Raises:
+        Refused: there is such a key already, or no list of trusted ones.
+    """
+    key, trusted = folder / f"{role}.key", folder / "trusted.json"
+    if key.exists():
+        raise Refused(f"no {role} key yet", str(key), "keep it, or move it away first")
+    if not trusted.exists():
+        raise Refused("trusted keys", f"nothing at {trusted}", "`bumpless keys generate` makes all keys")
+    known, made = TrustStore.load(trusted), SigningKey.generate()
+    made.save(key)
+    new = trusted.with_name("trusted.json.new")
+    TrustStore(known.keys | {(role, made.public)}).save(new)
+    new.replace(trusted)
+    return {key.name: key, trusted.name: trusted}
 
 
 def generate_keys(home: Home, out: Path | None = None) -> dict[str, Path]:

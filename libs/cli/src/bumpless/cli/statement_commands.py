@@ -66,7 +66,7 @@ def waive(
         reason=reason,
         expires=expires,
     )
-    _write(context, said, key or context.home.keys / "waiver.key", out or Path(f"waiver-{code}.json"))
+    _write(context, said, signing_key(context, key, "waiver"), out or Path(f"waiver-{code}.json"))
 
 
 def rehearsed(
@@ -115,9 +115,7 @@ def rehearsed(
         )
 
     said = context.with_client(work)
-    _write(
-        context, said, key or context.home.keys / "rehearsal.key", out or Path(f"rehearsed-on-{fleet}.json")
-    )
+    _write(context, said, signing_key(context, key, "rehearsal"), out or Path(f"rehearsed-on-{fleet}.json"))
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -148,15 +146,16 @@ def read_statements(paths: list[Path] | None) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def signing_key(path: Path, what: str) -> SigningKey:
-    """Raises: Refused, where there is none that may sign a `what`."""
+def signing_key(context: Context, given: Path | None, role: str) -> SigningKey:
+    """The key of `role` in the home, if none is given. Raises: Refused, where there is none."""
     from bumpless.common.artifacts.signing import SigningKey
 
+    path = given or context.home.keys / f"{role}.key"
     if not path.exists():
         raise Refused(
-            f"a key that may sign a {what}",
+            f"a key that may sign a {role}",
             f"nothing at {path}",
-            "name one with --key; `bumpless keys generate` makes one in a new home",
+            f"name one with --key; `bumpless keys generate --role {role}` makes one",
         )
     return SigningKey.load(path)
 
@@ -168,6 +167,6 @@ def write_statement(said: Said, key: SigningKey, out: Path) -> None:
     out.write_bytes(key.sign(STATEMENT_TYPE, canonical_json(said.model_dump(mode="json"))).to_bytes() + b"\n")
 
 
-def _write(context: Context, said: Waiver | Rehearsed, key: Path, out: Path) -> None:
-    write_statement(said, signing_key(key, said.type), out)
+def _write(context: Context, said: Waiver | Rehearsed, key: SigningKey, out: Path) -> None:
+    write_statement(said, key, out)
     context.output.data({"file": str(out), **said.model_dump(mode="json")}, f"{out}\n")
