@@ -132,7 +132,7 @@ def test_from_a_provider_that_runs_to_the_matrix_of_a_release(ask: Ask, home: Pa
         "2.4.0      unverified (now)  failed  verified",
     ]
     assert "failed: the contract of sdk 2.4.0 with api 2.1.0 failed, as " in text
-    assert "1 pairs that can meet are not verified" in text
+    assert "not verified: 1 of 2 pairs that can meet" in text
     # The only way leads through the version that failed.
     code, found = ask("compat", "path", str(release), "--from", "api=2.0.0", "--from", "sdk=2.4.0")
     assert code == 1
@@ -260,6 +260,29 @@ def test_a_home_from_before_the_role_gets_its_key(ask: Ask, home: Path) -> None:
     assert len(after.keys - before.keys) == 1
     with pytest.raises(Refused, match="makes all keys"):
         ask("keys", "generate", "--role", "waiver", "--out", str(home))
+
+
+def test_a_matrix_needs_neither_keys_nor_contracts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = tmp_path / "release.yaml"
+    words = ["--home", str(tmp_path / "none"), "contract", "matrix", str(release)]
+    release.write_text(RELEASE.split("contracts:")[0])
+    assert run(words) == 0
+    seen = capsys.readouterr()
+    assert seen.out == "the release file names no contracts\n"
+    assert "signatures are not looked at" in seen.err
+    row = "contracts: [{consumer: sdk@2.4.0, provider: api@3.0.0, pact: sha256:" + "0" * 64 + "}]\n"
+    release.write_text(RELEASE.split("contracts:")[0] + row)
+    assert run(words) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "sdk \\ api  2.1.0       3.0.0",
+        "2.4.0      unverified  unverified",
+        "",
+        "unverified: nobody verified the contract of sdk 2.4.0 with api 2.1.0",
+        "unverified: nobody verified the contract of sdk 2.4.0 with api 3.0.0",
+        "not verified: 2 of 2 pairs that can meet",
+    ]
 
 
 def test_without_the_library_the_refusal_names_it(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

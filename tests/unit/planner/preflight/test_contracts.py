@@ -162,6 +162,17 @@ def test_a_longer_way_through_verified_versions_is_preferred() -> None:
     assert [hop.target for hop in plan.hops] == ["2.2.0", "2.3.0", "3.0.0"]
 
 
+def test_of_ways_that_all_ask_for_something_the_one_that_asks_for_least_is_taken() -> None:
+    rows = [*sdk("2.4.0", "2.2.0", "3.0.0"), *sdk("2.5.0", "2.2.0", "2.3.0", "3.0.0")]
+    plan, findings = planned([FULL], AT_2, rows, levels={"api": {**SHORT, **LONG}})
+    assert [hop.target for hop in plan.hops] == ["2.2.0", "2.3.0", "3.0.0"]
+    assert subjects(findings) == ["sdk@2.4.0 with api@2.3.0"]
+    # As many on the short one: then it is the shorter.
+    plan, findings = planned([FULL], AT_2, [*rows, *sdk("2.5.0", "2.1.0")], levels={"api": {**SHORT, **LONG}})
+    assert [hop.target for hop in plan.hops] == ["2.1.0", "3.0.0"]
+    assert subjects(findings) == ["sdk@2.4.0 with api@2.1.0"]
+
+
 def test_every_version_of_a_client_that_has_a_contract_counts_unless_the_fleet_says_what_runs() -> None:
     rows = [*sdk("2.4.0", "2.1.0", "3.0.0"), *sdk("2.3.0", "2.0.0")]
     _, findings = planned([FULL], AT_2, rows, levels={"api": SHORT})

@@ -225,8 +225,11 @@ def _matrix_text(cells: list[_Cell], left: int) -> str:
     for cell in cells:
         if cell.standing.state is not State.VERIFIED and not cell.now:
             lines.append(f"{cell.standing.state}: {cell.standing.evidence}")
+    total = sum(not cell.now for cell in cells)
     lines.append(
-        "every pair that can meet is verified" if not left else f"{left} pairs that can meet are not verified"
+        f"not verified: {left} of {total} pairs that can meet"
+        if left
+        else "every pair that can meet is verified"
     )
     return "\n".join(lines) + "\n"
 

@@ -190,11 +190,6 @@ class _Search:
         """Raises: NoFleetPath."""
         fleet = {name: self._readable(name) for name in group}
         wanted = {name: found for name in fleet if (found := self._wanted(name)) is not None}
-        try:
-            return fleet_path(self._matrices, self._pairs, fleet, wanted)
-        except NoFleetPath as error:
-            if error.gaps or not self._release.contracts:
-                raise
         return fleet_path(self._matrices, self._pairs.lenient(), fleet, wanted)
 
     def findings(self, error: NoFleetPath) -> Iterable[Finding]:

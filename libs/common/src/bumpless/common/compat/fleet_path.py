@@ -3,7 +3,8 @@
 A moment is which versions of each component run. One move takes the instances of one version of one component one
 hop on; old and new run side by side meanwhile. Every moment on the way must pass the one predicate of `pairs`, and
 the versions of one component that run side by side must mix. The search is A* over moments, by the sum of the hops
-that are left if nothing stood in the way, so a fleet without conflicts costs one look per move.
+that are left if nothing stood in the way, so a fleet without conflicts costs one look per move. Where the pairs are
+lenient, each one that is unproven costs more than any number of moves.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.matrix import Matrix, Statement
-from bumpless.common.compat.pairs import Pairs
+from bumpless.common.compat.pairs import Pairs, Verdict
 from bumpless.common.model.level import Level
 from bumpless.common.model.version import Version
 
 MAX_MOMENTS = 200_000
 """Looked at before the search gives up: some ten seconds, and far more than a way through real constraints needs."""
+
+UNPROVEN = 10_000
+"""What one pair that nobody has verified costs, in moves: somebody has to look at each."""
 
 ABSENT = Version.parse("0.0.0-absent")
 """What a node runs on which a component is still to come: it fits everything, and goes to what is wanted in one hop."""
@@ -78,6 +82,8 @@ def fleet_path(
 ) -> tuple[Move, ...]:
     """The fewest moves from `fleet` to `wanted`; of equally long ways the one that moves earlier components first.
 
+    If `pairs` are lenient: of all ways those on which the fewest unproven pairs meet.
+
     `fleet` has the versions that run of each component, in the order in which components should move where it does
     not matter: providers first. A component that is not in `wanted` stays. One without a matrix cannot move.
 
@@ -129,9 +135,9 @@ class _Search:
                 best = here
             if len(done) >= max_moments:
                 raise self._no_path(best, f"no way was found after {max_moments} moments")
-            for move, there in self._onward(here):
-                if cost[here] + 1 < cost.get(there, 1 << 30):
-                    cost[there] = cost[here] + 1
+            for move, there, price in self._onward(here):
+                if cost[here] + price < cost.get(there, 1 << 60):
+                    cost[there] = cost[here] + price
                     came[there] = here, move
                     number += 1
                     entry = (cost[there] + self._estimate(there), -cost[there], number, there)
@@ -162,7 +168,8 @@ class _Search:
                 total += max(farthest, len(running - {target}))
         return total
 
-    def _onward(self, here: Moment) -> Iterable[tuple[Move, Moment]]:
+    def _onward(self, here: Moment) -> Iterable[tuple[Move, Moment, int]]:
+        """The moves that may be made, what runs then, and what each costs."""
         for at, name in enumerate(self._names):
             if self._wanted[at] is None:
                 continue
@@ -172,7 +179,8 @@ class _Search:
                         self._refused[str(move)] = why
                         continue
                     moved = here[at] - {version} | {move.target}
-                    yield move, (*here[:at], moved, *here[at + 1 :])
+                    price = 1 + UNPROVEN * self._unproven(here, at, move)
+                    yield move, (*here[:at], moved, *here[at + 1 :]), price
 
     def _from(self, name: str, version: Version, at: int) -> Iterable[Move]:
         matrix, wanted = self._matrices[at], self._wanted[at]
@@ -193,14 +201,24 @@ class _Search:
                     f"{move.component} {other} and {move.target} must not run side by side: {beside.evidence}"
                 )
                 return Against(text, mixing=True)
+        for verdict in self._met(here, at, move):
+            if not verdict.fits:
+                return Against("; ".join(verdict.reasons), mixing=False)
+        return None
+
+    def _unproven(self, here: Moment, at: int, move: Move) -> int:
+        """How many pairs that nobody has verified meet when the new version comes; none, if it runs already."""
+        if move.target in here[at]:
+            return 0
+        return sum(verdict.unproven for verdict in self._met(here, at, move))
+
+    def _met(self, here: Moment, at: int, move: Move) -> Iterable[Verdict]:
+        """Of the new version with everything that calls it, and that it calls."""
         for client, provider in self._neighbours[at]:
             mine_is_client = client == move.component
             for other in sorted(here[self._at[provider if mine_is_client else client]] - {ABSENT}):
                 used, offered = (move.target, other) if mine_is_client else (other, move.target)
-                verdict = self._pairs.judge(client, used, provider, offered)
-                if not verdict.fits:
-                    return Against("; ".join(verdict.reasons), mixing=False)
-        return None
+                yield self._pairs.judge(client, used, provider, offered)
 
     def _edges(self) -> list[list[tuple[str, str]]]:
         found: list[list[tuple[str, str]]] = [[] for _ in self._names]
