@@ -71,6 +71,8 @@ def sample(kind: type[heard.Input], cause: MessageId) -> heard.Input:
         heard.Revived: heard.Revived(SOMEBODY),
         heard.ReviveFailed: heard.ReviveFailed("x"),
         heard.Cooled: heard.Cooled(SOMEBODY),
+        heard.Availability: heard.Availability(True),
+        heard.StoodDown: heard.StoodDown(SOMEBODY),
         heard.Acknowledged: heard.Acknowledged(cause),
         heard.Observed: heard.Observed(()),
         heard.Asked: heard.Asked(),
@@ -100,6 +102,8 @@ EXPECTED: dict[type[heard.Input], tuple[Pair, ...]] = {
     heard.Revived:       (A,     A,      A,      A,       A,        A,       A),
     heard.ReviveFailed:  (G,     A,      A,      A,       G,        G,       A),
     heard.Cooled:        (A,     A,      A,      A,       A,        A,       A),
+    heard.Availability:  (A,     A,      A,      A,       A,        A,       A),
+    heard.StoodDown:     (A,     A,      A,      A,       A,        A,       A),
     heard.Acknowledged:  (A,     A,      A,      A,       A,        A,       A),
     heard.Observed:      (A,     A,      A,      A,       A,        A,       A),
     heard.Asked:         (A,     A,      A,      A,       A,        A,       A),
@@ -407,7 +411,21 @@ COMMANDS = st.builds(
 MOVES = st.one_of(
     st.builds(heard.Commanded, COMMANDS),
     st.sampled_from(
-        ["answer", "fail", "die fresh", "die serving", "die warm", "cool", "restart", "reboot", "revive"]
+        [
+            "answer",
+            "fail",
+            "die fresh",
+            "die serving",
+            "die warm",
+            "cool",
+            "restart",
+            "reboot",
+            "revive",
+            "drain",
+            "undrain",
+            "stood down",
+            "gone",
+        ]
     ),
 )
 
@@ -419,8 +437,9 @@ def answer(m: Machine, works: bool) -> None:
         return
     cause = record.command.id
     if record.failing is not None:
+        starts = record.current is not None and not record.out
         back = record.serving or (
-            Instance(id=f"back {cause}", target=record.current, pid=9) if record.current else None
+            Instance(id=f"back {cause}", target=record.current, pid=9) if starts else None
         )
         m.hear(heard.Restored(cause, back) if works else heard.RestoreFailed(cause, "x"))
         return
@@ -446,6 +465,7 @@ def test_whatever_happens_nothing_bad_happens(moves: list[heard.Commanded | str]
     m = Machine()
     highest = m.record.number
     answered: dict[str, StepOutcome] = {}
+    again = 0
     for move in moves:
         record = m.record
         match move:
@@ -466,8 +486,20 @@ def test_whatever_happens_nothing_bad_happens(moves: list[heard.Commanded | str]
             case "reboot":
                 m.hear(heard.Observed(()))
             case "revive" if record.current is not None and record.serving is None:
-                m.hear(heard.Revived(Instance(id=f"again {record.restarts}", target=record.current, pid=9)))
+                again += 1
+                m.hear(heard.Revived(Instance(id=f"again {again}", target=record.current, pid=9)))
+            case "drain" | "undrain":
+                m.hear(heard.Availability(move == "drain"))
+            case "stood down" if record.serving is not None:
+                m.hear(heard.StoodDown(record.serving))
+            case "gone" if record.stopping:
+                m.hear(heard.Died(record.stopping[0], "x"))
         now = m.record
+        quiet = now.state in (S.ABSENT, S.SERVING, S.STUCK, S.STAGING)
+        if now.out and quiet:
+            assert now.warm is None, "something of a drained node is kept"
+            assert now.serving is None or now.leaving == now.serving.id, "something of a drained node works"
+            assert not any(isinstance(e, do.Start | do.Revive | do.ResumeOld) for e in m.last)
         assert now.number >= highest, "a lower command was taken"
         highest = now.number
         assert (now.current is None) == (now.state is S.ABSENT) or now.state not in (S.ABSENT, S.SERVING)
@@ -480,11 +512,13 @@ def test_whatever_happens_nothing_bad_happens(moves: list[heard.Commanded | str]
                     "two answers to one command"
                 )
         starts = [
-            e for e in m.last if isinstance(e, do.Start | do.Stage | do.Retire | do.Restore | do.DrainOld)
+            e
+            for e in m.last
+            if isinstance(e, do.Start | do.Stage | do.Retire | do.Restore | do.DrainOld | do.Install)
         ]
         assert len(starts) <= 1, "two pieces of work at once"
         assert ComponentRecord.model_validate_json(now.model_dump_json()) == now, (
             "the journal loses something"
         )
-        if any(isinstance(e, do.CommitSwitch) for e in m.last):
+        if any(isinstance(e, do.CommitSwitch | do.Install) for e in m.last):
             assert now.state is S.SWITCHING, "links moved without a written intent"

@@ -317,8 +317,19 @@ MOVES = st.one_of(
     st.sampled_from(["yes", "yes", "revival", "revival", "revival fails", "revival half"]),
     st.sampled_from(["yes", "die fresh", "die serving", "die stopping", "restart", "reboot"]),
     st.sampled_from(list(VERSIONS)),
+    st.sampled_from(["yes", "drain", "stood down", "undrain"]),
 )
-WORK = do.Stage | do.Start | do.CommitSwitch | do.DrainOld | do.Vacate | do.Activate | do.Retire | do.Restore
+WORK = (
+    do.Stage
+    | do.Start
+    | do.CommitSwitch
+    | do.Install
+    | do.DrainOld
+    | do.Vacate
+    | do.Activate
+    | do.Retire
+    | do.Restore
+)
 
 
 class Node:
@@ -333,6 +344,7 @@ class Node:
         self.working: set[str] = set()
         self.work: do.Effect | None = None
         self.revival: do.Effect | None = None
+        self.leaving: Instance | None = None
         self.born = 0
 
     def hear(self, given: heard.Input) -> None:
@@ -344,6 +356,10 @@ class Node:
                     self.revival = None
                 case do.Revive() | do.Activate(command=None):
                     self.revival = effect
+                case do.StandDown():
+                    self.leaving = effect.instance
+                case do.StayUp():
+                    self.leaving = None
                 case do.ResumeOld():
                     self.starts_to_work(effect.instance)
                 case _ if isinstance(effect, WORK):
@@ -420,7 +436,7 @@ class Node:
                     if given is heard.Activated
                     else heard.ActivateFailed(effect.instance, "x")
                 )
-            case do.CommitSwitch():
+            case do.CommitSwitch() | do.Install():
                 self.hear(heard.Switched(cause, T0) if works else heard.SwitchFailed(cause, "x"))
             case do.DrainOld():
                 self.hear(heard.Drained(cause))
@@ -435,7 +451,7 @@ class Node:
     def restores(self, effect: do.Restore) -> Instance | None:
         if effect.serving is not None and effect.serving.id in self.alive:
             return effect.serving
-        if effect.target is None:
+        if effect.target is None or effect.idle:
             return None
         return self.starts(Instance(id=effect.standby, target=effect.target, standby=effect.exclusive))
 
@@ -453,7 +469,7 @@ class Node:
                 self.hear(heard.ActivateFailed(effect.instance, "x"))
 
     def restart(self) -> None:
-        self.work = self.revival = None
+        self.work = self.revival = self.leaving = None
         known = {i.id for i in self.machine.record.instances}
         for instance in [i for i in self.alive.values() if i.id not in known]:
             self.ends(instance)
@@ -482,6 +498,11 @@ class Node:
                 self.dies(record.serving)
             case "die stopping" if record.stopping:
                 self.dies(record.stopping[0])
+            case "drain" | "undrain":
+                self.hear(heard.Availability(move == "drain"))
+            case "stood down" if self.leaving is not None:
+                left, self.leaving = self.leaving, None
+                self.hear(heard.StoodDown(left))
             case "restart":
                 self.restart()
             case "reboot":

@@ -16,7 +16,7 @@ from bumpless.common.contract.commands import ApplyComponent
 from bumpless.common.contract.events import StepOutcome
 from bumpless.common.errors import Broken
 from bumpless.common.model.fleet import ComponentState as S
-from bumpless.executor import activation, exclusive, results, upkeep
+from bumpless.executor import activation, exclusive, out_of_service, results, upkeep
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
 from bumpless.executor.precheck import (
@@ -39,6 +39,7 @@ from bumpless.executor.transition import (
     fail,
     finish,
     hold_s,
+    installing,
     instance_for,
     let_go,
     replaced,
@@ -74,7 +75,7 @@ def decide(record: ComponentRecord, given: heard.Input, now: datetime) -> Decisi
             raise Broken(f"{record.component}: expected no {name} in state {record.state}, found {given}")
         case Pair.IGNORE:
             return Decision(record, notes=(f"{name} changes nothing in state {record.state}",))
-    decision = _HANDLERS[type(given)](record, given, now)
+    decision = out_of_service.stand_down(_HANDLERS[type(given)](record, given, now))
     if _shown(decision.state) == _shown(record):
         return decision
     shown = results.progressed(decision.state, now, decision.state.failing or decision.state.reason or "")
@@ -155,6 +156,8 @@ def _staged(record: ComponentRecord, given: heard.Staged, now: datetime) -> Deci
         )
     if command.target is None:
         raise Broken(f"{record.component}: expected a target to start, found none")
+    if record.out:
+        return out_of_service.install(record, command, now)
     if record.exclusive:
         return exclusive.start(record, command, command.target, now)
     warm = record.warm
@@ -197,6 +200,8 @@ def _failed(
 def _switched(record: ComponentRecord, given: heard.Switched, now: datetime) -> Decision:
     if record.failing is not None:
         return Decision(record, notes=("switched after the step had failed; it is being undone",))
+    if installing(record):
+        return out_of_service.installed(record, given, now, _take)
     if record.exclusive:
         return finish(with_(record, switched_at=given.at), now, _take, cut=record.cut)
     moved = enter(record, S.DRAINING, now, switched_at=given.at)
@@ -220,10 +225,11 @@ def _restored(record: ComponentRecord, given: heard.Restored, now: datetime) -> 
     serving = given.instance
     if record.exclusive and serving is not None:
         return exclusive.follow(record, serving)
-    state = S.SERVING if serving is not None else S.ABSENT
+    # Without an instance although there is a version to serve: the node is drained.
+    state = S.ABSENT if serving is None and record.current is None else S.SERVING
     alone = let_go(record)
     back = with_(alone.state, state=state, serving=serving)
-    return settle(back, StepOutcome.FAILED, now, _take, alone.effects, record.failing)
+    return upkeep.keep_trying(settle(back, StepOutcome.FAILED, now, _take, alone.effects, record.failing))
 
 
 def _restore_failed(record: ComponentRecord, given: heard.RestoreFailed, now: datetime) -> Decision:
@@ -241,6 +247,14 @@ def _activated(record: ComponentRecord, given: heard.Activated, now: datetime) -
 
 def _activate_failed(record: ComponentRecord, given: heard.ActivateFailed, now: datetime) -> Decision:
     return activation.activate_failed(record, given, now, _take)
+
+
+def _availability(record: ComponentRecord, given: heard.Availability, now: datetime) -> Decision:
+    return out_of_service.told(record, given, now)
+
+
+def _stood_down(record: ComponentRecord, given: heard.StoodDown, now: datetime) -> Decision:
+    return out_of_service.stood_down(record, given)
 
 
 def _acknowledged(record: ComponentRecord, given: heard.Acknowledged, now: datetime) -> Decision:
@@ -316,6 +330,8 @@ _HANDLERS: dict[type[heard.Input], Callable[[ComponentRecord, Any, datetime], De
     heard.Revived: upkeep.revived,
     heard.ReviveFailed: upkeep.revive_failed,
     heard.Cooled: upkeep.cooled,
+    heard.Availability: _availability,
+    heard.StoodDown: _stood_down,
     heard.Acknowledged: _acknowledged,
     heard.Observed: _observed,
     heard.Asked: _asked,
@@ -341,6 +357,8 @@ _ACTS: dict[type[heard.Input], frozenset[S]] = {
     heard.Revived: _EVERYWHERE,
     heard.ReviveFailed: frozenset({S.SERVING, S.STAGING, S.STARTING, S.STUCK}),
     heard.Cooled: _EVERYWHERE,
+    heard.Availability: _EVERYWHERE,
+    heard.StoodDown: _EVERYWHERE,
     heard.Acknowledged: _EVERYWHERE,
     heard.Observed: _EVERYWHERE,
     heard.Asked: _EVERYWHERE,

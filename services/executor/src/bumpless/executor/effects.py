@@ -56,6 +56,34 @@ class CommitSwitch:
 
 
 @dataclass(frozen=True)
+class Install:
+    """The node is drained: run the hook before the upgrade, and let `current` and `previous` name these trees.
+
+    Nothing is started. Answers Switched or SwitchFailed.
+    """
+
+    command: Command
+    current: Digest
+    previous: Digest | None
+
+
+@dataclass(frozen=True)
+class StandDown:
+    """The node is drained: pause `instance` and wait out its lame duck and its open work. Answers StoodDown, beside
+    whatever else is under way.
+    """
+
+    instance: Instance
+
+
+@dataclass(frozen=True)
+class StayUp:
+    """Give up the StandDown of `instance`, which works on."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True)
 class PauseOld:
     """Stop `instance` from taking new work; it serves what is open. It may be dead already."""
 
@@ -127,7 +155,8 @@ class Restore:
 
     `target` None: nothing ran before. `standby` is an id for a process that has to be started. `exclusive`: the one
     that is restored works only after an Activate; `serving` is stopped first unless it can still be resumed, which one
-    that was never told to pause (`untouched`) can as long as it is healthy.
+    that was never told to pause (`untouched`) can as long as it is healthy. `idle`: the node is drained, so only the
+    links are put back.
     """
 
     command: Command
@@ -137,6 +166,7 @@ class Restore:
     standby: str
     exclusive: bool = False
     untouched: bool = False
+    idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,6 +238,9 @@ Effect = (
     Stage
     | Start
     | CommitSwitch
+    | Install
+    | StandDown
+    | StayUp
     | PauseOld
     | ResumeOld
     | DrainOld

@@ -15,18 +15,20 @@ from typing import Any
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.signing import TrustStore
 from bumpless.common.contract import subjects
-from bumpless.common.contract.commands import InjectFault
+from bumpless.common.contract.commands import InjectFault, SetAvailability
 from bumpless.common.contract.events import StepProgressed
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.errors import Refused, ReleaseError
 from bumpless.common.model.fleet import Node
 from bumpless.common.model.plan import Target
+from bumpless.common.model.release import ITSELF
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Received
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import inputs as heard
 from bumpless.executor import rivals, telemetry
 from bumpless.executor.actor import ComponentActor
+from bumpless.executor.availability import Availability
 from bumpless.executor.drivers.drill import DrilledSource, DrilledSwitch, Drills
 from bumpless.executor.facts import FactBook
 from bumpless.executor.handlers import Intake
@@ -96,6 +98,8 @@ class Executor:
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lock = -1
         self._reserve = Reserve(config.data_dir / "reserve")
+        self._availability = Availability(config.data_dir / "availability.json", now)
+        self._told_availability = asyncio.Event()
         self._samplers: dict[str, Sampler] = {}
         self._facts = FactBook(config.data_dir, config.address, config.node, self._targets, self._item_calls)
 
@@ -108,6 +112,7 @@ class Executor:
         self._lock = rivals.lock(self._config.data_dir, self._config.node)
         await asyncio.to_thread(self._reserve.fill)
         shutil.rmtree(self._config.checks_dir, ignore_errors=True)
+        self._availability.load()
         self._config.components_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         for home in sorted(self._config.components_dir.iterdir()):
             self._add(home.name)
@@ -120,6 +125,7 @@ class Executor:
             await actor.recover(found)
             self._keep(actor.run())
             self._sample(actor)
+        self._keep(self._mind_availability())
         self._keep(self._reporter.run())
         self._keep(self._tidy())
 
@@ -130,6 +136,9 @@ class Executor:
         except Refused as error:
             self._park(received, str(error))
             return
+        if isinstance(command, SetAvailability):
+            await self._set(command)
+            return
         actor = self._actors.get(command.component)
         if actor is None:
             try:
@@ -138,6 +147,7 @@ class Executor:
                 # The command stands in the broker, and is read again.
                 log.error("no room for a component", component=command.component, error=str(error))
                 return
+            self._tell_availability(actor)
             self._keep(actor.run())
             self._sample(actor)
         actor.tell(heard.Commanded(command, live=received.sequence == 0))
@@ -194,6 +204,8 @@ class Executor:
             facts=self._facts.facts(),
             identity=self._config.identity,
             executor=self._config.executor,
+            drain=self._availability.drain,
+            ordered=self._availability.number,
         )
 
     def record(self, component: str) -> ComponentRecord | None:
@@ -251,6 +263,34 @@ class Executor:
         )
         self._actors[component] = actor
         return actor
+
+    async def _set(self, word: SetAvailability) -> None:
+        """The node is drained, or back. What cannot be written down is not acted on: the word stands and is read again."""
+        try:
+            taken = await asyncio.to_thread(self._availability.take, word)
+        except OSError as error:
+            log.error("whether the node is drained cannot be written", error=str(error))
+            return
+        if taken:
+            log.warning(
+                "availability", drained=word.drained, by=word.by, reason=word.reason, until=word.until
+            )
+            self._told_availability.set()
+
+    async def _mind_availability(self) -> None:
+        """For ever: every component hears what stands, also when a drain is over."""
+        while True:
+            self._told_availability.clear()
+            for actor in tuple(self._actors.values()):
+                self._tell_availability(actor)
+            self._reporter.report()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told_availability.wait(), self._availability.ends_in_s)
+
+    def _tell_availability(self, actor: ComponentActor) -> None:
+        # The executor itself goes on: who else would bring the node back?
+        if self._availability.known and actor.record.component != ITSELF:
+            actor.tell(heard.Availability(self._availability.drain is not None))
 
     def _sample(self, actor: ComponentActor) -> None:
         sampler = Sampler(lambda: actor.record, self._switch, self._reports, self._now)

@@ -14,10 +14,10 @@ from bumpless.common.artifacts.errors import Untrusted
 from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import derive_id
-from bumpless.common.contract.commands import ApplyComponent, StageComponent
+from bumpless.common.contract.commands import ApplyComponent, SetAvailability, StageComponent
 from bumpless.common.contract.envelope import COMMAND_TYPE, Envelope
 from bumpless.common.contract.events import MessageParked
-from bumpless.common.contract.subjects import Stream
+from bumpless.common.contract.subjects import NODE_TOKEN, Stream
 from bumpless.common.errors import Refused
 from bumpless.common.shell.broker import Received
 from bumpless.executor.record import Command
@@ -34,7 +34,7 @@ class Intake:
         self._node, self._trust = node, trust
         self._parked: OrderedDict[str, None] = OrderedDict()
 
-    def read(self, received: Received) -> Command:
+    def read(self, received: Received) -> Command | SetAvailability:
         """The command in `received`: its signature is checked over the bytes as they came, then they are parsed once.
 
         Raises:
@@ -50,14 +50,15 @@ class Intake:
             ) from error
         except (ValueError, RecursionError) as error:
             raise Refused("a signed node command", str(error)) from error
-        if not isinstance(command, StageComponent | ApplyComponent):
+        if not isinstance(command, StageComponent | ApplyComponent | SetAvailability):
             raise Refused("a signed node command", wire.type_of(command))
         # The signer wrote the address; the subject is only where somebody put it.
         addressed = received.subject.split(".")[1:]
-        if [command.node, command.component] != addressed or command.node != self._node:
+        component = NODE_TOKEN if isinstance(command, SetAvailability) else command.component
+        if [command.node, component] != addressed or command.node != self._node:
             raise Refused(
                 f"a command for node {self._node} on {received.subject}",
-                f"one for {command.node}/{command.component}",
+                f"one for {command.node}/{component}",
                 "somebody moved a signed command to another subject",
             )
         return command

@@ -141,6 +141,21 @@ class Cooled:
 
 
 @dataclass(frozen=True)
+class Availability:
+    """Whether the node is drained, and so nothing of the component shall run."""
+
+    drained: bool
+
+
+@dataclass(frozen=True)
+class StoodDown:
+    """The instance was paused because the node is drained, and has nothing left to do; or its deadline passed with `cut`."""
+
+    instance: Instance
+    cut: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Acknowledged:
     """The broker has stored a result."""
 
@@ -177,6 +192,8 @@ Input = (
     | Revived
     | ReviveFailed
     | Cooled
+    | Availability
+    | StoodDown
     | Acknowledged
     | Observed
     | Asked
@@ -200,6 +217,8 @@ INPUTS: tuple[type[Input], ...] = (
     Revived,
     ReviveFailed,
     Cooled,
+    Availability,
+    StoodDown,
     Acknowledged,
     Observed,
     Asked,

@@ -66,7 +66,8 @@ class ComponentRecord(Model):
     them was known to work, and that one. `cut` is what this transition has cut so far. `outbox` is what the broker has
     not acknowledged, `result` the last answer. `crashed_at` are the latest crashes that may be part of a loop.
     `may_return`: the version before may be returned to if this one crashes again and again; `returned_from`: that was
-    done.
+    done. `out`: the node is drained, and nothing of this shall run; `leaving` is the serving instance that was told so,
+    `back_at` when the node came back last.
     """
 
     node: Token
@@ -93,6 +94,9 @@ class ComponentRecord(Model):
     crashed_at: tuple[Instant, ...] = ()
     may_return: bool = False
     returned_from: Target | None = None
+    out: bool = False
+    leaving: str | None = None
+    back_at: Instant | None = None
     reason: str | None = None
     result: Result | None = None
     outbox: tuple[Said, ...] = ()
@@ -142,7 +146,8 @@ class ComponentRecord(Model):
             staged=staged,
             generation=max(0, self.number[0]),
             sequence=max(0, self.number[1]),
-            instances=len(self.takes_traffic),
+            # Of a drained node: whatever is still there.
+            instances=len([i for i in self.instances if i.pid]) if self.out else len(self.takes_traffic),
             restarts=self.restarts,
             returned_from=self.returned_from.version if self.returned_from else None,
             held=held.target.version if held else None,

@@ -21,11 +21,12 @@ from bumpless.common.shell.log import get_logger
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
 from bumpless.executor.layout import Layout, require_room
+from bumpless.executor.leaving import Leaving
 from bumpless.executor.lifecycle import Lifecycle
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Unanswered
 from bumpless.executor.precheck import root_of
 from bumpless.executor.record import RESTING, ComponentRecord, Instance
-from bumpless.executor.retention import spared
+from bumpless.executor.retention import listening, named, spared, spoken
 from bumpless.executor.starter import Starter
 from bumpless.executor.turnover import LEAVE_S, Turnover
 
@@ -67,7 +68,7 @@ class Steps:
         now: Callable[[], datetime],
     ) -> None:
         self._layout, self._switch, self._source, self._starter = layout, switch, source, starter
-        self._turnover = Turnover(layout, switch, starter)
+        self._turnover, self._leaving = Turnover(layout, switch, starter), Leaving(switch, tell)
         self._hooks, self._tell, self._record, self._now = hooks, tell, record, now
         self._work: asyncio.Task[None] | None = None
         self._revival: asyncio.Task[None] | None = None
@@ -92,6 +93,12 @@ class Steps:
                 self._begin(self._retire(effect), lambda why: heard.SwitchFailed(effect.command.id, why))
             case do.CommitSwitch():
                 await self._commit(effect)
+            case do.Install():
+                self._begin(self._install(effect), lambda why: heard.SwitchFailed(effect.command.id, why))
+            case do.StandDown():
+                await self._leaving.stand_down(effect.instance)
+            case do.StayUp():
+                await self._leaving.stay_up(effect.instance)
             case do.Abort():
                 await self._abort(effect.end)
             case do.PauseOld():
@@ -120,6 +127,7 @@ class Steps:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._leaving.close()
 
     # long work
 
@@ -241,8 +249,15 @@ class Steps:
             await self._switch.take_over(current.run, None)
         self._tell(heard.Drained(effect.command.id, cut, self._now()))
 
+    async def _install(self, effect: do.Install) -> None:
+        await self._hooks.run(HookName.PRE_UPGRADE, effect.command, self._record().current)
+        await asyncio.to_thread(self._layout.point, effect.current, effect.previous)
+        if effect.command.target is not None:
+            await self._switch.take_over(effect.command.target.run, effect.current)
+        self._tell(heard.Switched(effect.command.id, self._now()))
+
     async def _restore(self, effect: do.Restore) -> None:
-        if effect.exclusive:
+        if effect.exclusive and not effect.idle:
             self._tell(heard.Restored(effect.command.id, await self._turnover.restore(effect)))
             return
         target = effect.target
@@ -257,7 +272,7 @@ class Steps:
         if serving is not None and not await self._comes_back(serving):
             await self._switch.kill(serving)
             serving = None
-        if serving is None and target is not None:
+        if serving is None and target is not None and not effect.idle:
             cold = Instance(id=effect.standby, target=target)
             serving = await self._starter.start(cold)
         self._tell(heard.Restored(effect.command.id, serving))
@@ -300,11 +315,11 @@ class Steps:
     async def _collect(self) -> None:
         record = self._record()
         await self._put_links(record)
-        runs = [self._starter.filled(target.run) for target in _listening(record)]
+        runs = [self._starter.filled(target.run) for target in listening(record)]
         await self._switch.keep_only(record.component, runs)
         try:
-            await asyncio.to_thread(self._put_configs, _spoken(record), record)
-            gone = await asyncio.to_thread(self._remove_others, _named(record), record)
+            await asyncio.to_thread(self._put_configs, spoken(record), record)
+            gone = await asyncio.to_thread(self._remove_others, named(record), record)
         except OSError as error:
             log.warning("old versions could not be removed", component=record.component, error=str(error))
             return
@@ -378,24 +393,3 @@ class Steps:
         task = asyncio.create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
-
-
-def _listening(record: ComponentRecord) -> list[Target]:
-    """Whose sockets are held: those of a component that was removed must refuse, not queue for nobody."""
-    coming = record.command.target if record.command and record.state not in RESTING else None
-    targets = [record.current, coming, *(i.target for i in record.instances)]
-    return [t for t in targets if t is not None]
-
-
-def _spoken(record: ComponentRecord) -> list[Target]:
-    """Everything that runs, may run again, or is spoken of by the standing command."""
-    commands = [c for c in (record.command, record.waiting) if c is not None]
-    spoken = [t for c in commands for t in (c.target, c.before)]
-    targets = [record.current, record.previous, *spoken, *(i.target for i in record.instances)]
-    return [t for t in targets if t is not None]
-
-
-def _named(record: ComponentRecord) -> list[Digest]:
-    """The trees of those, and of the hops that are still to come."""
-    commands = [c for c in (record.command, record.waiting) if c is not None]
-    return [t.root for t in _spoken(record)] + [root for c in commands for root in c.keep]

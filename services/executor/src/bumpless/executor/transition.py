@@ -86,6 +86,7 @@ def fail(record: ComponentRecord, reason: str) -> Decision:
         standby=derive_id(command.id, "instance", "restore"),
         exclusive=record.exclusive,
         untouched=record.state is S.STARTING,
+        idle=record.out and record.serving is None,
     )
     fresh = record.fresh
     if fresh is None or fresh.standby or not record.exclusive:
@@ -154,6 +155,22 @@ def retire(record: ComponentRecord) -> do.Retire:
     if record.command is None:
         raise Broken(f"{record.component}: expected a standing command to remove by, found none")
     return do.Retire(record.command, record.serving, root_of(record.current), hold=hold_s(record) > 0)
+
+
+def installing(record: ComponentRecord) -> bool:
+    """Whether the links are being moved without an instance, because the node is drained.
+
+    A new instance that died on the way leaves its name in the record, or a reason to fail.
+    """
+    return record.state is S.SWITCHING and record.fresh is None and record.failing is None
+
+
+def installation(record: ComponentRecord) -> do.Install:
+    """What a record that is installing stands for."""
+    command = record.command
+    if command is None or command.target is None:
+        raise Broken(f"{record.component}: expected a target to install, found none")
+    return do.Install(command, command.target.root, root_of(replaced(record, command.target)))
 
 
 def retired(record: ComponentRecord, now: datetime, take: Take, *, cut: tuple[str, ...]) -> Decision:

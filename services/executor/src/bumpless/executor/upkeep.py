@@ -16,7 +16,17 @@ from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
 from bumpless.executor.precheck import root_of
 from bumpless.executor.record import ComponentRecord, Instance
-from bumpless.executor.transition import Decision, fail, instance_for, replaced, retire, then, with_
+from bumpless.executor.transition import (
+    Decision,
+    fail,
+    installation,
+    installing,
+    instance_for,
+    replaced,
+    retire,
+    then,
+    with_,
+)
 
 STEADY_S = 60.0
 """A process that lived this long was well: its death starts a new series of restarts, without delay."""
@@ -38,7 +48,8 @@ def died(record: ComponentRecord, given: heard.Died, now: datetime) -> Decision:
         return Decision(with_(record, warm=None, warm_until=None), notes=(f"warm instance: {given.reason}",))
     if any(i.id == gone for i in record.stopping):
         left = tuple(i for i in record.stopping if i.id != gone)
-        return Decision(with_(record, stopping=left), (do.Collect(),))
+        said: tuple[do.Effect, ...] = (do.Report(),) if record.out else ()
+        return Decision(with_(record, stopping=left), (do.Collect(), *said))
     return Decision(record, notes=(f"death of {gone} is dealt with elsewhere",))
 
 
@@ -48,6 +59,11 @@ def _serving_died(record: ComponentRecord, given: heard.Died, now: datetime) -> 
         return Decision(record, notes=("the serving instance died while the step is being undone",))
     if record.state not in _SERVED_BY_OLD:
         return Decision(with_(record, serving=None), notes=("the old instance is gone; going on",))
+    if record.out:
+        gone = with_(record, serving=None, leaving=None)
+        return Decision(
+            gone, (do.Collect(), do.Report()), ("it is gone, and nothing of a drained node starts",)
+        )
     steady = given.lived_s >= STEADY_S
     lost = with_(
         record,
@@ -64,15 +80,18 @@ def _serving_died(record: ComponentRecord, given: heard.Died, now: datetime) -> 
 def keep_trying(decision: Decision) -> Decision:
     """Start the current version again, if there is one and nothing else was begun."""
     record = decision.state
-    if record.current is None or record.serving is not None or record.state not in (*_SERVED_BY_OLD, S.STUCK):
+    if record.out or record.current is None or record.serving is not None:
         return decision
-    attempt = str(record.restarts), str(record.crashes)
+    if record.state not in (*_SERVED_BY_OLD, S.STUCK):
+        return decision
+    back = () if record.back_at is None else (record.back_at.isoformat(),)
+    attempt = str(record.restarts), str(record.crashes), *back
     standby = derive_id(record.command.id if record.command else record.component, "revive", *attempt)
     return then(decision, do.Revive(record.current, standby, record.crashes, record.exclusive))
 
 
 def revived(record: ComponentRecord, given: heard.Revived, now: datetime) -> Decision:
-    wanted = record.state in (*_SERVED_BY_OLD, S.STUCK) and record.failing is None
+    wanted = record.state in (*_SERVED_BY_OLD, S.STUCK) and record.failing is None and not record.out
     if not wanted or record.serving is not None:
         surplus = with_(record, stopping=(*record.stopping, given.instance))
         return Decision(surplus, (do.StopOld(given.instance),), ("nobody waits for this instance any more",))
@@ -86,6 +105,8 @@ def revived(record: ComponentRecord, given: heard.Revived, now: datetime) -> Dec
 
 
 def revive_failed(record: ComponentRecord, given: heard.ReviveFailed, now: datetime) -> Decision:
+    if record.out:
+        return Decision(record, notes=("nothing of a drained node starts",))
     again = with_(
         record,
         restarts=record.restarts + 1,
@@ -122,16 +143,19 @@ def observed(record: ComponentRecord, alive: tuple[Instance, ...], now: datetime
         "warm": warm,
         "warm_until": record.warm_until if warm else None,
         "stopping": tuple(i for i in (still(s) for s in record.stopping) if i is not None),
+        "leaving": None,
     }
     fresh = still(record.fresh)
     seen = with_(record, **changes)
     again = Decision(seen, (*(do.StopOld(i) for i in seen.stopping), do.Report(), do.Collect()))
     if warm is not None:
         # What is held after a removal must not serve, whatever comes beside it.
-        stands_in = seen.serving is None and record.current is not None and record.state in _SERVED_BY_OLD
+        unserved = seen.serving is None and record.current is not None and not record.out
+        stands_in = unserved and record.state in _SERVED_BY_OLD
         again = then(again, do.ResumeOld(warm) if stands_in else do.PauseOld(warm))
         again = then(again, do.KeepWarm(warm, record.warm_until or now))
-    if seen.exclusive and seen.serving is not None and record.state in (*_SERVED_BY_OLD, S.STUCK):
+    ordered_to_work = record.state in (*_SERVED_BY_OLD, S.STUCK) and not record.out
+    if seen.exclusive and seen.serving is not None and ordered_to_work:
         # It may have been ordered to work and not heard of it.
         ordered = exclusive.activate(seen, seen.serving)
         seen, again = ordered.state, then(again, *ordered.effects)
@@ -150,6 +174,8 @@ def _resume(record: ComponentRecord, fresh: Instance | None) -> Decision:
         return fail(with_(record, fresh=fresh), record.failing)
     if target is None:
         return Decision(record, (retire(record),))
+    if installing(record):
+        return Decision(record, (installation(record),))
     match record.state:
         case S.STAGING:
             return Decision(record, (do.Stage(command, target),))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from bumpless.common.contract.base import (
     BatchId,
     Digest,
@@ -182,6 +184,50 @@ class Rollback(OperatorCommand):
     type: Literal["rollback"] = "rollback"
     to: Owner = "rollback"
     only: tuple[StepKey, ...] = ()
+
+
+class NodeOrder(Message):
+    """A person's order about one node, to the planner, which answers it with `NodeOrderAnswered`."""
+
+    node: Token
+    to: Owner = "planner"
+    by: str
+    reason: str = ""
+
+
+class DrainNode(NodeOrder):
+    """Take the node out of service: nothing of it runs until it is brought back, or until `for_s` seconds are over.
+
+    `force`: also where a component would then be served by no node at all.
+    """
+
+    type: Literal["drain-node"] = "drain-node"
+    for_s: float | None = Field(default=None, gt=0)
+    force: bool = False
+
+
+class UndrainNode(NodeOrder):
+    """Bring the node back into service."""
+
+    type: Literal["undrain-node"] = "undrain-node"
+
+
+class SetAvailability(Message):
+    """Whether a node shall be in service. Signed and level-triggered: the last one per node stands, and never expires.
+
+    `sequence` only ever grows on a node. `until`: when a drain ends by itself, by the node's clock. `orders` are the
+    orders that the last ones obeyed, the newest last: one that is delivered again must not act a second time.
+    """
+
+    type: Literal["set-availability"] = "set-availability"
+    node: Token
+    sequence: int
+    drained: bool
+    by: str
+    reason: str = ""
+    since: Instant
+    until: Instant | None = None
+    orders: tuple[MessageId, ...] = ()
 
 
 class InjectFault(Message):

@@ -155,6 +155,16 @@ class CommandAnswered(Message):
     text: str
 
 
+class NodeOrderAnswered(Message):
+    """The one answer to an order about a node. `cause` is the order's id."""
+
+    type: Literal["node-order-answered"] = "node-order-answered"
+    node: Token
+    command: str
+    accepted: bool
+    text: str
+
+
 class StepStaged(Message):
     """A node holds and has verified the target, or could not get it."""
 

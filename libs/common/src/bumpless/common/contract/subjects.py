@@ -51,6 +51,7 @@ ROUTES: dict[type[Message], Route] = {
     e.VerdictReached: Route(Stream.RO, "ro.{rollout}.verdict-reached", "health-gate"),
     c.StageComponent: Route(Stream.CMD, "cmd.{node}.{component}", "planner, rollback"),
     c.ApplyComponent: Route(Stream.CMD, "cmd.{node}.{component}", "planner, rollback"),
+    c.SetAvailability: Route(Stream.CMD, "cmd.{node}._node", "planner"),
     c.Pause: Route(Stream.OPS, "op.{to}.{rollout}.pause", "operator"),
     c.Resume: Route(Stream.OPS, "op.{to}.{rollout}.resume", "operator"),
     c.Promote: Route(Stream.OPS, "op.{to}.{rollout}.promote", "operator"),
@@ -58,6 +59,9 @@ ROUTES: dict[type[Message], Route] = {
     c.Approve: Route(Stream.OPS, "op.{to}.{rollout}.approve", "operator"),
     c.Retry: Route(Stream.OPS, "op.{to}.{rollout}.retry", "operator"),
     c.Rollback: Route(Stream.OPS, "op.{to}.{rollout}.rollback", "operator"),
+    c.DrainNode: Route(Stream.OPS, "op.{to}.{node}.drain-node", "operator"),
+    c.UndrainNode: Route(Stream.OPS, "op.{to}.{node}.undrain-node", "operator"),
+    e.NodeOrderAnswered: Route(Stream.OPS, "op.answers.{node}.node-order-answered", "planner"),
     e.AlertFired: Route(Stream.OPS, "op.planner.{rollout}.alert-fired", "alerting"),
     c.InjectFault: Route(Stream.CORE, "drill.{node}", "operator"),
     c.RequestReport: Route(Stream.CORE, "report.all", "planner, rollback"),
@@ -133,6 +137,10 @@ def commands_live(node: str) -> str:
 def command_live(node: str, component: str) -> str:
     """Where a node hears the command for one component."""
     return f"live.{node}.{component}"
+
+
+NODE_TOKEN = "_node"
+"""In place of a component, in the subject of what is commanded of a node as a whole: no component can be named so."""
 
 
 def commands_last(node: str) -> str:

@@ -72,8 +72,24 @@ class NodeFacts(Model):
     backups: tuple[BackupFact, ...] = ()
 
 
+class Drain(Model):
+    """A node is out of service: by whom, why, since when, and until when at the latest (None: until it is undrained)."""
+
+    by: str
+    reason: str = ""
+    since: Instant
+    until: Instant | None = None
+
+    def __str__(self) -> str:
+        until = f" until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
+        why = f": {self.reason}" if self.reason else ""
+        return f"drained by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC{until}{why}"
+
+
 class Node(Model):
     """One node: its name, address and labels, and its components.
+
+    `drain` is there while it is out of service, `ordered` the number of the last word about that which it took.
 
     `identity` is that of the data directory, `executor` which process speaks: two of them under one name are a fault.
     """
@@ -87,6 +103,8 @@ class Node(Model):
     facts: NodeFacts | None = None
     identity: str = ""
     executor: str = ""
+    drain: Drain | None = None
+    ordered: int = 0
 
     @property
     def generation(self) -> int:
