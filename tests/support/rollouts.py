@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import count
 from typing import Any, TypeVar
@@ -39,13 +39,13 @@ def planned(plan: Plan, now: datetime) -> e.RolloutPlanned:
 class Course:
     """One rollout on its way. Every message has an id of its own; `out` and `notes` are those of the last one."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, out: Mapping[str, str] | None = None) -> None:
         self.plan = plan
         self.clock = 0.0
         self._ids: Iterator[int] = count()
         self.fed: list[tuple[Message, datetime]] = []
         self.said: list[Message] = []
-        message = planned(plan, at(0))
+        message = planned(plan, at(0)).model_copy(update={"out": dict(out or {})})
         self.fed.append((message, at(0)))
         self._take(engine.begin(plan, message, at(0)))
 

@@ -252,3 +252,61 @@ def test_promote_fails_where_tolerated_failures_leave_no_room_for_what_follows()
     course.feed(course.order(c.Promote))
     assert course.status is S.FAILED
     assert course.status in TABLE[S.ROLLING][c.Promote]
+
+
+def idle(course: Course, batch_id: str) -> None:
+    """Every step of the batch was put in place on a drained node."""
+    for step in next(b for b in course.plan.batches if b.id == batch_id).steps:
+        course.feed(course.finished(batch_id, step, idle=True))
+
+
+def out(course: Course, *nodes: str) -> None:
+    course.feed(course.make(e.NodesOut, nodes=dict.fromkeys(nodes, "drained")))
+
+
+def test_a_drained_node_is_neither_judged_nor_anybodys_peer() -> None:
+    course = rolling(CANARY)
+    out(course, "n2", "n4")
+    first, second = CANARY.batches[0].steps
+    course.feed(course.finished("api-1", first))
+    course.feed(course.finished("api-1", second, idle=True))
+    [gate] = course.sent(c.OpenGate)
+    assert [member.node for member in gate.canary] == ["n1"]
+    assert [member.node for member in gate.control] == ["n3"]
+
+
+def test_a_node_that_came_back_meanwhile_is_judged() -> None:
+    course = rolling(CANARY)
+    first, second = CANARY.batches[0].steps
+    course.feed(course.finished("api-1", first))
+    course.feed(course.finished("api-1", second, idle=True))
+    [gate] = course.sent(c.OpenGate)
+    assert [member.node for member in gate.canary] == ["n1", "n2"]
+
+
+def test_a_canary_of_drained_nodes_proves_nothing() -> None:
+    course = rolling(CANARY)
+    out(course, "n1", "n2")
+    idle(course, "api-1")
+    assert (course.sent(c.OpenGate), course.status, course.batch("api-1")) == ([], S.PAUSED, "baking")
+    assert "drained" in course.state.reason
+    out(course)
+    course.feed(course.order(c.Resume))
+    [gate] = course.sent(c.OpenGate)
+    assert len(gate.canary) == 2, "the nodes are back, and can be judged now"
+
+
+def test_drained_nodes_hold_nothing_up_once_the_version_is_proven() -> None:
+    course = rolling(CANARY)
+    out(course, "n3")
+    course.finish("api-1")
+    course.feed(course.verdict("api-1"))
+    idle(course, "api-2")
+    assert (course.sent(c.OpenGate), course.batch("api-2"), course.applied()) == ([], "passed", ["api-3"])
+
+
+def test_a_failed_canary_policy_holds_for_drained_nodes_too() -> None:
+    course = rolling(plan(batch("api-1", ["n1"], gate=spec(OnInconclusive.FAIL))))
+    out(course, "n1")
+    idle(course, "api-1")
+    assert course.status is S.FAILED

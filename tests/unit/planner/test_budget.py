@@ -11,13 +11,14 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Message, RolloutId
 from bumpless.common.contract.events import StepOutcome
+from bumpless.common.engine import rollout as engine
 from bumpless.common.engine.batch import unavailable
-from bumpless.common.model.fleet import ComponentState
+from bumpless.common.model.fleet import ComponentState, Drain
 from bumpless.common.model.plan import Plan
 from bumpless.planner.budget import Budget
 from bumpless.planner.placement import SEEN_WITHIN_S
 from support.plans import T0, at, batch, fleet, node, plan, target
-from support.rollouts import Course, rolling
+from support.rollouts import Course, planned, rolling
 
 API = plan(batch("api-1", ["n1"]), batch("api-2", ["n2"], needs=["api-1"]), max_unavailable=1)
 DB = plan(
@@ -103,6 +104,42 @@ def test_silent_nodes_and_stuck_components_are_out() -> None:
     assert set(out) == {"n1", "n2"}, "n3 is none of its nodes"
     assert "silent" in out["n1"]
     assert "db is stuck" in out["n2"]
+
+
+def test_a_drained_node_is_out_and_counts_once() -> None:
+    budget, other = Budget(), staged(DB)
+    drained = node("n1", {"db": target("db", "v1")}).model_copy(
+        update={"drain": Drain(by="ada", reason="new disk", since=T0), "observed_at": T0 - timedelta(days=1)}
+    )
+    budget.observed(fleet(drained), T0)
+    tell(other, budget)
+    assert list(other.state.out) == ["n1"]
+    assert "drained by ada" in other.state.out["n1"]
+    other.feed(other.staged(list(DB.steps())[-1]))
+    assert other.applied() == [], "n1 is out, so n2 must not be"
+    own = plan(batch("db-1", ["n1"], component="db"), max_unavailable=1)
+    course = Course(own, {"n1": "drained"})
+    course.feed(course.staged(next(own.steps())))
+    assert course.applied() == ["db-1"], "it is out already: its own step costs nothing"
+
+
+def test_a_rollout_knows_who_is_out_when_it_begins() -> None:
+    """Its first batch only removes, so nothing is staged: it may start in the very first decision."""
+    removes = plan(
+        batch("api-1", ["n3"], after=None),
+        batch("api-2", ["n1"], after=None, needs=["api-1"]),
+        max_unavailable=1,
+    )
+    api = rolling(plan(batch("db-1", ["n1"], component="db"), rollout=RolloutId("other")))
+    alone, knowing = Budget({removes.hash: removes}.get), Budget({removes.hash: removes}.get)
+    knowing.decided(api.state)
+    for budget, out, started in ((alone, [], ["api-1"]), (knowing, ["n1"], [])):
+        message = budget.opening(planned(removes, T0))
+        assert isinstance(message, e.RolloutPlanned)
+        begun = engine.begin(removes, message, T0)
+        assert list(begun.state.out) == out
+        assert [m.batch for m in begun.messages if isinstance(m, c.ApplyBatch)] == started
+        assert budget.news(begun.state, T0) is None, "nothing is left to be told"
 
 
 def test_a_rollout_that_only_others_hold_fails_after_its_limit() -> None:

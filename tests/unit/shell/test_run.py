@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import pytest
 
+from bumpless.common.contract.base import Message
+from bumpless.common.contract.events import AlertFired
 from bumpless.common.errors import Retryable
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
@@ -47,6 +50,35 @@ async def test_a_message_is_decided_saved_and_published(bench: Bench) -> None:
     assert [entry.version for entry in bench.outbound.entries] == [1, 2]
     assert await bench.store.unpublished() == []
     assert await bench.store.waiting() == ["r1"]
+
+
+class Around:
+    """`Surroundings` that tell every ledger what it does not know yet."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[str, ...]] = []
+
+    def news(self, state: Ledger, now: datetime) -> Message | None:
+        return None if "told" in state.names else alert("told")
+
+    def opening(self, message: Message) -> Message:
+        assert isinstance(message, AlertFired)
+        return message.model_copy(update={"name": message.name + " and told"})
+
+    def decided(self, state: Ledger) -> None:
+        self.known.append(state.names)
+
+
+async def test_what_a_first_message_has_to_know_stands_in_it_and_in_the_log(bench: Bench) -> None:
+    around = Around()
+    bench.runner = Runner(bench.kind, bench.store, bench.outbound, lambda: T0, surroundings=around)
+    await asyncio.gather(bench.runner.handle("r1", alert("a")), bench.runner.handle("r1", alert("b")))
+    await bench.runner.handle("r1", alert("c"))
+    assert await bench.names() == ("a and told", "b", "told", "c")
+    assert [item.message["name"] for item in bench.outbound.entries[0].inputs] == ["a and told", "b"]
+    rebuilt = await bench.kind.rebuild("r1")
+    assert rebuilt is not None
+    assert rebuilt.state.names == around.known[-1]
 
 
 async def test_messages_that_wait_together_are_saved_once(bench: Bench) -> None:

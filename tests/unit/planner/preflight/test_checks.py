@@ -10,7 +10,7 @@ import pytest
 
 from bumpless.common.model.compat import CompatFile, LifecycleFile
 from bumpless.common.model.finding import Code, Severity
-from bumpless.common.model.fleet import BackupFact, Fleet, NodeFacts
+from bumpless.common.model.fleet import BackupFact, Drain, Fleet, NodeFacts
 from bumpless.common.model.preflight import Needs, Preflight, ScanSeverity, Window
 from bumpless.common.model.release import Component, Release, Run
 from bumpless.common.model.statement import Rehearsed
@@ -264,3 +264,11 @@ def test_what_no_release_brought_is_drift() -> None:
     known = History(roots=frozenset({target("api", "1.0.0").root}))
     assert found(what, on(), history=known) == {}
     assert found(what, on("1.0.1"), history=known) == {Code.DRIFT: Severity.WARN}
+
+
+def test_a_drained_node_is_told_with_who_and_why() -> None:
+    out = on().nodes[0].model_copy(update={"drain": Drain(by="ada", reason="new disk", since=T0)})
+    assert found(release(api(), **CALM), fleet(out)) == {Code.NODE_DRAINED: Severity.WARN}
+    [said] = look(Case(release(api(), **CALM), DIGEST, fleet(out), T0, Preflight(), History()))
+    assert (said.subject, "n1 drained by ada" in said.evidence) == ("n1", True)
+    assert "new disk" in said.evidence

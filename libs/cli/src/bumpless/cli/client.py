@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
@@ -18,7 +19,7 @@ from bumpless.common.artifacts.stores.store import BlobReader
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message, RolloutId
-from bumpless.common.contract.commands import OperatorCommand
+from bumpless.common.contract.commands import NodeOrder, OperatorCommand
 from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.plan_answer import PlanAnswer
 from bumpless.common.contract.subjects import Stream
@@ -31,6 +32,7 @@ from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.reading import read, readable
 from bumpless.common.shell.rollouts import Plans
 
+M = TypeVar("M", bound=Message)
 ANSWER_S = 15.0
 """Longer than a lease: a service that just died has been replaced by then."""
 
@@ -243,26 +245,31 @@ class Client:
         Raises:
             Retryable: nobody answered in time; the command is kept and will be answered when its owner is back.
         """
-        answered: asyncio.Future[e.CommandAnswered] = asyncio.get_running_loop().create_future()
+        subject = subjects.subject_for(e.CommandAnswered, rollout=command.rollout)
+        return await self._answer(command, command.to, e.CommandAnswered, subject, "`bumpless status`")
+
+    async def order(self, order: NodeOrder) -> e.NodeOrderAnswered:
+        """Give an order about a node and wait for its one answer. Raises: as `command`."""
+        subject = subjects.subject_for(e.NodeOrderAnswered, node=order.node)
+        return await self._answer(order, order.to, e.NodeOrderAnswered, subject, "`bumpless fleet list`")
+
+    async def _answer(self, command: Message, owner: str, kind: type[M], subject: str, see: str) -> M:
+        answered: asyncio.Future[M] = asyncio.get_running_loop().create_future()
 
         async def heard(item: Received) -> None:
             message = read(item)
-            mine = isinstance(message, e.CommandAnswered) and message.cause == command.id
-            if mine and not answered.done():
-                assert isinstance(message, e.CommandAnswered)
+            if isinstance(message, kind) and message.cause == command.id and not answered.done():
                 answered.set_result(message)
 
-        listening = await self.connection.subscribe(
-            subjects.subject_for(e.CommandAnswered, rollout=command.rollout), heard
-        )
+        listening = await self.connection.subscribe(subject, heard)
         try:
             await self.connection.nc.flush()
             await self.connection.publish(command, source="operator")
             return await asyncio.wait_for(answered, ANSWER_S)
         except TimeoutError as error:
             raise Retryable(
-                f"expected an answer from the {command.to} within {ANSWER_S:g} s, found none; the command is kept "
-                "and will be carried out when it is back: see `bumpless status`"
+                f"expected an answer from the {owner} within {ANSWER_S:g} s, found none; the command is kept "
+                f"and will be carried out when it is back: see {see}"
             ) from error
         finally:
             await listening.unsubscribe()

@@ -1,4 +1,4 @@
-"""`fleet list|show` and `events tail`."""
+"""`fleet list|show|drain|undrain` and `events tail`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import typer
 
 from bumpless.cli.client import Client
 from bumpless.cli.context import Context
+from bumpless.cli.drain_commands import drain, undrain
 from bumpless.cli.output import records, table
 from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused
+from bumpless.common.model.fleet import ComponentObserved, ComponentState, Node
+from bumpless.common.model.release import ITSELF
 from bumpless.common.shell import clock
 
 SHOWN_STREAMS = {
@@ -30,6 +33,8 @@ def register(app: typer.Typer) -> None:
     fleet = typer.Typer(no_args_is_help=True, help="Nodes, and what runs on them.")
     fleet.command("list")(list_nodes)
     fleet.command("show")(show)
+    fleet.command("drain")(drain)
+    fleet.command("undrain")(undrain)
     app.add_typer(fleet, name="fleet")
     events = typer.Typer(no_args_is_help=True, help="Events from the broker.")
     events.command("tail")(tail)
@@ -43,12 +48,13 @@ def list_nodes(ctx: typer.Context) -> None:
     """
     context: Context = ctx.obj
     fleet = context.with_client(lambda client: client.fleet())
-    columns = ["Node", "Address", "Component", "Version", "Digest", "State", "Restarts", "Seen"]
+    columns = ["Node", "Address", "Component", "Version", "Digest", "State", "Restarts", "Seen", "Drained"]
     rows: list[list[Any]] = []
     for node in fleet.nodes:
         seen = f"{max(0, (clock.now() - node.observed_at).total_seconds()):.0f} s ago"
+        out = None if node.drain is None else str(node.drain).removeprefix("drained ")
         if not node.components:
-            rows.append([node.name, node.address, None, None, None, None, None, seen])
+            rows.append([node.name, node.address, None, None, None, None, None, seen, out])
         for name, component in sorted(node.components.items()):
             target = component.target
             rows.append(
@@ -58,14 +64,24 @@ def list_nodes(ctx: typer.Context) -> None:
                     name,
                     None if target is None else target.version,
                     None if component.root is None else component.root.removeprefix("sha256:")[:12],
-                    component.state.value
-                    + (f", left {component.returned_from}" if component.returned_from else "")
-                    + (f", holds {component.held}" if component.held else ""),
+                    _state(node, component),
                     component.restarts,
                     seen,
+                    out,
                 ]
             )
-    context.output.data(records(columns, rows), table(columns, rows))
+    # Most of the time nothing is drained, and a row should fit on a line.
+    shown = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
+    context.output.data(records(columns, rows), table(columns[:shown], [row[:shown] for row in rows]))
+
+
+def _state(node: Node, component: ComponentObserved) -> str:
+    """What a person is told: of a drained node, whether it still works."""
+    state = component.state.value
+    if node.drain is not None and component.state is ComponentState.SERVING and component.component != ITSELF:
+        state = "draining" if component.instances else "drained"
+    left = f", left {component.returned_from}" if component.returned_from else ""
+    return state + left + (f", holds {component.held}" if component.held else "")
 
 
 def show(ctx: typer.Context, node: Annotated[str, typer.Argument(help="The node's name.")]) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bumpless.common.artifacts.signing import SigningKey
     from bumpless.common.model.statement import Rehearsed, Said, Waiver
 
-_SPAN = re.compile(r"^(\d+)([mhd])$")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_SPAN = re.compile(r"^(\d+)([smhd])$")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 OutOpt = Annotated[Path | None, typer.Option(help="Where the signed statement is written.")]
 
 

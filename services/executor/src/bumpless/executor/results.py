@@ -75,6 +75,7 @@ def finished(
         reason=reason,
         switched_at=record.switched_at if outcome is StepOutcome.DONE else None,
         cut=cut,
+        idle=record.out and runs is not None and not record.instances,
         seconds=_seconds(record, now),
     )
 

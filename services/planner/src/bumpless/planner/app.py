@@ -28,6 +28,7 @@ from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
+from bumpless.planner.availability import NodeOrders
 from bumpless.planner.budget import Budget
 from bumpless.planner.handlers import Planner
 from bumpless.planner.shown import Shown
@@ -49,7 +50,16 @@ class PlannerSettings(BrokerSettings):
 
 
 Operators = Annotated[
-    c.Pause | c.Resume | c.Promote | c.Abort | c.Approve | c.Retry | e.AlertFired, Field(discriminator="type")
+    c.Pause
+    | c.Resume
+    | c.Promote
+    | c.Abort
+    | c.Approve
+    | c.Retry
+    | c.DrainNode
+    | c.UndrainNode
+    | e.AlertFired,
+    Field(discriminator="type"),
 ]
 Results = Annotated[e.StepStaged | e.StepFinished | e.ComponentCrashLooping, Field(discriminator="type")]
 Events = Annotated[
@@ -107,13 +117,14 @@ async def run(settings: PlannerSettings) -> None:
         plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
         kind = RolloutKind(OWNER, plans, connection)
         relay = Relay(connection, OWNER, key=key, plans=plans.get, trust=trust)
-        budget = Budget()
+        budget = Budget(plans.known)
         runner = Runner(kind, store, relay, clock.now, fenced, budget)
         shown = Shown(Plans(JetStreamBlobs(connection.js, subjects.SHOWN_BUCKET)), History(connection))
-        planner = Planner(connection, store, runner, plans, trust, shown, settings.preflight)
+        orders = NodeOrders(connection, key, trust)
+        planner = Planner(connection, store, runner, plans, trust, shown, orders, budget, settings.preflight)
         broker = make_subscribers(settings.nats_url, planner, connection, shown)
-        await planner.load(budget)
-        watch = asyncio.create_task(planner.keep(budget))
+        await planner.load()
+        watch = asyncio.create_task(planner.keep())
 
         async def close() -> None:
             watch.cancel()

@@ -1,18 +1,18 @@
 """One unavailability budget for the whole fleet: what takes nodes out counts for every rollout that needs them.
 
 Counted are the nodes that another rollout is switching or has left failed, those that are being taken back, those
-whose executor is silent, and those where a component is stuck. A rollout is told in a message (`NodesOut`), so that
+that are drained, those whose executor is silent, and those where a component is stuck. A rollout is told in a message (`NodesOut`), so that
 its log says why a batch waited. Nothing is stored: what is here is worked out again when the planner starts.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from bumpless.common.contract.base import PlanHash, RolloutId, derive_id
-from bumpless.common.contract.events import NodesOut
+from bumpless.common.contract.base import Message, PlanHash, RolloutId, derive_id
+from bumpless.common.contract.events import NodesOut, RolloutPlanned
 from bumpless.common.engine.batch import unavailable
 from bumpless.common.model.fleet import ComponentState, Fleet
 from bumpless.common.model.plan import Plan
@@ -21,9 +21,10 @@ from bumpless.planner.placement import SEEN_WITHIN_S
 
 
 class Budget:
-    """Implements `Surroundings` for rollouts."""
+    """Implements `Surroundings` for rollouts. `plans` finds a plan that is about to begin."""
 
-    def __init__(self) -> None:
+    def __init__(self, plans: Callable[[PlanHash], Plan | None] = lambda _: None) -> None:
+        self._plans = plans
         self.changed = asyncio.Event()
         """Set when a rollout may have to be told something."""
         self._rollouts: dict[RolloutId, Rollout] = {}
@@ -63,12 +64,22 @@ class Budget:
             id=derive_id(rollout.id, "nodes-out", now.isoformat()), at=now, rollout=rollout.id, nodes=out
         )
 
+    def opening(self, message: Message) -> Message:
+        """A rollout that begins knows at once which of its nodes are out: its first batch may start in that decision."""
+        plan = self._plans(message.plan_hash) if isinstance(message, RolloutPlanned) else None
+        if plan is None:
+            return message
+        return message.model_copy(update={"out": self._out_of(plan)})
+
     def out_for(self, rollout: Rollout) -> dict[str, str]:
         """The nodes of `rollout` that are out for reasons outside of it, and why."""
-        mine = self._nodes_of(rollout.plan)
+        return self._out_of(rollout.plan)
+
+    def _out_of(self, plan: Plan) -> dict[str, str]:
+        mine = self._nodes_of(plan)
         found = {node: why for node, why in self._fleet.items() if node in mine}
         for other, taken in sorted(self._takes.items()):
-            if other != rollout.id:
+            if other != plan.rollout:
                 found.update((node, why) for node, why in taken.items() if node in mine)
         return found
 
@@ -107,7 +118,9 @@ def _out_of_service(fleet: Fleet, now: datetime) -> dict[str, str]:
     found = {}
     for node in fleet.nodes:
         stuck = [c.component for c in node.components.values() if c.state is ComponentState.STUCK]
-        if now - node.observed_at > timedelta(seconds=SEEN_WITHIN_S):
+        if node.drain is not None:
+            found[node.name] = str(node.drain)
+        elif now - node.observed_at > timedelta(seconds=SEEN_WITHIN_S):
             found[node.name] = "its executor is silent"
         elif stuck:
             found[node.name] = f"{', '.join(sorted(stuck))} is stuck there"

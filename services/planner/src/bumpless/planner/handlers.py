@@ -29,6 +29,7 @@ from bumpless.common.shell.rollouts import Plans, unknown
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
 from bumpless.planner import refusals
+from bumpless.planner.availability import NodeOrders
 from bumpless.planner.budget import Budget
 from bumpless.planner.collection import no_collection
 from bumpless.planner.looking import Looked, Looking
@@ -57,8 +58,11 @@ class Planner:
         plans: Plans,
         trust: TrustStore,
         shown: Shown,
+        orders: NodeOrders,
+        budget: Budget,
         policy: Path | None = None,
     ) -> None:
+        self._orders, self._budget = orders, budget
         self._connection = connection
         self._store = store
         self._runner = runner
@@ -128,6 +132,7 @@ class Planner:
         rollout = rollout_id(message.product, message.digest, message.attempt)
         generation = 1 + max([await self._highest_planned(), *(node.generation for node in fleet.nodes)])
         now = clock.now()
+        self._budget.observed(fleet, now)
         seen = await self._looking.look(message, release, fleet, now)
         release = seen.case.release  # as far as it is believed
         try:
@@ -198,7 +203,7 @@ class Planner:
         items = await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
         return fleet_of(observed.node for observed in readable(items, e.NodeObserved))
 
-    async def load(self, budget: Budget) -> None:
+    async def load(self) -> None:
         """Take in every rollout that is on its way, before the first message is handled.
 
         Raises:
@@ -206,26 +211,29 @@ class Planner:
         """
         for name in await self._store.waiting():
             if (rollout := await self._runner.peek(name)) is not None:
-                budget.decided(rollout)
-        budget.observed(await self.fleet(), clock.now())
+                self._budget.decided(rollout)
+        self._budget.observed(await self.fleet(), clock.now())
 
-    async def keep(self, budget: Budget) -> None:
+    async def keep(self) -> None:
         """For ever: tell every rollout which of its nodes are out for reasons outside of it."""
         while True:
-            budget.changed.clear()
+            self._budget.changed.clear()
             try:
-                if budget.busy:
-                    budget.observed(await self.fleet(), clock.now())
-                for news in budget.behind(clock.now()):
+                if self._budget.busy:
+                    self._budget.observed(await self.fleet(), clock.now())
+                for news in self._budget.behind(clock.now()):
                     await self._runner.handle(news.rollout, news)
             except Retryable as error:
                 log.warning("the nodes that are out are not known yet", reason=str(error))
             except Exception:
                 log.exception("rollouts were not told which nodes are out")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(budget.changed.wait(), LOOK_S)
+                await asyncio.wait_for(self._budget.changed.wait(), LOOK_S)
 
-    async def operator(self, message: c.OperatorCommand | e.AlertFired) -> None:
+    async def operator(self, message: c.OperatorCommand | c.DrainNode | c.UndrainNode | e.AlertFired) -> None:
+        if isinstance(message, c.DrainNode | c.UndrainNode):
+            await self._orders.obey(message, await self.fleet(), clock.now())
+            return
         if isinstance(message, c.Retry):
             await self._retry(message)
         else:

@@ -55,7 +55,10 @@ class ReleaseRefused(Message):
 
 
 class RolloutPlanned(Message):
-    """A rollout exists: its plan is stored under its hash. `findings` were known, `waivers` let some of them pass."""
+    """A rollout exists: its plan is stored under its hash. `findings` were known, `waivers` let some of them pass.
+
+    `out` are its nodes that are out for reasons outside of it when it begins, as in `NodesOut`.
+    """
 
     type: Literal["rollout-planned"] = "rollout-planned"
     rollout: RolloutId
@@ -69,6 +72,7 @@ class RolloutPlanned(Message):
     reason: str = ""
     findings: tuple[Finding, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    out: dict[Token, str] = {}
 
 
 class LoggedInput(Model):
@@ -194,7 +198,10 @@ class StepOutcome(StrEnum):
 
 
 class StepFinished(Message):
-    """One component on one node came to rest. `root` and `version` are what the node observed running afterwards."""
+    """One component on one node came to rest. `root` and `version` are what the node observed running afterwards.
+
+    `idle`: the node is drained, so they are in place, and nothing of them was started.
+    """
 
     type: Literal["step-finished"] = "step-finished"
     rollout: RolloutId
@@ -211,6 +218,7 @@ class StepFinished(Message):
     reason: str | None = None
     switched_at: Instant | None = None
     cut: tuple[str, ...] = ()
+    idle: bool = False
     seconds: dict[str, float] = {}
 
 

@@ -28,7 +28,12 @@ def fact_of(plan: Plan, step: Step, result: StepFinished) -> StepFact:
     if good and result.root != wanted:
         good, reason = False, f"expected {wanted} to run afterwards, the node observed {result.root}"
     return StepFact(
-        ok=good, outcome=result.outcome, root=result.root, reason=reason, switched_at=result.switched_at
+        ok=good,
+        outcome=result.outcome,
+        root=result.root,
+        reason=reason,
+        switched_at=result.switched_at,
+        idle=result.idle,
     )
 
 
@@ -123,10 +128,32 @@ def start_due(rollout: Rollout, batch: Batch) -> datetime | None:
     return latest + timedelta(seconds=batch.wait_s if needed else 0)
 
 
+def judged(rollout: Rollout, batch: Batch, state: BatchState) -> list[Step]:
+    """The steps of `batch` whose nodes can be judged: those that are done, less those of nodes that are still drained."""
+    return [
+        step
+        for step in batch.steps
+        if (fact := state.steps[step.key]).ok and not (fact.idle and step.node in rollout.out)
+    ]
+
+
+def proven_elsewhere(rollout: Rollout, batch: Batch) -> bool:
+    """Whether what `batch` brings was judged on other nodes, and passed."""
+    return any(
+        other.id != batch.id
+        and (other.component, other.hop) == (batch.component, batch.hop)
+        and other.gate is not None
+        and rollout.batches[other.id].status is BatchStatus.PASSED
+        and bool(judged(rollout, other, rollout.batches[other.id]))
+        for other in rollout.plan.batches
+    )
+
+
 def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, cause: str) -> OpenGate:
     """The command to judge `batch`: its switched nodes against those that still run what this hop leaves.
 
-    A step that failed within the tolerance runs the earlier version and is not judged.
+    A step that failed within the tolerance runs the earlier version and is not judged. Nodes that are out for reasons
+    outside of this rollout are nobody's peers, and those that are drained run nothing to judge.
     """
     assert batch.gate is not None
     gate = derive_id(rollout.id, batch.id, "gate", str(state.attempt + 1))
@@ -142,10 +169,11 @@ def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, 
         for other in rollout.plan.batches
         if other.component == batch.component and rollout.batches[other.id].status in _NOT_STARTED
         for step in other.steps
+        if step.node not in rollout.out
         # A node with a hop in between may run something else than what this one leaves.
         if other.hop == batch.hop or step.after is None
     ]
-    switched = [step for step in batch.steps if state.steps[step.key].ok]
+    switched = judged(rollout, batch, state)
     moments = [fact.switched_at for fact in state.steps.values() if fact.switched_at is not None]
     return OpenGate.model_validate(
         {

@@ -33,6 +33,7 @@ def begin(plan: Plan, message: e.RolloutPlanned, now: datetime) -> Decision[Roll
         since=now,
         by=message.by,
         reason=message.reason,
+        out=dict(message.out),
         batches={batch.id: BatchState(since=now) for batch in plan.batches},
     )
     turn = Turn(state, message, now)
@@ -199,6 +200,8 @@ def _settle(turn: Turn, batch: Batch) -> None:
 
 def _open_gate(turn: Turn, batch: Batch) -> None:
     known = turn.state.batches[batch.id]
+    if not b.judged(turn.state, batch, known):
+        return _nothing_to_judge(turn, batch)
     command = b.open_gate(turn.state, batch, known, turn.now, turn.message.id)
     turn.batch(
         batch.id,
@@ -209,6 +212,21 @@ def _open_gate(turn: Turn, batch: Batch) -> None:
         inconclusive=False,
     )
     turn.out.append(command)
+    return None
+
+
+def _nothing_to_judge(turn: Turn, batch: Batch) -> None:
+    """Every node is drained: what was put in place there says nothing, neither good nor bad."""
+    if b.proven_elsewhere(turn.state, batch):
+        return _pass_batch(turn, batch, "in place on drained nodes; judged on others")
+    turn.batch(batch.id, status=B.BAKING, since=turn.now, attempt=MAX_EXTENSIONS + 1, gate=None)
+    assert batch.gate is not None
+    return _inconclusive(
+        turn,
+        batch,
+        batch.gate.on_inconclusive,
+        "its nodes are drained, so nothing of it runs that could be judged",
+    )
 
 
 def _pass_batch(turn: Turn, batch: Batch, reason: str) -> None:

@@ -48,6 +48,7 @@ class Code(StrEnum):
     POLICY_INVALID = "POLICY_INVALID"
     STATEMENT_INVALID = "STATEMENT_INVALID"
     # what the nodes are like
+    NODE_DRAINED = "NODE_DRAINED"
     DRIFT = "DRIFT"
     DISK = "DISK"
     INODES = "INODES"

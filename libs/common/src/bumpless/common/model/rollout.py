@@ -36,13 +36,17 @@ class BatchStatus(StrEnum):
 
 
 class StepFact(Model):
-    """What a node last said about its step. `ok` is None until it said anything."""
+    """What a node last said about its step. `ok` is None until it said anything.
+
+    `idle`: the node is drained, and nothing of what the step brought was started.
+    """
 
     ok: bool | None = None
     outcome: str | None = None
     root: Digest | None = None
     reason: str | None = None
     switched_at: Instant | None = None
+    idle: bool = False
 
 
 class BatchState(Model):

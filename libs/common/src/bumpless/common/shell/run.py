@@ -88,11 +88,14 @@ class Outbound(Protocol):
 class Surroundings(Protocol[S_contra]):
     """What the aggregates of one owner have to know of each other, and of the world, before they decide anything.
 
-    Both are called between two decisions of any of them and never wait, so what one decided counts for the next.
+    All are called between two decisions of any of them and never wait, so what one decided counts for the next.
     """
 
     def news(self, state: S_contra, now: datetime) -> Message | None:
         """What `state` does not know yet; None: nothing."""
+
+    def opening(self, message: Message) -> Message:
+        """The first message of an aggregate, with what it has to know before it decides anything."""
 
     def decided(self, state: S_contra) -> None:
         """A state as it was decided, before it is saved, or as it was read back from the log."""
@@ -258,9 +261,8 @@ class Runner(Generic[S]):
         state: S | None = before
         out: list[Message] = []
         notes: list[str] = []
-        if before is not None and messages and self._surroundings is not None:
-            news = self._surroundings.news(before, now)
-            messages = messages if news is None else [news, *messages]
+        if messages and self._surroundings is not None:
+            messages = self._informed(self._surroundings, before, messages, now)
         for message in messages:
             decision = self._kind.decide(state, message, now)
             state = decision.state
@@ -292,6 +294,15 @@ class Runner(Generic[S]):
         if before is None or self._kind.status(before) != self._kind.status(state):
             TRANSITIONS.labels(self._kind.owner, self._kind.status(state)).inc()
         await self._flush(aggregate, value)
+
+    @staticmethod
+    def _informed(
+        around: Surroundings[S], before: S | None, messages: list[Message], now: datetime
+    ) -> list[Message]:
+        if before is None:
+            return [around.opening(messages[0]), *messages[1:]]
+        news = around.news(before, now)
+        return messages if news is None else [news, *messages]
 
     async def _flush(self, aggregate: str, value: Stored) -> Stored:
         messages = [wire.decode(data) for data in value.outbox]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from bumpless.common.model.finding import Finding
 from bumpless.common.model.plan import Plan
-from bumpless.planner.preflight import contracts, evidence, nodes, versions, windows
+from bumpless.planner.preflight import contracts, drained, evidence, nodes, versions, windows
 from bumpless.planner.preflight.case import Case, Check
 
 CHECKS: tuple[Check, ...] = (
@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     evidence.backups,
     evidence.scans,
     evidence.rehearsals,
+    drained.drained,
     nodes.room,
     nodes.ports,
     nodes.runtimes,
