@@ -23,6 +23,7 @@ from bumpless.common.shell.broker import Received
 from support.real_node import KEY, RealNode
 from support.waiting import comes_true
 
+PATIENT = {"ready_timeout_s": 30, "soak_s": 0.05, "lame_duck_s": 0.1, "drain_timeout_s": 30, "warm_s": 60}
 WORKER = Path(__file__).parents[1] / "support" / "job_worker.py"
 
 
@@ -105,7 +106,9 @@ async def pair(tmp_path: Path) -> AsyncIterator[tuple[RealNode, RealNode]]:
 
 
 def worker(node: RealNode, jobs: Jobs, version: str = "v1") -> Target:
-    return node.version(version, main=WORKER.read_text(), listen={}, env={"JOBS": str(jobs.home)})
+    return node.version(
+        version, main=WORKER.read_text(), listen={}, env={"JOBS": str(jobs.home)}, timing=PATIENT
+    )
 
 
 async def test_no_job_is_lost_and_none_done_twice(pair: tuple[RealNode, RealNode], tmp_path: Path) -> None:

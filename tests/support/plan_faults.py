@@ -17,7 +17,7 @@ from bumpless.common.contract.base import BatchId, RolloutId
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.plan import Batch, Direction, Plan, Step, TargetId, step_key
 from bumpless.common.model.release import RollbackPolicy
-from bumpless.common.model.strategy import Strategy, StrategyKind
+from bumpless.common.model.strategy import NodeSet, Strategy, StrategyKind
 from bumpless.planner.unplannable import Unplannable
 from support.hops import clashes, hop_worlds, moments
 from support.plans import GATE, digest, target
@@ -538,6 +538,29 @@ def a_canary_that_nobody_asked_for(world: World, plan: Plan, dice: random.Random
     plain = [b for b in plan.batches if strategy_of(world, b).kind is not StrategyKind.CANARY]
     found = pick(dice, plain)
     return found and with_batch(plan, found, canary=True)
+
+
+@planted("canaries_go_first", StrategyKind.CANARY)
+def a_drained_node_that_is_watched(world: World, plan: Plan, dice: random.Random) -> Plan | None:
+    """A canary and the drained node of a later batch trade places."""
+    drained = {node.name for node in world.fleet.nodes if node.drain is not None}
+    found = pick(
+        dice,
+        [
+            (one, other, step, away)
+            for one in plan.batches
+            for other in chain_of(plan, one.component)
+            if one.canary and not other.canary and one.hop == other.hop
+            for step in one.steps
+            for away in other.steps
+            if away.node in drained and step.node not in drained
+        ],
+    )
+    if found is None or isinstance(strategy_of(world, found[0]).canary, NodeSet):
+        return None
+    one, other, step, away = found
+    traded = with_batch(plan, one, steps=tuple(away if s is step else s for s in one.steps))
+    return with_batch(traded, other, steps=tuple(step if s is away else s for s in other.steps))
 
 
 @planted("canaries_go_first", StrategyKind.CANARY)

@@ -65,6 +65,16 @@ _FIELDS: dict[type[Message], dict[str, Any]] = {
     c.Approve: {**ORDER, "plan_hash": PLAN.hash, "batch": "api-1"},
     c.Retry: ORDER,
     c.Rollback: {**ORDER, "only": ("n1/api",), "now": True, "policy": "manual"},
+    c.DrainNode: {"node": "n1", "by": "ann", "reason": "new disk", "for_s": 3600.0, "force": True},
+    c.UndrainNode: {"node": "n1", "by": "ann"},
+    c.SetAvailability: {
+        "node": "n1",
+        "sequence": 3,
+        "drained": True,
+        "by": "ann",
+        "since": T0,
+        "orders": ("o1",),
+    },
     c.InjectFault: {"node": "n1", "component": "api", "fault": "fail-start", "by": "ann"},
     c.RequestReport: {},
     e.ReleaseAnnounced: {
@@ -116,6 +126,7 @@ _FIELDS: dict[type[Message], dict[str, Any]] = {
     e.RevertStarted: {"rollout": "r1", "revert": "r2", "reason": "slow", "by": "policy"},
     e.RolloutReverted: {"rollout": "r1", "revert": "r2"},
     e.CommandAnswered: {"rollout": "r1", "command": "pause", "accepted": True, "text": "paused"},
+    e.NodeOrderAnswered: {"node": "n1", "command": "drain-node", "accepted": True, "text": "drained"},
     e.StepStaged: {
         "rollout": "r1",
         "plan_hash": PLAN.hash,

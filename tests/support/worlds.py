@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.model.channels import Consumes, Produces
-from bumpless.common.model.fleet import ComponentState, Fleet
+from bumpless.common.model.fleet import ComponentState, Drain, Fleet
 from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.plan import Plan, Target
 from bumpless.common.model.release import Component, Placement, Release
@@ -108,6 +108,8 @@ def worlds(draw: st.DrawFn, blue_green: bool = True, kinds: tuple[StrategyKind, 
         if draw(st.booleans()):
             ill = made.components[names[0]].model_copy(update={"state": ComponentState.STUCK})
             made = made.model_copy(update={"components": {**made.components, names[0]: ill}})
+        if draw(st.integers(0, 3)) == 0:
+            made = made.model_copy(update={"drain": Drain(by="ada", since=T0)})
         nodes.append(made)
     at_once = {StrategyKind.ALL_AT_ONCE, StrategyKind.BLUE_GREEN} & {p.strategy.kind for p in parts}
     budget = "100%" if at_once else draw(SHARES)

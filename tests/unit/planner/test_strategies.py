@@ -288,3 +288,12 @@ def test_what_a_kind_does_not_look_at_is_misplaced() -> None:
 def test_a_strategy_survives_its_signed_form() -> None:
     written = Strategy(kind="canary", canary={"labels": {"zone": "a"}}, spread="zone")
     assert Strategy.model_validate_json(written.model_dump_json()) == written
+
+
+def test_a_drained_node_is_a_counted_canary_only_at_need() -> None:
+    strategy = Strategy(kind="canary", canary=1, batch_size=2)
+    nodes = ["n1", "n2", "n3"]
+    assert [part.nodes for part in cut(strategy, nodes, 3, drained={"n1"})] == [("n2",), ("n1", "n3")]
+    assert cut(strategy, nodes, 3, drained=set(nodes))[0].nodes == ("n1",)
+    named = Strategy(kind="canary", canary=["n1"], batch_size=2)
+    assert cut(named, nodes, 3, drained={"n1"})[0].nodes == ("n1",)

@@ -19,7 +19,7 @@ from bumpless.planner.blue_green import sides_of
 from bumpless.planner.order import ordered
 from bumpless.planner.placement import nodes_of, placement_faults
 from bumpless.planner.route import Route, Stage, route_of
-from bumpless.planner.strategies import Cut, Labels, cut
+from bumpless.planner.strategies import Cut, cut
 from bumpless.planner.strategy_faults import labels_of, strategy_faults
 from bumpless.planner.targets import apply_timeout_s, brought_by, hooks_s, peers_of
 from bumpless.planner.unplannable import Unplannable
@@ -63,7 +63,7 @@ def make_plan(
         release_digest=digest,
         generation=generation,
         targets=_targets(route),
-        batches=_batches(route, release.limits, budget, labels_of(fleet)),
+        batches=_batches(route, release.limits, budget, fleet),
         hops=route.hops(),
         max_unavailable=budget,
         rollback_policy=release.rollback_policy,
@@ -83,10 +83,12 @@ def _targets(route: Route) -> dict[TargetId, Target]:
     return {target.id: target for target in found if target is not None}
 
 
-def _batches(route: Route, limits: Limits, budget: int, labels: Labels) -> tuple[Batch, ...]:
+def _batches(route: Route, limits: Limits, budget: int, fleet: Fleet) -> tuple[Batch, ...]:
     """The batches of every stage, one after the other; the first waits for the last ones of the stages before."""
+    labels = labels_of(fleet)
+    drained = frozenset(node.name for node in fleet.nodes if node.drain is not None)
     cuts = [
-        cut(stage.component.strategy, [visit.node for visit in stage.visits], budget, labels)
+        cut(stage.component.strategy, [visit.node for visit in stage.visits], budget, labels, drained)
         for stage in route.stages
     ]
     batches: list[Batch] = []

@@ -7,7 +7,7 @@ given changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -41,9 +41,15 @@ class Cut:
     wave: Wave | None = None
 
 
-def cut(strategy: Strategy, nodes: Sequence[str], budget: int, labels: Labels | None = None) -> list[Cut]:
-    """Batches in their order, none larger than `budget` nodes."""
-    knife = _Knife(strategy, tuple(sorted(nodes)), budget, labels or {})
+def cut(
+    strategy: Strategy,
+    nodes: Sequence[str],
+    budget: int,
+    labels: Labels | None = None,
+    drained: Container[str] = (),
+) -> list[Cut]:
+    """Batches in their order, none larger than `budget` nodes. `drained` nodes are counted canaries only at need."""
+    knife = _Knife(strategy, tuple(sorted(nodes)), budget, labels or {}, drained)
     match strategy.kind:
         case StrategyKind.ALL_AT_ONCE | StrategyKind.BLUE_GREEN:
             return knife.batches(knife.nodes, len(knife.nodes))
@@ -121,6 +127,7 @@ class _Knife:
     nodes: tuple[str, ...]
     budget: int
     labels: Labels
+    drained: Container[str] = ()
 
     @property
     def size(self) -> int:
@@ -170,6 +177,7 @@ def _canary(knife: _Knife) -> list[Cut]:
         first = selected(strategy.canary, nodes, knife.labels)
     else:
         order = [node for group in _groups(nodes, strategy.spread, knife.labels) for node in group]
+        order.sort(key=lambda node: node in knife.drained)  # nothing runs there that could be watched
         first = tuple(order[: min(share_of(strategy.canary, len(nodes)), knife.budget)])
     watched = knife.batches(first, len(first))
     gone = frozenset(first)

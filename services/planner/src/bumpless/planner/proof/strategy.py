@@ -34,8 +34,12 @@ def canaries_go_first(case: Case) -> Iterator[str]:
                 }
                 if watched != chosen:
                     yield f"{name}: its canaries are {_said(watched)}, chosen were {_said(chosen)}"
-            elif len(watched) != min(share_of(canary, len(everyone)), case.plan.max_unavailable):
+                continue
+            if len(watched) != min(share_of(canary, len(everyone)), case.plan.max_unavailable):
                 yield f"{name}: its first batch is no canary of {canary}, {len(watched)} nodes are watched"
+            drained = {n for n in everyone if n in case.nodes and case.nodes[n].drain is not None}
+            if watched & drained and everyone - watched - drained:
+                yield f"{name}: {_said(watched & drained)} is watched, where nothing runs: others could be"
 
 
 def waves_go_in_their_order(case: Case) -> Iterator[str]:
