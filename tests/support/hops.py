@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bumpless.common.compat import written
 from bumpless.common.contract.base import BatchId
-from bumpless.common.model.compat import CompatFile, HopsFile, PairFile
+from bumpless.common.model.compat import CompatFile, HopsFile, Horizon, PairFile
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.level import Level
 from bumpless.common.model.plan import Plan
@@ -91,7 +91,13 @@ def hop_worlds(draw: st.DrawFn, most: int = 3) -> World:
     compat = CompatFile(
         levels=levels,
         pairs=tuple(pairs),
-        hops={name: HopsFile(stops=("2.0.0",)) for name in names if not draw(st.integers(0, 4))},
+        hops={
+            name: HopsFile(
+                stops=("2.0.0",) if stops else (), horizon=draw(st.sampled_from([Horizon.FREEZE, *Horizon]))
+            )
+            for name in names
+            if (stops := not draw(st.integers(0, 4))) or draw(st.booleans())
+        },
     )
     return World(release(*parts, version="4.0.0", compat=compat), fleet(*nodes))
 

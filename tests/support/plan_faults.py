@@ -668,3 +668,32 @@ def a_hop_passed_over(world: World, plan: Plan, dice: random.Random) -> Plan | N
     spoilt = with_batch(plan, before[0], steps=steps)
     mixed = {x for x in _new_clashes(world, plan, spoilt) if x.count(" ") == 3}
     return spoilt if any(x.startswith(found.component + " ") for x in mixed) else None
+
+
+# the way back ---------------------------------------------------------------------------------------------
+
+WAY_BACK = "horizons_are_marked"
+
+
+@planted(WAY_BACK, hops=True)
+def a_horizon_that_is_not_told(world: World, plan: Plan, dice: random.Random) -> Plan | None:
+    found = pick(dice, [batch for batch in plan.batches if batch.horizon])
+    return found and with_batch(plan, found, horizon="", freeze=False)
+
+
+@planted(WAY_BACK, hops=True)
+def a_horizon_where_there_is_none(world: World, plan: Plan, dice: random.Random) -> Plan | None:
+    found = pick(dice, [batch for batch in plan.batches if not batch.horizon])
+    return found and with_batch(plan, found, horizon="the old one does not read what the new one writes")
+
+
+@planted(WAY_BACK, hops=True)
+def a_freeze_left_out(world: World, plan: Plan, dice: random.Random) -> Plan | None:
+    found = pick(dice, [batch for batch in plan.batches if batch.freeze])
+    return found and with_batch(plan, found, freeze=False)
+
+
+@planted(WAY_BACK, hops=True)
+def a_freeze_that_nobody_asked_for(world: World, plan: Plan, dice: random.Random) -> Plan | None:
+    found = pick(dice, [batch for batch in plan.batches if batch.horizon and not batch.freeze])
+    return found and with_batch(plan, found, freeze=True)

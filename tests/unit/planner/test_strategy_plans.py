@@ -103,6 +103,17 @@ def test_what_depends_on_it_waits_for_the_switch() -> None:
     assert next(b for b in plan.batches if b.component == "web").needs == ("api-2",)
 
 
+@pytest.mark.parametrize(("level", "marked"), [("backward", True), ("full", False)])
+def test_a_new_set_has_the_horizon_of_what_the_other_one_runs(level: str, marked: bool) -> None:
+    running = sets({"api": target("api", "1.0.0")}, NOTHING)
+    compat = CompatFile.model_validate(
+        {"levels": {"api": {"1.0.0>2.0.0": level}}, "hops": {"api": {"horizon": "freeze"}}}
+    )
+    wanted = api(**SETS).model_copy(update={"version": "2.0.0"})
+    plan = made(release(wanted, compat=compat), running)
+    assert [(bool(b.horizon), b.freeze) for b in plan.batches] == [(marked, marked), (False, False)]
+
+
 @pytest.mark.parametrize(
     ("blue", "green", "batches"),
     [

@@ -192,12 +192,14 @@ def _with_words(stage: Stage, made: Sequence[Move], moves: Moves, release: Relea
     stated = bool(hops) and release.compat.states_hops_of(name)
     level = weakest(move.statement.level for move in hops) if stated else None
     kind = release.compat.horizon_of(name)
-    sources, target = " and ".join(stage.sources), stage.target.version
+    # A set that is new here has none of its own; what the other set runs is what could be gone back to.
+    versions = stage.sources or tuple(sorted({str(move.source) for move in hops}))
+    sources, target = " and ".join(versions), stage.target.version
     horizon = ""
-    if stage.sources and kind is not Horizon.NONE:
+    if versions and kind is not Horizon.NONE:
         if level is not None and not level.forward:
             horizon = f"{name} {sources} does not read what {target} writes"
-        elif level is None and kind is Horizon.FREEZE and stage.sources != (target,):
+        elif level is None and kind is Horizon.FREEZE and versions != (target,):
             horizon = f"nothing is stated about whether {name} {sources} reads what {target} writes"
     return replace(
         stage,

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterator
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.release import Release
-from bumpless.planner.proof import capacity, coverage, graph, limits, mixing, order, strategy, targets
+from bumpless.planner.proof import (
+    capacity,
+    coverage,
+    graph,
+    limits,
+    mixing,
+    order,
+    strategy,
+    targets,
+    way_back,
+)
 from bumpless.planner.proof.case import Case
 
 Proof = Callable[[Case], Iterator[str]]
@@ -41,6 +51,7 @@ PROOFS: tuple[Proof, ...] = (
     strategy.batches_are_spread,
     mixing.versions_side_by_side_mix,
     mixing.clients_fit_providers_at_every_moment,
+    way_back.horizons_are_marked,
 )
 
 
