@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.contract.plan_answer import Earlier, PlanAnswer, Took
+from bumpless.common.model.compat import CompatFile, HopsFile, Horizon
 from bumpless.common.model.finding import Code, Finding, Severity
 from bumpless.common.model.fleet import Fleet, Node
 from bumpless.common.model.level import Level
-from bumpless.common.model.plan import Hop, Plan, Target
+from bumpless.common.model.plan import Plan, Target
 from bumpless.common.model.release import Component, Placement, Run
 from bumpless.common.model.strategy import NodeSet, Strategy, StrategyKind
 from bumpless.planner.plan import make_plan
-from support import plans
-from support.plans import GATE, T0, batch, component, digest, fleet, node, release, target
+from support.hops import over
+from support.plans import GATE, T0, component, digest, fleet, node, release, target
 
 SHOP = ("database", "cache", "api", "gateway")
 OLD = {name: target(name, "v1") for name in SHOP}
@@ -96,29 +97,31 @@ def parallel_branches() -> PlanAnswer:
 
 
 def intermediate_hop() -> PlanAnswer:
-    versions = {name: target("orders", name) for name in ("1.4.0", "2.1.0", "3.0.0")}
-
-    def part(name: str, nodes: tuple[str, ...], old: str, new: str, hop: int, *needs: str, **more: object):  # type: ignore[no-untyped-def]
-        made = batch(name, nodes, component="orders", before=old, after=new, needs=needs, **more)
-        steps = tuple(step.model_copy(update={"hop": hop}) for step in made.steps)
-        return made.model_copy(update={"hop": hop, "steps": steps})
-
-    found = plans.plan(
-        part("orders-1", ("n1", "n2"), "1.4.0", "2.1.0", 1, gate=GATE),
-        part("orders-2", ("n3",), "1.4.0", "2.1.0", 1, "orders-1", gate=GATE),
-        part("orders-3", ("n1", "n2"), "2.1.0", "3.0.0", 2, "orders-2", horizon="3.0.0 writes a format that 2.1.0 does not read"),
-        part("orders-4", ("n3", "n4"), "2.1.0", "3.0.0", 2, "orders-3", horizon="3.0.0 writes a format that 2.1.0 does not read"),
-        release_version="3.0.0",
-        targets={found.id: found for found in versions.values()},
+    compat = CompatFile(
+        levels={
+            "orders": {"1.4.0>2.1.0": Level.FULL, "2.1.0>3.0.0": Level.BACKWARD, "1.4.0>3.0.0": Level.NONE}
+        },
+        hops={"orders": HopsFile(horizon=Horizon.FREEZE)},
+    )
+    old, between = {"orders": target("orders", "1.4.0")}, {"orders": target("orders", "2.1.0")}
+    orders = over("orders", "3.0.0", "2.1.0", gate=GATE, strategy=Strategy(batch_size=2))
+    found = planned(
+        fleet(*running(old, "n1", "n2", "n3"), *running(between, "n4")),
+        orders,
+        version="3.0.0",
+        compat=compat,
         max_unavailable=2,
-        hops=(
-            Hop(component="orders", number=1, sources=("1.4.0",), target="2.1.0", level=Level.FULL,
-                why="1.4.0 and 3.0.0 may not stand side by side; 2.1.0 reads what both write"),
-            Hop(component="orders", number=2, sources=("2.1.0",), target="3.0.0", level=Level.BACKWARD,
-                why="the release brings 3.0.0"),
-        ),
-    )  # fmt: skip
-    return answered(found)
+    )
+    waived = Finding(
+        code=Code.SCAN_MISSING,
+        severity=Severity.WARN,
+        subject="orders",
+        evidence="no report of the tree that is shipped",
+        recommendation="scan that tree",
+        waivable=True,
+        waived="by ann until 2026-01-02 18:00 UTC: incident 41",
+    )
+    return answered(found, waived)
 
 
 def downgrade() -> PlanAnswer:
@@ -193,7 +196,7 @@ SITUATIONS = {
         parallel_branches,
     ),
     "05-intermediate-hop": Situation(
-        "A mixed fleet reaches 3.0.0 through 2.1.0, each hop with its reason; from the second on there is no free way back.",
+        "A mixed fleet reaches 3.0.0 through 2.1.0, each hop with its reason; from the second on there is no free way back, and a failure halts; a finding was waived.",
         intermediate_hop,
     ),
     "06-downgrade": Situation(

@@ -149,7 +149,9 @@ def marks(group: Group) -> list[str]:
     if batch.tolerance:
         found.append(f"{count(batch.tolerance, 'step')} may fail")
     if batch.horizon:
-        found.append("no free way back")
+        found.append("no free way back" + (", a failure halts" if batch.freeze else ""))
+    if batch.for_good:
+        found.append("for good")
     return found
 
 

@@ -122,7 +122,8 @@ def _findings(found: tuple[Finding, ...]) -> list[str]:
     lines = []
     for finding in found:
         waivable = " (may be waived)" if finding.waivable else ""
-        lines.append(f"{finding.severity} {finding.code} {finding.subject}: {finding.evidence}{waivable}")
+        waived = f" (waived {finding.waived})" if finding.waived else waivable
+        lines.append(f"{finding.severity} {finding.code} {finding.subject}: {finding.evidence}{waived}")
         lines.append(f"  do: {finding.recommendation}")
     return lines
 

@@ -50,6 +50,11 @@ def risks(plan: Plan, room: list[Capacity]) -> list[str]:
         said.append(f"{names(lenient)}: a gate without enough data passes")
     if tolerant := sorted({b.component for b in batches if b.tolerance}):
         said.append(f"{names(tolerant)}: a batch passes although steps of it failed")
+    if left := sorted({b.component for b in batches if b.for_good}):
+        said.append(
+            f"{names(left)}: a version that a hop leaves for good does not fit what comes later, so it is not kept warm "
+            "and no node returns to it by itself"
+        )
     if plan.rollback_policy is RollbackPolicy.MANUAL and plan.direction is Direction.FORWARD:
         said.append("a failed rollout stays where it is until a person acts")
     return said
@@ -62,6 +67,8 @@ def horizon(spans: list[Span]) -> tuple[str | None, str]:
     marked = next((span.batch for span in spans if span.batch.horizon), None)
     if marked is None:
         return None, "free to the end: every batch can be taken back"
+    freezes = next((span.batch.id for span in spans if span.batch.freeze), None)
+    halts = "" if freezes is None else f"; once {freezes} has begun a failure halts for a person"
     if marked is spans[0].batch:
-        return marked.id, f"not free from the first batch on, {marked.id}: {marked.horizon}"
-    return marked.id, f"free until {marked.id} is applied: {marked.horizon}"
+        return marked.id, f"not free from the first batch on, {marked.id}: {marked.horizon}{halts}"
+    return marked.id, f"free until {marked.id} is applied: {marked.horizon}{halts}"
