@@ -20,7 +20,7 @@ from support.lazy_disk import LazyDisk, Observer, Seen, Tree, singles, write
 from support.syscalls import Call, Then
 
 Words = dict[str, Any]
-PROMISES = frozenset({"saved", "unsaved", "pointed", "staged", "answered"})
+PROMISES = frozenset({"saved", "unsaved", "pointed", "staged", "answered", "put", "shared", "taken"})
 ATTEMPTS = 5
 SINGLES = 12
 """Files and directories that differ in one cut, of those that may."""

@@ -12,19 +12,23 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from bumpless.common.artifacts.beneath import Beneath
 from bumpless.common.contract.base import Digest, Message
+from bumpless.common.contract.commands import SetAvailability
 from bumpless.common.contract.events import StepFinished, StepStaged
+from bumpless.common.model.config import config_digest
 from bumpless.common.model.plan import Target
-from bumpless.common.model.release import ITSELF
+from bumpless.common.model.release import ITSELF, Run
 from bumpless.common.shell import clock
 from bumpless.common.shell.log import configure_logging
 from bumpless.executor import actor
 from bumpless.executor.app import Origin
+from bumpless.executor.availability import Availability
+from bumpless.executor.configs import Configs, shared_by
 from bumpless.executor.drivers.artifacts import StoredArtifacts
 from bumpless.executor.drivers.native import NativeSwitch
 from bumpless.executor.executor import Executor, NodeConfig
@@ -104,6 +108,7 @@ def _shown(record: ComponentRecord) -> dict[str, Any]:
         "cause": result.cause if result else None,
         "outcome": _outcome(result) if result else None,
         "reason": record.reason,
+        "drained": record.out,
         "current": _root(record.current),
         "previous": _root(record.previous),
         "serving": record.serving.target.version if record.serving else None,
@@ -114,7 +119,7 @@ async def _settle(
     executor: Executor,
     site: Site,
     component: str,
-    command: Command | None,
+    command: Command | SetAvailability | None,
     watched: _Watched,
     patience_s: float,
 ) -> bool:
@@ -132,17 +137,21 @@ async def _settle(
     return False
 
 
-def _all_rest(executor: Executor, component: str, command: Command | None) -> bool:
+def _all_rest(executor: Executor, component: str, command: Command | SetAvailability | None) -> bool:
     names = {component, *executor.observe().components}
     return all(_rests(executor.record(name), command if name == component else None) for name in names)
 
 
-def _rests(record: ComponentRecord | None, command: Command | None) -> bool:
+def _rests(record: ComponentRecord | None, command: Command | SetAvailability | None) -> bool:
     if record is None:
         return command is None
-    answered = command is None or (record.result is not None and record.result.cause == command.id)
+    if isinstance(command, SetAvailability):
+        answered = record.out
+    else:
+        answered = command is None or (record.result is not None and record.result.cause == command.id)
     idle = record.state in RESTING and not record.stopping and not record.outbox and record.warm is None
-    return answered and idle and (record.current is None or record.serving is not None)
+    serves = not record.instances if record.out else record.current is None or record.serving is not None
+    return answered and idle and serves
 
 
 class _Watched:
@@ -187,8 +196,43 @@ class _Watched:
             say({"staged": target.root, "description": target.artifact})
             return tree
 
+        put, share, collect, take = Configs.put, Configs.share, Configs.collect, Availability.take
+
+        def put_there(configs: Configs, run: Run) -> None:
+            put(configs, run)
+            if run.config:
+                say({"put": name_of(run)})
+
+        def shared(configs: Configs, targets: Iterable[Target]) -> None:
+            found = list(targets)
+            share(configs, found)
+            if (files := shared_by(found)) is not None:
+                say({"shared": hex_of(files.items())})
+
+        def collected(configs: Configs, targets: Iterable[Target]) -> None:
+            found = list(targets)
+            say({"collecting": sorted(name_of(t.run) for t in found if t.run.config)})
+            collect(configs, found)
+
+        def taken(availability: Availability, word: SetAvailability) -> bool:
+            say({"taking": word.sequence})
+            found = take(availability, word)
+            say({"taken": word.sequence})
+            return found
+
+        Configs.put, Configs.share, Configs.collect = put_there, shared, collected  # type: ignore[method-assign]
+        Availability.take = taken  # type: ignore[method-assign]
         Journal.save, Layout.point, StoredArtifacts.stage = saved, pointed, staged  # type: ignore[method-assign]
         say_flushes(say)
+
+
+def name_of(run: Run) -> str:
+    """What the directory of the configuration files of `run` is called."""
+    return hex_of((file.path, file.content) for file in run.config)
+
+
+def hex_of(files: Iterable[tuple[str, str]]) -> str:
+    return config_digest(files).removeprefix("sha256:")
 
 
 def say_flushes(say: Say) -> None:

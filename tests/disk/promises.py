@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.tree import verify_root
 from bumpless.common.errors import Refused
+from bumpless.common.model.config import config_digest
 from bumpless.executor.journal import Journal
 from bumpless.executor.launcher import read_state
 from disk.itself import shown
@@ -53,6 +55,8 @@ def broken(data: Path, before: Links, after: Links, record: str, heard: Sequence
         *_trees(data, heard),
         *_journal(data, record, heard),
         *_launch(data, heard),
+        *_configs(data, heard),
+        *_availability(data, heard),
     ]
 
 
@@ -114,6 +118,64 @@ def _launch(data: Path, heard: Sequence[Words]) -> Iterable[str]:
     found = shown(read_state(data))
     if possible and not any(found[:2] == said[:2] and found[2] >= said[2] for said in possible):
         yield f"launch.json holds {found}, and was said to hold {possible[0]}"
+
+
+def _configs(data: Path, heard: Sequence[Words]) -> Iterable[str]:
+    """What was put there is there until nobody names it; the link always names what is whole."""
+    kept, link = set[str](), home(data) / "config"
+    shared: list[str] = []
+    for words in heard:
+        if "put" in words:
+            kept.add(words["put"])
+        if "shared" in words:
+            shared = [words["shared"]]
+        if "collecting" in words:
+            kept &= set(words["collecting"])
+    if link.is_symlink():
+        name = os.path.basename(os.readlink(link))
+        kept.add(name)
+        if shared and name not in shared and link_is_settled(heard):
+            yield f"config was said to name {shared[0]}, and names {name}"
+    elif shared:
+        yield "config was said to name files, and is not there"
+    for name in sorted(kept):
+        if _config_name(home(data) / "configs" / name) != name:
+            yield f"the configuration files {name} were said to be there, and are not whole"
+
+
+def link_is_settled(heard: Sequence[Words]) -> bool:
+    """Whether nothing was begun since the link was placed that may place it again."""
+    last = max((at for at, words in enumerate(heard) if "shared" in words), default=-1)
+    return not any("saving" in words for words in heard[last + 1 :])
+
+
+def _config_name(place: Path) -> str:
+    try:
+        files = [p for p in place.rglob("*") if p.is_file()]
+        found = [(str(p.relative_to(place)), p.read_text()) for p in files]
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return config_digest(found).removeprefix("sha256:") if found else ""
+
+
+def _availability(data: Path, heard: Sequence[Words]) -> Iterable[str]:
+    possible = [0]
+    for words in heard:
+        if "taken" in words:
+            possible = [words["taken"]]
+        if "taking" in words:
+            possible.append(words["taking"])
+    if possible == [0]:
+        return
+    try:
+        found = int(json.loads((data / "availability.json").read_bytes())["sequence"])
+    except FileNotFoundError:
+        found = 0
+    except (OSError, ValueError, KeyError) as error:
+        yield f"the word about the node cannot be read: {error}"
+        return
+    if found not in possible:
+        yield f"the word about the node has the number {found}, and was said to have {possible[0]}"
 
 
 def _damage(data: Path, root: str) -> str | None:

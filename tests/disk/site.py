@@ -11,9 +11,10 @@ from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.artifacts.stores.store import DirectoryBlobs
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import BatchId, Digest, PlanHash, RolloutId, derive_id
-from bumpless.common.contract.commands import ApplyComponent, StageComponent
+from bumpless.common.contract.commands import ApplyComponent, SetAvailability, StageComponent
 from bumpless.common.contract.envelope import COMMAND_TYPE
 from bumpless.common.contract.subjects import subject_of
+from bumpless.common.model.config import ConfigContent
 from bumpless.common.model.plan import Direction, Target
 from bumpless.common.model.release import ITSELF, Driver, Run, Timing
 from bumpless.common.shell.broker import Received
@@ -26,7 +27,8 @@ SOCKET = "http"
 MANY = 140
 """Files in the version "many": more than are flushed one by one."""
 
-# What a step commands: stage or apply, which version (None: nothing), and (generation, sequence).
+# What a step commands: stage or apply, which version (None: nothing), and (generation, sequence). Versions that begin
+# with c have configuration files. A drain is of the whole node.
 STEPS: dict[str, tuple[str, str | None, tuple[int, int]]] = {
     "install": ("apply", "v1", (1, 2)),
     "stage": ("stage", "v2", (2, 1)),
@@ -36,6 +38,10 @@ STEPS: dict[str, tuple[str, str | None, tuple[int, int]]] = {
     "stage-third": ("stage", "v3", (3, 1)),
     "switch-third": ("apply", "v3", (3, 2)),
     "remove": ("apply", None, (4, 1)),
+    "install-configured": ("apply", "c1", (1, 2)),
+    "configure": ("apply", "c2", (2, 2)),
+    "configure-third": ("apply", "c3", (3, 2)),
+    "drain": ("drain", None, (0, 1)),
     "replace-installed": ("apply", "e1", (1, 2)),
     "stage-executor": ("stage", "e2", (2, 1)),
     "replace": ("apply", "e2", (2, 2)),
@@ -70,10 +76,11 @@ class Site:
         listen = {"http": f"unix://{home / SOCKET}"}
         run = Run(command=(sys.executable, "main.py"), timing=TIMING, listen=listen)
         earlier: list[PreviousTree] = []
-        for version in ("v1", "v2", "v3", "many"):
+        for version in ("v1", "v2", "v3", "many", "c1", "c2", "c3"):
             tree = home / "trees" / version
             _grow(tree, version)
-            _publish(home, store, release, (COMPONENT, version, run), tree, earlier)
+            how = _configured(run, version) if version.startswith("c") else run
+            _publish(home, store, release, (COMPONENT, version, how), tree, earlier)
             earlier = [PreviousTree(version, tree)]
         for version in ("e1", "e2"):
             _grow_executor(home / "trees" / version, version)
@@ -88,9 +95,19 @@ class Site:
     def target(self, version: str) -> Target:
         return Target.model_validate_json((self.home / f"{version}.json").read_bytes())
 
-    def command(self, step: str, before: Target | None, attempt: int = 0) -> Command:
+    def command(self, step: str, before: Target | None, attempt: int = 0) -> Command | SetAvailability:
         """A later attempt has a higher generation, as a rollout that is tried again."""
         kind, version, (generation, sequence) = STEPS[step]
+        if kind == "drain":
+            return SetAvailability(
+                id=derive_id("disk", step, str(attempt)),
+                at=T0,
+                node=NODE,
+                sequence=sequence + attempt,
+                drained=True,
+                by="ann",
+                since=T0,
+            )
         fields = {
             "id": derive_id("disk", step, str(attempt)),
             "at": T0,
@@ -108,10 +125,20 @@ class Site:
             return StageComponent(**fields, batch=None, before=None)
         return ApplyComponent(**fields, batch=BatchId("b1"), before=before)
 
-    def sent(self, command: Command) -> Received:
+    def sent(self, command: Command | SetAvailability) -> Received:
         """The command as a standing one is read from the broker."""
         body = self._deploy.sign(COMMAND_TYPE, wire.encode(command)).to_bytes()
         return Received(subject=subject_of(command), data=body, sequence=1)
+
+
+def _configured(run: Run, version: str) -> Run:
+    files = (
+        ConfigContent(path="app.yaml", content=f"version: {version}\n" * 40),
+        ConfigContent(path="more/rules.ini", content=f"[rules]\nof = {version}\n"),
+    )
+    return run.model_copy(
+        update={"config": files, "env": {"CONFIG": "{config}", "SHARED": "{config.shared}"}}
+    )
 
 
 def _publish(

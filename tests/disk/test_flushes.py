@@ -22,6 +22,7 @@ pytestmark = pytest.mark.timeout(900)
 RECORDINGS: dict[str, dict[str, str]] = {
     **{name: {"name": name} for name in OPERATIONS},
     "stage again after a kill": {"name": "stage", "killed_at": r"component/versions$"},
+    "configure again after a kill": {"name": "configure", "killed_at": r"component/configs$"},
     "switch with a record that cannot be flushed": {
         "name": "switch",
         "fails_at": r"Journal\.save:\d+, of component$",
