@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from bumpless.common.artifacts.errors import BlobMissing
 from bumpless.common.contract.events import NodeObserved, StepOutcome
+from bumpless.executor import tree_watch
 from support.real_node import RealNode
 from support.waiting import comes_true
 
@@ -62,3 +65,25 @@ async def test_the_way_back_to_a_changed_tree_is_made_whole_first(node: RealNode
     assert "no such luck" in (failed.reason or "")
     # It was running from the changed tree, so it was not started again, and serves.
     assert await node.answers() == "v1"
+
+
+async def test_a_changed_tree_that_serves_is_told_while_it_serves(
+    node: RealNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_watch, "SETTLE_S", 0.05)
+    monkeypatch.setattr(tree_watch, "EVERY_S", 0.2)
+    v1, v2 = node.version("v1"), node.version("v2")
+    await node.restart()
+    await node.apply(v1)
+    spoil(node, v1.root)
+    said = await node.heard.wait(NodeObserved, lambda m: bool(changed(m)))
+    assert changed(said) == ("version is changed",)
+    assert await node.answers() == "v1"
+    await node.apply(v2, v1)
+    await node.heard.wait(NodeObserved, lambda m: m.at > said.at and not changed(m))
+    assert await node.answers() == "v2"
+
+
+def changed(message: NodeObserved) -> tuple[str, ...]:
+    facts = message.node.facts
+    return () if facts is None else facts.changed.get("probe", ())

@@ -39,6 +39,7 @@ from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Reports
 from bumpless.executor.record import Command, ComponentRecord
 from bumpless.executor.reporter import Reporter
 from bumpless.executor.reserve import Reserve
+from bumpless.executor.tree_watch import TreeWatch
 
 log = get_logger(__name__)
 
@@ -101,7 +102,15 @@ class Executor:
         self._availability = Availability(config.data_dir / "availability.json", now)
         self._told_availability = asyncio.Event()
         self._samplers: dict[str, Sampler] = {}
-        self._facts = FactBook(config.data_dir, config.address, config.node, self._targets, self._item_calls)
+        self._trees = TreeWatch(self._source, self._actors.values, self._reporter.report)
+        self._facts = FactBook(
+            config.data_dir,
+            config.address,
+            config.node,
+            self._targets,
+            self._item_calls,
+            lambda: self._trees.changed,
+        )
 
     async def start(self) -> None:
         """Read every journal, take over what is alive, go on where the last executor stopped.
@@ -128,6 +137,7 @@ class Executor:
         self._keep(self._mind_availability())
         self._keep(self._reporter.run())
         self._keep(self._tidy())
+        self._keep(self._trees.run())
 
     async def take(self, received: Received) -> None:
         """A command as it came from the broker, live or as the last value. Refused ones are parked."""
@@ -176,6 +186,7 @@ class Executor:
             for actor in self._actors.values():
                 actor.tell(heard.Asked())
         self._reporter.report()
+        self._trees.moved()
 
     async def reported(self) -> None:
         """Return once the node's observation, and every result before it, has been acknowledged."""

@@ -28,12 +28,16 @@ FRESH_S = 10.0
 MOST_LISTENING = 1000
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp; the kernel lists these before all others."""
+UNCONNECTED = "07"
+"""The state in /proc/net/udp of a socket that takes datagrams from anybody."""
 ITEM_CALLS = "bumpless_item_calls_total"
 _BACKUPS = TypeAdapter(tuple[BackupFact, ...])
 
 
 class FactBook:
-    """`targets` are the versions whose addresses are this node's own; `calls` are counted item calls by component."""
+    """`targets` are the versions whose addresses are this node's own; `calls` are counted item calls, and `changed` what
+    differs in trees, by component.
+    """
 
     def __init__(
         self,
@@ -42,37 +46,41 @@ class FactBook:
         node: str,
         targets: Callable[[], Iterable[Target]],
         calls: Callable[[], Mapping[str, Mapping[str, float]]],
+        changed: Callable[[], Mapping[str, tuple[str, ...]]],
         proc: Path = Path("/proc"),
     ) -> None:
         self._data_dir, self._address, self._node = data_dir, address, node
-        self._targets, self._calls, self._proc = targets, calls, proc
+        self._targets, self._calls, self._changed, self._proc = targets, calls, changed, proc
         self._runtime = runtime()
         self._last: tuple[float, NodeFacts] | None = None
 
     def facts(self) -> NodeFacts:
         now = time.monotonic()
-        if self._last is None or now - self._last[0] >= FRESH_S:
+        if self._last is None or now - self._last[0] >= FRESH_S or self._changed() != self._last[1].changed:
             self._last = now, self._look()
         return self._last[1]
 
     def _look(self) -> NodeFacts:
         memory = meminfo(self._proc)
         own = {address for target in self._targets() for address in self._listens(target)}
+        tcp, udp = listening(self._proc), bound(self._proc)
         return NodeFacts(
             inodes_free=_inodes(self._data_dir),
             memory_available=memory.get("MemAvailable"),
             memory_total=memory.get("MemTotal"),
             architecture=platform.machine(),
             runtime=self._runtime,
-            listening=tuple(sorted(set(listening(self._proc)) - own)[:MOST_LISTENING]),
+            listening=_others(tcp, own, "tcp"),
+            bound=_others(udp, own, "udp"),
+            changed=dict(self._changed()),
             item_calls={name: dict(calls) for name, calls in self._calls().items() if calls},
             backups=backups(self._data_dir / "facts" / "backups.json"),
         )
 
     def _listens(self, target: Target) -> Iterator[str]:
+        """As `tcp://10.0.0.5:80`."""
         for address in target.run.listen.values():
-            filled = address.removeprefix("tcp://")
-            yield filled.replace("{node.address}", self._address).replace("{node.name}", self._node)
+            yield address.replace("{node.address}", self._address).replace("{node.name}", self._node)
 
 
 def runtime() -> dict[str, str]:
@@ -112,6 +120,21 @@ def listening(proc: Path) -> Iterator[str]:
                 if fields[3] != LISTEN:
                     break
                 yield _address(fields[1])
+
+
+def bound(proc: Path) -> Iterator[str]:
+    """The UDP addresses on which anybody takes datagrams of others."""
+    for name in ("udp", "udp6"):
+        with contextlib.suppress(OSError, ValueError), open(proc / "net" / name) as table:
+            next(table, None)
+            for line in table:
+                fields = line.split()
+                if fields[3] == UNCONNECTED:
+                    yield _address(fields[1])
+
+
+def _others(found: Iterable[str], own: set[str], kind: str) -> tuple[str, ...]:
+    return tuple(sorted(one for one in set(found) if f"{kind}://{one}" not in own)[:MOST_LISTENING])
 
 
 def _address(text: str) -> str:

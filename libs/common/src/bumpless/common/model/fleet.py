@@ -57,7 +57,9 @@ class BackupFact(Model):
 class NodeFacts(Model):
     """What a node is like. None and empty: not known.
 
-    `listening` are the TCP addresses (`10.0.0.5:80`, `[::]:80`) on which others listen than the node's components.
+    `listening` are the TCP addresses (`10.0.0.5:80`, `[::]:80`) on which others listen than the node's components,
+    `bound` the UDP addresses that others hold. `changed` says, by component, how the tree that serves differs from what
+    was staged, one sentence for each difference.
     `item_calls` are the calls of lifecycle items that the serving instances have counted since they started, by
     component and item. `runtime` are versions of `kernel`, `libc`, `python` and `systemd`.
     """
@@ -68,6 +70,8 @@ class NodeFacts(Model):
     architecture: str = ""
     runtime: dict[str, str] = {}
     listening: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+    changed: dict[Token, tuple[str, ...]] = {}
     item_calls: dict[Token, dict[str, float]] = {}
     backups: tuple[BackupFact, ...] = ()
 

@@ -88,16 +88,17 @@ def ports(case: Case) -> Iterator[Finding]:
 
 
 def _taken(component: Component, node: Node) -> Iterator[str]:
-    others = set(node.facts.listening) if node.facts is not None else set()
+    facts = node.facts or NodeFacts()
+    others = {"tcp": set(facts.listening), "udp": set(facts.bound)}
     for address in component.run.listen.values():
-        if not address.startswith("tcp://"):
+        kind, _, place = address.partition("://")
+        if kind not in others:
             continue
-        filled = address.removeprefix("tcp://")
-        filled = filled.replace("{node.address}", node.address).replace("{node.name}", node.name)
+        filled = place.replace("{node.address}", node.address).replace("{node.name}", node.name)
         port = filled.rpartition(":")[2]
         for same in (filled, *(f"{any_address}:{port}" for any_address in WILDCARDS)):
-            if same in others:
-                yield same
+            if same in others[kind]:
+                yield same if kind == "tcp" else f"{kind} {same}"
 
 
 def runtimes(case: Case) -> Iterator[Finding]:
@@ -177,6 +178,27 @@ def drift(case: Case) -> Iterator[Finding]:
                 subject=f"{component.name}: {listed(sorted(names))}",
                 evidence=f"{what} runs there, and no release that is still known brought it",
                 recommendation="find out who did; the plan replaces it",
+                waivable=True,
+            )
+
+
+def changed(case: Case) -> Iterator[Finding]:
+    """Trees that serve and are not as they were staged: somebody changed files by hand, or a disk did."""
+    for component in case.release.components:
+        found: dict[str, list[str]] = {}
+        for node, target in _serving(case.placed[component.name], component):
+            told = () if node.facts is None else node.facts.changed.get(component.name, ())
+            if told:
+                what = f"the tree of {target.version} is not as it was staged: {', '.join(told)}"
+                found.setdefault(what, []).append(node.name)
+        for what, names in sorted(found.items()):
+            yield Finding(
+                code=Code.DRIFT,
+                severity=Severity.WARN,
+                subject=f"{component.name}: {listed(sorted(names))}",
+                evidence=what,
+                recommendation="find out who changed it and why: a new version does not have it, and comes as a whole "
+                "package, because no delta fits what is there",
                 waivable=True,
             )
 
