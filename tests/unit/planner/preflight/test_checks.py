@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 
-from bumpless.common.model.compat import CompatFile, LifecycleFile
-from bumpless.common.model.finding import Code, Severity
+from bumpless.common.compat.sql_findings import sql_findings
+from bumpless.common.model.channels import Consumes, Produces
+from bumpless.common.model.compat import CompatFile, LifecycleFile, SignedRecord
+from bumpless.common.model.finding import Code, Finding, Severity
 from bumpless.common.model.fleet import BackupFact, Drain, Fleet, NodeFacts
+from bumpless.common.model.migration import Migration, SqlProblem
 from bumpless.common.model.preflight import Needs, Preflight, ScanSeverity, Window
 from bumpless.common.model.release import Component, Release, Run
 from bumpless.common.model.statement import Rehearsed
+from bumpless.common.model.strategy import Strategy
 from bumpless.planner.preflight.case import Case, History
-from bumpless.planner.preflight.registry import look
+from bumpless.planner.preflight.registry import look, look_at
 from bumpless.planner.preflight.windows import is_open
-from support.plans import T0, component, digest, fleet, node, release, target
+from support.plans import T0, batch, component, digest, fleet, node, plan, release, target
 
 DIGEST = digest("release")
 CALM = {"compat": CompatFile.model_validate({"hops": {"api": {}}})}
@@ -52,17 +56,153 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
     assert found(release(api(), **CALM), on()) == {}
 
 
-@pytest.mark.parametrize(
-    ("required", "severity"), [("optional", Severity.WARN), ("required", Severity.BLOCK)]
-)
 @pytest.mark.parametrize("by_fleet", [True, False])
-def test_an_unstated_change_is_a_warning_until_statements_are_required(
-    required: str, severity: Severity, by_fleet: bool
-) -> None:
-    wanted = rules(compat=required)
+def test_an_unstated_change_blocks_where_statements_are_required(by_fleet: bool) -> None:
+    wanted = rules(compat="required")
     what = release(api()) if by_fleet else release(api(), preflight=wanted)
-    assert found(what, on(), wanted if by_fleet else None) == {Code.COMPAT_UNSTATED: severity}
+    assert found(what, on(), wanted if by_fleet else None) == {Code.COMPAT_UNSTATED: Severity.BLOCK}
     assert found(what, on("2.0.0"), wanted if by_fleet else None) == {}
+
+
+OTHERS = {"compat": CompatFile.model_validate({"levels": {"db": {"1.0.0>2.0.0": "full"}}})}
+
+
+def two(first: str = "1.0.0", second: str = "1.0.0") -> Fleet:
+    return fleet(node("n1", {"api": target("api", first)}), node("n2", {"api": target("api", second)}))
+
+
+@pytest.mark.parametrize(
+    ("where", "strategy", "more", "severity"),
+    [
+        (on(), {}, {}, None),  # one node: side by side only while it switches
+        (two(), {}, {}, Severity.INFO),
+        (two(), {}, OTHERS, Severity.WARN),
+        (two(), {"kind": "all-at-once"}, OTHERS, None),
+        (two(), {"kind": "rolling", "batch_size": 2}, OTHERS, None),
+        (two(), {"kind": "rolling", "batch_size": 2}, {**OTHERS, "max_unavailable": 1}, Severity.WARN),
+        (two("1.0.0", "1.1.0"), {"kind": "all-at-once"}, {}, Severity.INFO),
+        (two("2.0.0", "1.1.0"), {"kind": "all-at-once"}, {}, Severity.INFO),
+        (two("2.0.0", "2.0.0"), {}, OTHERS, None),
+    ],
+)
+def test_an_unstated_change_is_told_where_both_versions_serve_for_long(
+    where: Fleet, strategy: dict[str, Any], more: dict[str, Any], severity: Severity | None
+) -> None:
+    what = release(api(strategy=Strategy.model_validate(strategy)), **more)
+    expected = {} if severity is None else {Code.COMPAT_UNSTATED: severity}
+    assert found(what, where) == expected
+
+
+def records(
+    of: str | None = "api", lens: Sequence[Any] = ({"rename": {"a": "b"}},)
+) -> dict[str, SignedRecord]:
+    edges = [{"from": "1", "to": "2", "lens": list(lens)}]
+    schemas = {"1": {"type": "object"}, "2": {"type": "object"}, "3": {"type": "object"}}
+    return {"file": SignedRecord.model_validate({"of": of, "schemas": schemas, "edges": edges})}
+
+
+LOST = [{"drop": ["a"]}]
+ONE_WAY = [{"py": "lenses:up"}]
+
+
+@pytest.mark.parametrize(
+    ("running", "wanted", "given", "more", "codes"),
+    [
+        ("1.0.0", "2.0.0", records(), {}, {}),
+        ("2.0.0", "2.9.0", records(lens=LOST), {}, {}),
+        ("0.9.0", "2.0.0", records(), {}, {}),  # before there were records
+        ("1.4.0", "2.1.0", records(lens=LOST), {}, {Code.RECORD_LOSSY: Severity.WARN}),
+        ("1.0.0", "3.0.0", records(), {}, {Code.RECORD_PATH_NONE: Severity.BLOCK}),
+        ("1.0.0", "2.0.0", records(lens=ONE_WAY), {}, {Code.ROLLBACK_LOSSY: Severity.BLOCK}),
+        ("1.0.0", "2.0.0", records(lens=ONE_WAY), {"rollback_policy": "manual"}, {}),
+        ("1.0.0", "2.0.0", records(of=None), {}, {Code.RECORD_UNKNOWN: Severity.INFO}),
+        ("nightly", "2.0.0", records(), {}, {Code.RECORD_UNKNOWN: Severity.INFO}),
+        ("1.0.0", "2.0.0", records(of="other"), {}, {}),
+        ("1.0.0", "2.0.0", records(lens=[{"turn": {}}]), {}, {Code.RECORD_INVALID: Severity.BLOCK}),
+    ],
+)
+def test_records_are_carried_on_from_what_runs(
+    running: str,
+    wanted: str,
+    given: dict[str, SignedRecord],
+    more: dict[str, Any],
+    codes: dict[Code, Severity],
+) -> None:
+    assert found(release(api(wanted), records=given, **more, **CALM), on(running)) == codes
+
+
+def test_a_schema_that_is_none_is_told_with_its_place() -> None:
+    bad = {"file": SignedRecord.model_validate({"of": "api", "schemas": {"1": {"type": "thing"}}})}
+    case = Case(release(api(), records=bad, **CALM), DIGEST, on(), T0)
+    (finding,) = look(case)
+    assert finding.code is Code.RECORD_INVALID
+    assert "file 1.0.0" in finding.evidence
+    assert "type" in finding.evidence
+
+
+def test_the_horizon_of_a_plan_says_what_a_failure_after_it_means() -> None:
+    crossed = [batch("api-1", ["n1"]), batch("api-2", ["n2"], horizon="api v1 does not read what v2 writes")]
+    case = Case(release(api()), DIGEST, on(), T0)
+    (warned,) = look_at(plan(*crossed, batch("api-3", ["n3"], horizon="again")), case)
+    assert (warned.code, warned.severity, warned.waivable) == (Code.ROLLBACK_LOSSY, Severity.WARN, True)
+    assert "from batch api-2 on there is no free way back: api v1 does not read" in warned.evidence
+    assert "taken back all the same" in warned.evidence
+    assert "horizon: freeze" in warned.recommendation
+    (frozen,) = look_at(plan(crossed[1].model_copy(update={"freeze": True})), case)
+    assert "halts for a person" in frozen.evidence
+    (manual,) = look_at(plan(crossed[1], rollback_policy="manual"), case)
+    assert "stays where it is" in manual.evidence
+    assert look_at(plan(crossed[0]), case) == ()
+
+
+def test_messages_that_still_wait_are_told_where_there_is_a_plan() -> None:
+    old = target("api", "1.0.0").model_copy(update={"produces": (Produces(channel="files", writes="1"),)})
+    reads = target("reader", "1.0.0").model_copy(update={"consumes": (Consumes(channel="files", reads="1"),)})
+    where = fleet(node("n1", {"api": old, "reader": reads}))
+    what = release(
+        api(produces=(Produces(channel="files", writes="2"),)),
+        component("reader", "2.0.0", consumes=(Consumes(channel="files", reads=">=2"),)),
+        **CALM,
+    )
+    assert found(what, where)[Code.QUEUE_ORDER] is Severity.WARN
+
+
+OLD_KEY = Finding(
+    code=Code.CONFIG_OLD_KEY, severity=Severity.WARN, subject="a", evidence="b", recommendation="c"
+)
+
+
+def script(*rules: str) -> tuple[Migration, ...]:
+    problems = tuple(SqlProblem(rule=rule, lines=(3, 7), text=f"{rule}!") for rule in rules)
+    one = Migration(id="m1", sql="m/1.sql", digest=digest("sql"), linter="squawk 1", found=problems)
+    return (one,)
+
+
+def test_what_was_found_when_it_was_published_is_told_while_the_component_changes() -> None:
+    what = release(api(found=(OLD_KEY,), migrations=script("ban-drop-column")), **CALM)
+    seen = found(what, on())
+    assert seen == {Code.CONFIG_OLD_KEY: Severity.WARN, Code.SQL_UNSAFE: Severity.BLOCK}
+    assert found(what, on("2.0.0")) == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "severity"),
+    [
+        ("renaming-column", Severity.BLOCK),
+        ("require-concurrent-index-creation", Severity.BLOCK),
+        ("require-lock-timeout", Severity.BLOCK),
+        ("syntax-error", Severity.BLOCK),
+        ("require-statement-timeout", Severity.WARN),
+        ("a-rule-of-tomorrow", Severity.WARN),
+        ("prefer-robust-stmts", Severity.INFO),
+    ],
+)
+def test_rules_of_sql(rule: str, severity: Severity) -> None:
+    (finding,) = sql_findings("db", script(rule))
+    assert (finding.severity, finding.waivable) == (severity, True)
+    assert finding.subject == f"db: m/1.sql: {rule}"
+    assert finding.evidence == f"line 3, 7: {rule}! (squawk 1)"
+    assert finding.recommendation
 
 
 def items(**fields: Any) -> LifecycleFile:
@@ -206,6 +346,7 @@ def test_a_rehearsal_is_of_this_release_on_that_fleet(fleet_name: str, of: str, 
 
 
 LISTENS = Run(command=("bin/api",), listen={"main": "tcp://{node.address}:80"})
+DATAGRAMS = Run(command=("bin/api",), listen={"dns": "udp://{node.address}:53"})
 ADDRESS = on().nodes[0].address
 
 
@@ -222,6 +363,12 @@ ADDRESS = on().nodes[0].address
         (NodeFacts(listening=(f"{ADDRESS}:80",)), 1, {"run": LISTENS}, {Code.PORT}),
         (NodeFacts(listening=("[::]:80",)), 1, {"run": LISTENS}, {Code.PORT}),
         (NodeFacts(listening=("127.0.0.1:80",)), 1, {"run": LISTENS}, set()),
+        (NodeFacts(bound=(f"{ADDRESS}:80",)), 1, {"run": LISTENS}, set()),
+        (NodeFacts(bound=(f"{ADDRESS}:53",)), 1, {"run": DATAGRAMS}, {Code.PORT}),
+        (NodeFacts(bound=("0.0.0.0:53",)), 1, {"run": DATAGRAMS}, {Code.PORT}),
+        (NodeFacts(listening=("0.0.0.0:53",)), 1, {"run": DATAGRAMS}, set()),
+        (NodeFacts(changed={"api": ("main.py is changed",)}), 1, {}, {Code.DRIFT}),
+        (NodeFacts(changed={"db": ("main.py is changed",)}), 1, {}, set()),
         (NodeFacts(architecture="x86_64"), 1, {"needs": {"runtime": {"architecture": ["x86_64"]}}}, set()),
         (
             NodeFacts(architecture="armv7l"),

@@ -10,9 +10,11 @@ from bumpless.common.compat import written
 from bumpless.common.compat.config_problems import ConfigInvalid
 from bumpless.common.compat.configs import ConfigType
 from bumpless.common.compat.hops import NoPath
+from bumpless.common.compat.lifecycle import Lifecycle
 from bumpless.common.errors import Refused
 from bumpless.common.model.compat import RecordFile, SignedRecord
 from bumpless.common.model.config import MAX_CONFIG_BYTES, ConfigContent, ConfigSource
+from bumpless.common.model.finding import Finding
 from bumpless.common.model.release import ComponentFile, ReleaseFile
 from bumpless.common.model.version import InvalidVersion, Version
 
@@ -53,6 +55,18 @@ def rendered(base: Path, item: ComponentFile, version: str) -> tuple[ConfigConte
     return found
 
 
+def config_findings(
+    base: Path, item: ComponentFile, version: str, lifecycle: Lifecycle
+) -> tuple[Finding, ...]:
+    """CONFIG_OLD_KEY of the files that `rendered` accepted. Raises: Refused, as there."""
+    found: list[Finding] = []
+    for source in item.config:
+        wanted = Version.parse(version)
+        kind = config_of(base, item.name, source)
+        found += kind.findings(_carried(base, kind, source, wanted), wanted, lifecycle, item.name)
+    return tuple(dict.fromkeys(found))
+
+
 def signed_records(base: Path, file: ReleaseFile) -> dict[str, SignedRecord]:
     """The record types with their schemas, as a signed release carries them. Raises: Refused."""
     found = {name: signed_record(base, form) for name, form in sorted(file.records.items())}
@@ -64,7 +78,7 @@ def signed_records(base: Path, file: ReleaseFile) -> dict[str, SignedRecord]:
 def signed_record(base: Path, form: RecordFile) -> SignedRecord:
     """One type with its schemas, read from the disk. Raises: Refused."""
     schemas = {version: _schema(base / path) for version, path in form.schemas.items()}
-    return SignedRecord(schemas=schemas, edges=form.edges)
+    return SignedRecord(of=form.of, schemas=schemas, edges=form.edges)
 
 
 def read_text(path: Path, limit: int = MAX_CONFIG_BYTES) -> str:
@@ -82,11 +96,9 @@ def read_text(path: Path, limit: int = MAX_CONFIG_BYTES) -> str:
 
 def _rendered(base: Path, item: ComponentFile, source: ConfigSource, version: Version) -> ConfigContent:
     kind = config_of(base, item.name, source)
-    text = read_text(base / source.file)
     shared = item.run is not None and item.run.names_word("{config.shared}")
     try:
-        if source.written_for is not None:
-            text = kind.migrate(text, Version.parse(source.written_for), version).text
+        text = _carried(base, kind, source, version)
         kind.read(text, version)
         both = _both(kind, text, version, needed=shared)
     except ConfigInvalid as error:
@@ -98,6 +110,14 @@ def _rendered(base: Path, item: ComponentFile, source: ConfigSource, version: Ve
     except NoPath as error:
         raise Refused(f"{item.name}: lenses for {source.file} up to {version}", str(error)) from error
     return ConfigContent(path=source.path, content=text, both=None if both == text else both)
+
+
+def _carried(base: Path, kind: ConfigType, source: ConfigSource, version: Version) -> str:
+    """The file in the form of `version`. Raises: Refused, ConfigInvalid, NoPath."""
+    text = read_text(base / source.file)
+    if source.written_for is None:
+        return text
+    return kind.migrate(text, Version.parse(source.written_for), version).text
 
 
 def _both(kind: ConfigType, text: str, version: Version, *, needed: bool) -> str:

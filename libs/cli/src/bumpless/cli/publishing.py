@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bumpless.cli.configuring import rendered, signed_records
+from bumpless.cli.configuring import config_findings, rendered, signed_records
 from bumpless.cli.contracting import signed_contracts
+from bumpless.cli.migrating import signed_migrations
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt
 from bumpless.common.artifacts.manifest import Artifact, BlobRef, open_artifact
@@ -19,6 +20,7 @@ from bumpless.common.artifacts.stage import rebuild_from_store
 from bumpless.common.artifacts.stores.blobs import hex_name
 from bumpless.common.artifacts.stores.open_store import writable
 from bumpless.common.artifacts.stores.store import BlobReader
+from bumpless.common.compat import written
 from bumpless.common.contract.base import Digest, canonical_json, derive_id
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES, RELEASE_TYPE, Envelope
 from bumpless.common.contract.events import ReleaseAnnounced
@@ -118,6 +120,7 @@ async def build_release(
     file = read_release(path)
     packer = _Packer(path.parent, key, trust, work, fleet, store, tell)
     built: dict[str, BuiltComponent] = {}
+    lifecycle = written.lifecycle(file.lifecycle)
     components = []
     for item in file.components:
         if item.run is None:
@@ -161,6 +164,8 @@ async def build_release(
                 needs=item.needs,
                 strategy=item.strategy or file.strategy,
                 gate=item.gate or file.gate,
+                found=config_findings(path.parent, item, component_version, lifecycle),
+                migrations=signed_migrations(path.parent, item),
             )
         )
     version = file.version or max(component.version for component in components)

@@ -11,16 +11,20 @@ from typing import Annotated
 import typer
 
 from bumpless.cli.client import Client, whoami
-from bumpless.cli.configuring import rendered, signed_records
+from bumpless.cli.configuring import config_findings, rendered, signed_records
 from bumpless.cli.context import Context
 from bumpless.cli.contracting import signed_contracts, trust_of
 from bumpless.cli.hashes import plan_hash as checked
+from bumpless.cli.migrating import signed_migrations
 from bumpless.cli.publishing import BuiltRelease, build_release, read_release, upload
 from bumpless.cli.statement_commands import read_statements
 from bumpless.cli.watching import follow, refused
+from bumpless.common.compat import written
+from bumpless.common.compat.sql_findings import sql_findings
 from bumpless.common.compat.stated import stated_faults
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import PlanHash
+from bumpless.common.model.finding import Finding
 from bumpless.common.model.rollout import rollout_id
 from bumpless.common.scans import with_reports
 from bumpless.common.zones import zone_faults
@@ -53,22 +57,28 @@ def lint(ctx: typer.Context, file: FileArg) -> int:
     """
     context: Context = ctx.obj
     found = read_release(file)
+    lifecycle = written.lifecycle(found.lifecycle)
+    in_files: list[Finding] = []
     for component in found.components:
-        rendered(file.parent, component, component.version or found.version or "")
+        version = component.version or found.version or ""
+        rendered(file.parent, component, version)
+        in_files += config_findings(file.parent, component, version, lifecycle)
+        in_files += sql_findings(component.name, signed_migrations(file.parent, component))
     signed_records(file.parent, found)
     signed_contracts(file.parent, found.contracts, trust_of(context))
     names = ", ".join(component.name for component in found.components)
     with_reports(found.preflight, file.parent)
-    findings = (*stated_faults(found.compat, found.lifecycle), *zone_faults(found.preflight))
+    findings = (*stated_faults(found.compat, found.lifecycle), *zone_faults(found.preflight), *in_files)
     told = "".join(f"  {finding}\n" for finding in findings)
+    blocks = any(finding.blocks for finding in findings)
     raw = {
         **json.loads(found.model_dump_json()),
         "findings": [finding.model_dump(mode="json") for finding in findings],
     }
     context.output.data(
-        raw, f"{file}: {'what it states is wrong' if findings else 'fine'}; components {names}\n{told}"
+        raw, f"{file}: {'what it states is wrong' if blocks else 'fine'}; components {names}\n{told}"
     )
-    return int(any(finding.blocks for finding in findings))
+    return int(blocks)
 
 
 def publish(

@@ -232,6 +232,11 @@ def _references(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
             )
             text += f"found {' and '.join(parties)}"
             found.append(Problem(_line(tree, ("contracts", index)), f"contracts.{index}", text))
+    for kind, record in release.records.items():
+        if record.of is not None and record.of not in names:
+            where = f"records.{kind}.of"
+            text = f"expected one of {', '.join(sorted(set(names)))}, found {record.of!r}"
+            found.append(Problem(_line(tree, ("records", kind, "of")), where, text))
     if not found:
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_edges_from((dep, c.name) for c in release.components for dep in c.depends_on)

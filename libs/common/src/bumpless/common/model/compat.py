@@ -145,12 +145,18 @@ class RecordEdgeFile(StrictModel):
 class SignedRecord(Model):
     """One type of record in a signed release, which carries the schemas themselves."""
 
+    of: Token | None = Field(default=None, exclude_if=lambda owner: owner is None)
     schemas: dict[VersionText, dict[str, Any]]
     edges: tuple[RecordEdgeFile, ...] = ()
 
 
 class RecordFile(StrictModel):
-    """One type of record: a JSON Schema for every version, as a path beside the release file, and the lenses."""
+    """One type of record: a JSON Schema for every version, as a path beside the release file, and the lenses.
 
+    `of` is the component that keeps them. Then `schemas` and `edges` name the versions of that component from which on
+    records have another form; between them the form is that of the latest one.
+    """
+
+    of: Token | None = None
     schemas: dict[VersionText, str] = Field(min_length=1)
     edges: tuple[RecordEdgeFile, ...] = ()

@@ -18,8 +18,10 @@ from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.compat import CompatFile, LifecycleFile, RecordFile, SignedRecord, VersionText
 from bumpless.common.model.config import ConfigContent, ConfigSource
 from bumpless.common.model.contracts import Contract, ContractFile
+from bumpless.common.model.finding import Finding
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
+from bumpless.common.model.migration import Migration, MigrationFile
 from bumpless.common.model.preflight import Needs, Preflight
 from bumpless.common.model.release_hooks import Hooks
 from bumpless.common.model.service_settings import ServiceSettings
@@ -204,6 +206,14 @@ class ComponentFile(StrictModel):
     strategy: Strategy | None = None
     gate: GateSpec | None = None
     config: tuple[ConfigSource, ...] = ()
+    migrations: tuple[MigrationFile, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_migration_of_a_name(self) -> Self:
+        names = [migration.id for migration in self.migrations]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"expected one migration for each id, found {twice} twice")
+        return self
 
     @model_validator(mode="after")
     def _configuration_has_its_place(self) -> Self:
@@ -264,7 +274,8 @@ class Through(Model):
 class Component(Model):
     """One component of a signed release. `root` names the tree, `artifact` the blob with its signed description.
 
-    `tree_bytes` and `tree_files` are the size of the tree; 0 where an older publisher did not say.
+    `tree_bytes` and `tree_files` are the size of the tree; 0 where an older publisher did not say. `found` is what was
+    found in its configuration files when it was published, for preflight.
     """
 
     name: Token
@@ -284,6 +295,8 @@ class Component(Model):
     needs: Needs = Needs()
     strategy: Strategy
     gate: GateSpec | None = None
+    found: tuple[Finding, ...] = Field(default=(), exclude_if=lambda found: not found)
+    migrations: tuple[Migration, ...] = Field(default=(), exclude_if=lambda found: not found)
 
 
 class Release(Model):

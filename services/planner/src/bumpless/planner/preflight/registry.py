@@ -6,11 +6,31 @@ from collections.abc import Callable, Iterable
 
 from bumpless.common.model.finding import Finding
 from bumpless.common.model.plan import Plan
-from bumpless.planner.preflight import contracts, drained, evidence, nodes, versions, windows
+from bumpless.planner.preflight import (
+    contracts,
+    drained,
+    evidence,
+    horizon,
+    nodes,
+    published,
+    records,
+    versions,
+    windows,
+)
 from bumpless.planner.preflight.case import Case, Check
+from bumpless.planner.queues import queue_findings
+
+
+def messages(case: Case) -> Iterable[Finding]:
+    """QUEUE_ORDER."""
+    return queue_findings(case.release, case.fleet)
+
 
 CHECKS: tuple[Check, ...] = (
     versions.check,
+    messages,
+    records.check,
+    published.check,
     windows.check,
     evidence.approval,
     evidence.backups,
@@ -22,9 +42,10 @@ CHECKS: tuple[Check, ...] = (
     nodes.runtimes,
     nodes.facts_missing,
     nodes.drift,
+    nodes.changed,
 )
 
-AFTER: tuple[Callable[[Plan, Case], Iterable[Finding]], ...] = (contracts.check,)
+AFTER: tuple[Callable[[Plan, Case], Iterable[Finding]], ...] = (contracts.check, horizon.check)
 """What only a plan tells."""
 
 

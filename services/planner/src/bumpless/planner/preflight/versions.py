@@ -11,8 +11,9 @@ from bumpless.common.model.compat import ItemKind
 from bumpless.common.model.finding import Code, Finding, Severity, blocking
 from bumpless.common.model.preflight import Required
 from bumpless.common.model.release import Component
+from bumpless.common.model.strategy import StrategyKind, share_of
 from bumpless.common.model.version import InvalidVersion, Version
-from bumpless.planner.preflight.case import Case
+from bumpless.planner.preflight.case import Case, runs
 
 USABLE = (Status.AVAILABLE, Status.DEPRECATED)
 
@@ -32,20 +33,47 @@ def _running(case: Case, component: Component) -> list[str]:
 
 
 def _unstated(case: Case, component: Component) -> Iterator[Finding]:
-    """A component about which nothing is stated may go from any version to any other."""
+    """A component about which nothing is stated may go from any version to any other.
+
+    That is worth a word where both serve side by side for longer than a switch takes, and a warning where the release
+    speaks of others: then this one was forgotten.
+    """
     compat = case.release.compat
     if component.name in compat.levels or component.name in compat.hops:
         return
     required = any(rules.compat is Required.REQUIRED for rules in case.rules)
-    if found := _running(case, component):
-        yield Finding(
-            code=Code.COMPAT_UNSTATED,
-            severity=Severity.BLOCK if required else Severity.WARN,
-            subject=component.name,
-            evidence=f"nothing is stated about {', '.join(found)} beside {component.version}",
-            recommendation=f"state compat.levels for {component.name}, after a test of both side by side",
-            waivable=True,
-        )
+    found = _running(case, component)
+    mixes = bool(found) and _mixes(case, component)
+    if required and found:
+        severity = Severity.BLOCK
+    elif mixes:
+        severity = Severity.WARN if compat.levels or compat.hops or compat.pairs else Severity.INFO
+    else:
+        return
+    meanwhile = ", which serve side by side until the last node is done" if mixes else ""
+    yield Finding(
+        code=Code.COMPAT_UNSTATED,
+        severity=severity,
+        subject=component.name,
+        evidence=f"nothing is stated about {', '.join(found)} beside {component.version}{meanwhile}",
+        recommendation=f"state compat.levels for {component.name}, after a test of both side by side",
+        waivable=True,
+    )
+
+
+def _mixes(case: Case, component: Component) -> bool:
+    """Whether several versions serve on different nodes for longer than one batch takes; before the first, too."""
+    nodes = case.placed[component.name]
+    versions = {target.version for node in nodes if (target := runs(node, component.name)) is not None}
+    if len(versions) > 1:
+        return True
+    used = {node.name for placed in case.placed.values() for node in placed}
+    batch = share_of(case.release.max_unavailable, max(1, len(used)))
+    strategy = component.strategy
+    if strategy.kind is StrategyKind.ROLLING:
+        batch = min(batch, share_of(strategy.batch_size, len(nodes)))
+    one_batch = strategy.kind in (StrategyKind.ALL_AT_ONCE, StrategyKind.ROLLING) and batch >= len(nodes)
+    return len(nodes) > 1 and not one_batch
 
 
 def _items(case: Case, component: Component) -> Iterator[Finding]:
