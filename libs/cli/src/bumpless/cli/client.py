@@ -75,6 +75,8 @@ class Watched:
                 self.gates[message.batch] = message
             case e.ReleaseRefused() if message.rollout == self.rollout:
                 self.refused = message
+            case e.RolloutPlanned() if message.rollout == self.rollout:
+                pass  # told as it is: what was found
             case _:
                 return False
         return True
@@ -300,7 +302,14 @@ class Client:
                 )
             ),
             asyncio.create_task(
-                feed(Stream.RO, [subjects.subject_for(e.ReleaseRefused, rollout=rollout)], True)
+                feed(
+                    Stream.RO,
+                    [
+                        subjects.subject_for(kind, rollout=rollout)
+                        for kind in (e.ReleaseRefused, e.RolloutPlanned)
+                    ],
+                    True,
+                )
             ),
         ]
         try:

@@ -18,7 +18,7 @@ from bumpless.cli.hashes import plan_hash as checked
 from bumpless.cli.migrating import signed_migrations
 from bumpless.cli.publishing import BuiltRelease, build_release, read_release, upload
 from bumpless.cli.statement_commands import read_statements
-from bumpless.cli.watching import follow, refused
+from bumpless.cli.watching import follow, found, refused
 from bumpless.common.compat import written
 from bumpless.common.compat.sql_findings import sql_findings
 from bumpless.common.compat.stated import stated_faults
@@ -56,23 +56,23 @@ def lint(ctx: typer.Context, file: FileArg) -> int:
     Example: bumpless release lint release.yaml
     """
     context: Context = ctx.obj
-    found = read_release(file)
-    lifecycle = written.lifecycle(found.lifecycle)
+    release = read_release(file)
+    lifecycle = written.lifecycle(release.lifecycle)
     in_files: list[Finding] = []
-    for component in found.components:
-        version = component.version or found.version or ""
+    for component in release.components:
+        version = component.version or release.version or ""
         rendered(file.parent, component, version)
         in_files += config_findings(file.parent, component, version, lifecycle)
         in_files += sql_findings(component.name, signed_migrations(file.parent, component))
-    signed_records(file.parent, found)
-    signed_contracts(file.parent, found.contracts, trust_of(context))
-    names = ", ".join(component.name for component in found.components)
-    with_reports(found.preflight, file.parent)
-    findings = (*stated_faults(found.compat, found.lifecycle), *zone_faults(found.preflight), *in_files)
+    signed_records(file.parent, release)
+    signed_contracts(file.parent, release.contracts, trust_of(context))
+    names = ", ".join(component.name for component in release.components)
+    with_reports(release.preflight, file.parent)
+    findings = (*stated_faults(release.compat, release.lifecycle), *zone_faults(release.preflight), *in_files)
     told = "".join(f"  {finding}\n" for finding in findings)
     blocks = any(finding.blocks for finding in findings)
     raw = {
-        **json.loads(found.model_dump_json()),
+        **json.loads(release.model_dump_json()),
         "findings": [finding.model_dump(mode="json") for finding in findings],
     }
     context.output.data(
@@ -139,6 +139,7 @@ def _start(
             answer = await client.planned(rollout)
             if isinstance(answer, e.ReleaseRefused):
                 return refused(context.output, answer)
+            found(context.output, answer)
             context.output.data({"rollout": rollout, "release_digest": built.digest}, f"{rollout}\n")
             return 0
         return await follow(client, context.output, rollout, timeout)

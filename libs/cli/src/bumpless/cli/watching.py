@@ -48,6 +48,9 @@ async def _lines(
     said = ""
     async for seen, message in client.watch(rollout, earlier):
         watched = seen
+        if isinstance(message, e.RolloutPlanned):
+            found(output, message)
+            continue
         line = _line(message)
         if isinstance(message, e.RolloutProgressed):
             line += await forecast.words(message)
@@ -66,6 +69,10 @@ async def _live(
     with Live(console=output.out, refresh_per_second=8, transient=False) as live:
         async for seen, message in client.watch(rollout, earlier):
             watched = seen
+            if isinstance(message, e.RolloutPlanned):
+                for finding in message.findings:
+                    live.console.print(str(finding), markup=False)
+                continue
             if isinstance(message, e.RolloutProgressed):
                 left = await forecast.words(message)
             live.update(Group(picture(watched), Text(left.removeprefix(", "))))
@@ -74,6 +81,12 @@ async def _live(
 
 def _end(output: Output, watched: Watched) -> int:
     return watched.exit_code if watched.refused is None else refused(output, watched.refused)
+
+
+def found(output: Output, planned: e.RolloutPlanned) -> None:
+    """Say what was found before the rollout began."""
+    for finding in planned.findings:
+        output.say(f"found: {finding}")
 
 
 def refused(output: Output, answer: e.ReleaseRefused) -> int:

@@ -30,6 +30,12 @@ def log_entry(entry: RolloutAdvanced) -> list[str]:
         else f"{entry.status_before} -> {entry.status}"
     )
     lines = [f"{entry.at:%H:%M:%S.%f}"[:-3] + f" v{entry.version} {moved}: {_inputs(entry.inputs)}"]
+    found = (finding for item in entry.inputs for finding in item.message.get("findings") or ())
+    lines += [
+        f"    found {f['severity']} {f['code']} {f['subject']}: {f['evidence']}"
+        for f in found
+        if not f.get("waived")
+    ]
     waived = (waiver for item in entry.inputs for waiver in item.message.get("waivers") or ())
     lines += [f"    waived {w['code']} {w['subject']} by {w['by']}: {w['reason']}" for w in waived]
     return lines + [f"    {note}" for note in entry.notes]
