@@ -203,10 +203,14 @@ rollback_policy: auto
 
 
 def test_the_way_of_a_record_and_what_it_costs(ask: Ask) -> None:
-    code, found = ask("record", "path", FILES, "file", "1", "3")
+    code, found = ask("record", "path", FILES, "file-with-group", "1", "3")
     assert (code, found["path"]) == (0, ["1.0.0 > 2.0.0", "2.0.0 > 3.0.0"])
     assert {f["code"] for f in found["findings"]} == {"ROLLBACK_LOSSY"}
-    assert ask("record", "path", FILES, "file", "1", "3", "--no-way-back")[1]["findings"] == []
+    assert ask("record", "path", FILES, "file-with-group", "1", "3", "--no-way-back")[1]["findings"] == []
+    code, text = ask("record", "path", FILES, "file", "1", "3", "--no-way-back", text=True)
+    assert code == 1
+    assert "block RECORD_MISFIT file 1.0.0 > 3.0.0: a record with only what 1.0.0 requires is refused" in text
+    assert "at 3.0.0: ownership.group: expected a value, found none" in text
     code, text = ask("record", "path", FILES, "file", "1", "9", text=True)
     assert code == 1
     assert "block RECORD_PATH_NONE file 1.0.0 > 9.0.0: no path" in text

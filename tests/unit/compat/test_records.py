@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.lenses import Lens, LensError, Pass, read_lens
 from bumpless.common.compat.record_findings import record_findings
-from bumpless.common.compat.records import RecordInvalid, RecordType
+from bumpless.common.compat.record_probe import lacking
+from bumpless.common.compat.records import Fault, RecordInvalid, RecordType
 from bumpless.common.model.finding import Code, Severity
 from unit.compat.stating import v
 
@@ -313,7 +314,56 @@ def test_findings_about_a_way(
     second: list[dict[str, Any]], way_back: bool, found: list[tuple[Code, Severity]]
 ) -> None:
     findings = record_findings(files(second), v("2"), v("3"), way_back=way_back)
-    assert [(f.code, f.severity) for f in findings] == found
+    costs = [f for f in findings if f.code is not Code.RECORD_MISFIT]
+    assert [(f.code, f.severity) for f in costs] == found
+
+
+def test_what_a_later_version_requires_and_nothing_gives_is_found_before_any_record_is_moved() -> None:
+    nested = [{"nest": {"ownership": {"user": "owner", "group": "group"}}}]
+    [finding] = record_findings(files(nested), v("1"), v("3"), way_back=False)
+    assert (finding.code, finding.severity, finding.waivable) == (Code.RECORD_MISFIT, Severity.BLOCK, True)
+    assert "refused at 3.0.0: ownership.group: expected a value, found none" in finding.evidence
+    assert (
+        record_findings(files([{"default": {"group": "users"}}, *nested]), v("1"), v("3"), way_back=False)
+        == ()
+    )
+    assert record_findings(files([{"py": "m:f"}]), v("1"), v("3"), way_back=False) == ()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {
+            "type": "object",
+            "required": ["a"],
+            "properties": {"a": {"type": "string", "pattern": "^[0-9]{4}$"}},
+        },
+        {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#/$defs/a"}}},
+        {"type": "array"},
+    ],
+)
+def test_where_no_record_can_be_made_up_nothing_is_said(schema: dict[str, Any]) -> None:
+    after = {"type": "object", "required": ["b"]}
+    kind = RecordType("a", {v("1"): schema, v("2"): after}, {(v("1"), v("2")): read_lens([])})
+    assert lacking(kind, v("1"), v("2")) is None
+
+
+def test_the_least_record_has_values_of_every_type() -> None:
+    properties = {
+        "s": {"type": "string", "minLength": 3},
+        "i": {"type": "integer", "exclusiveMinimum": 4},
+        "n": {"type": ["number", "null"], "minimum": 0.5},
+        "b": {"type": "boolean"},
+        "e": {"enum": ["x", "y"]},
+        "c": {"const": 7},
+        "l": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["x"]}},
+        "o": {"properties": {"x": {"type": "integer"}}, "required": ["x"]},
+        "z": {"type": "null"},
+    }
+    before = {"type": "object", "properties": properties, "required": sorted(properties)}
+    after = {**before, "required": [*sorted(properties), "more"]}
+    kind = RecordType("a", {v("1"): before, v("2"): after}, {(v("1"), v("2")): read_lens([])})
+    assert lacking(kind, v("1"), v("2")) == (v("2"), (Fault("more", "expected a value, found none"),))
 
 
 def test_no_way_is_a_finding_that_names_the_missing_lens() -> None:

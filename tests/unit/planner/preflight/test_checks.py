@@ -64,7 +64,7 @@ def test_an_unstated_change_blocks_where_statements_are_required(by_fleet: bool)
     assert found(what, on("2.0.0"), wanted if by_fleet else None) == {}
 
 
-OTHERS = {"compat": CompatFile.model_validate({"levels": {"db": {"1.0.0>2.0.0": "full"}}})}
+OTHERS = {"compat": CompatFile.model_validate({"pairs": [{"client": "a", "provider": "b", "accepts": "*"}]})}
 
 
 def two(first: str = "1.0.0", second: str = "1.0.0") -> Fleet:
@@ -220,6 +220,7 @@ USED = NodeFacts(item_calls={"api": {"GET /a": 7.0}})
         (items(), None, {Code.API_NO_DEPRECATION: Severity.WARN}),
         (items(), USED, {Code.API_NO_DEPRECATION: Severity.WARN, Code.API_REMOVED_IN_USE: Severity.BLOCK}),
         (items(removed="3.0.0"), USED, {}),
+        (items(deprecated="2.0.0", removed="3.0.0"), USED, {Code.API_DEPRECATED: Severity.INFO}),
         (items(deprecated="1.0.0"), None, {}),
         (items(deprecated="1.0.0", kind="auth"), None, {Code.AUTH_NO_OVERLAP: Severity.BLOCK}),
         (items(deprecated="1.0.0", kind="auth", successor="1.0.0"), None, {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -19,7 +19,10 @@ from bumpless.cli.release_commands import FileArg, KeyOpt, WaiverOpt, build
 from bumpless.cli.statement_commands import read_statements
 from bumpless.common import render
 from bumpless.common.contract.plan_answer import PlanAnswer
+from bumpless.common.errors import Refused
+from bumpless.common.model.finding import Code, Finding, blocking
 from bumpless.common.model.plan import Plan
+from bumpless.common.release_file import ReleaseInvalid
 
 CHANGES = 2
 _GLOBAL = {"home": "--home", "nats": "--nats", "store": "--store"}
@@ -68,7 +71,10 @@ def plan(
     statements = read_statements(waiver)
 
     async def ask(client: Client) -> PlanAnswer:
-        built = await build(context, client, file, key)
+        try:
+            built = await build(context, client, file, key)
+        except (ReleaseInvalid, Refused) as error:
+            return PlanAnswer(findings=tuple(_faults(file, error)))
         attempt = await client.attempt(built.release.product, built.digest)
         return await client.plan(built.announcement(by=whoami(), attempt=attempt, statements=statements))
 
@@ -86,6 +92,20 @@ def plan(
         )
         return 1
     return CHANGES if detailed_exitcode and shown.changes else 0
+
+
+def _faults(file: Path, error: ReleaseInvalid | Refused) -> Iterator[Finding]:
+    """What keeps the release from being built, as findings like all others."""
+    if isinstance(error, ReleaseInvalid):
+        for problem in error.problems:
+            where = f"{file}:{problem.line}: {problem.where}"
+            yield blocking(
+                Code.RELEASE_UNREADABLE, where, problem.text, "correct this line of the release file"
+            )
+    else:
+        evidence = f"expected {error.expected}, found {error.found}"
+        advice = error.hint or "correct the release file, or the file that it names"
+        yield blocking(Code.RELEASE_UNREADABLE, str(file), evidence, advice)
 
 
 def _drawn(picture: Picture, shown: render.PlanView) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bumpless.common.compat.hops import Hop, NoPath
-from bumpless.common.compat.records import RecordType
+from bumpless.common.compat.record_probe import lacking
+from bumpless.common.compat.records import MISSING, Fault, RecordType
 from bumpless.common.model.finding import Code, Finding, Severity
 from bumpless.common.model.version import Version
 
@@ -13,8 +14,8 @@ def record_findings(
 ) -> tuple[Finding, ...]:
     """About the way from `source` to `target`, and back where `way_back` is required.
 
-    RECORD_PATH_NONE: no lenses lead there. RECORD_LOSSY: they lose data. ROLLBACK_LOSSY: those back are not there, or
-    lose what was written since.
+    RECORD_PATH_NONE: no lenses lead there. RECORD_MISFIT: a record with only what is required does not fit after them.
+    RECORD_LOSSY: they lose data. ROLLBACK_LOSSY: those back are not there, or lose what was written since.
     """
     try:
         hops = kind.graph.path(source, target, lossy=True)
@@ -40,7 +41,24 @@ def record_findings(
         for hop in hops
         if hop.lossy
     ]
+    if (misfit := lacking(kind, source, target)) is not None:
+        found.insert(0, _misfit(kind, source, target, *misfit))
     return (*found, *(_back(kind, source, target) if way_back else ()))
+
+
+def _misfit(
+    kind: RecordType, source: Version, target: Version, at: Version, missing: tuple[Fault, ...]
+) -> Finding:
+    """`missing`: what `at` requires and such a record has not."""
+    names = ", ".join(fault.path for fault in missing)
+    return Finding(
+        code=Code.RECORD_MISFIT,
+        severity=Severity.BLOCK,
+        subject=_subject(kind, source, target),
+        evidence=f"a record with only what {source} requires is refused at {at}: {names}: {MISSING}",
+        recommendation=f"give {names} a default in the lens to {at}",
+        waivable=True,
+    )
 
 
 def _back(kind: RecordType, source: Version, target: Version) -> tuple[Finding, ...]:

@@ -19,6 +19,9 @@ from bumpless.common.compat.lenses import Lens, LensError, Pass, Record, Resolve
 from bumpless.common.contract.base import canonical_json
 from bumpless.common.model.version import Version
 
+MISSING = "expected a value, found none"
+"""Of what a schema requires."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -152,7 +155,7 @@ def _faults(error: ValidationError) -> list[Fault]:
     record: Any = error.instance
     if error.validator == "required":
         missing = [name for name in schema["required"] if name not in record]
-        return [Fault(".".join([*path, name]), "expected a value, found none") for name in missing]
+        return [Fault(".".join([*path, name]), MISSING) for name in missing]
     if error.validator == "additionalProperties" and schema["additionalProperties"] is False:
         unknown = [name for name in record if name not in schema.get("properties", {})]
         return [Fault(".".join([*path, name]), "expected no such field") for name in unknown]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bumpless.common.contract.plan_answer import PlanAnswer
-from bumpless.common.model.finding import Finding
+from bumpless.common.model.finding import Finding, Severity
 from bumpless.common.model.level import Level
 from bumpless.common.model.plan import Direction, Hop, Plan
 from bumpless.common.render.actions import Action
@@ -121,9 +121,9 @@ def _way_back(plan: Plan, shown: PlanView) -> list[str]:
 def _findings(found: tuple[Finding, ...]) -> list[str]:
     lines = []
     for finding in found:
-        waivable = " (may be waived)" if finding.waivable else ""
-        waived = f" (waived {finding.waived})" if finding.waived else waivable
-        lines.append(f"{finding.severity} {finding.code} {finding.subject}: {finding.evidence}{waived}")
+        waivable = " (may be waived)" if finding.waivable and finding.severity is not Severity.INFO else ""
+        note = f" (waived {finding.waived})" if finding.waived else waivable
+        lines.append(f"{finding.severity} {finding.code} {finding.subject}: {finding.evidence}{note}")
         lines.append(f"  do: {finding.recommendation}")
     return lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bumpless.common.compat import written
-from bumpless.common.compat.lifecycle import Item, Lifecycle, Status
+from bumpless.common.compat.lifecycle import Change, Changed, Item, Lifecycle, Status
 from bumpless.common.compat.stated import stated_faults
 from bumpless.common.model.compat import ItemKind
 from bumpless.common.model.finding import Code, Finding, Severity, blocking
@@ -13,6 +13,7 @@ from bumpless.common.model.preflight import Required
 from bumpless.common.model.release import Component
 from bumpless.common.model.strategy import StrategyKind, share_of
 from bumpless.common.model.version import InvalidVersion, Version
+from bumpless.planner.placement import listed
 from bumpless.planner.preflight.case import Case, runs
 
 USABLE = (Status.AVAILABLE, Status.DEPRECATED)
@@ -20,6 +21,7 @@ USABLE = (Status.AVAILABLE, Status.DEPRECATED)
 
 def check(case: Case) -> Iterator[Finding]:
     yield from stated_faults(case.release.compat, case.release.lifecycle)
+    yield from _strangers(case)
     for component in case.release.components:
         yield from _unstated(case, component)
         if any(item.of == component.name for item in case.release.lifecycle.items):
@@ -90,12 +92,49 @@ def _items(case: Case, component: Component) -> Iterator[Finding]:
                 "give the component a version such as 2.1.0",
             )
             continue
-        findings = [*known.report(component.name, source, target).findings]
+        report = known.report(component.name, source, target)
+        findings = [*report.findings, *map(_deprecated, report.changes)]
         findings += _without_overlap(known, component.name, source, target)
-        for finding in findings:
+        for finding in (one for one in findings if one is not None):
             if str(finding) not in seen:
                 seen.add(str(finding))
                 yield finding
+
+
+def _deprecated(change: Changed) -> Finding | None:
+    item = change.item
+    if change.change is not Change.DEPRECATED:
+        return None
+    return Finding(
+        code=Code.API_DEPRECATED,
+        severity=Severity.INFO,
+        subject=f"{item.component}: {item.id}",
+        evidence=f"deprecated since {item.deprecated}"
+        + (f", and removed in {item.removed}" if item.removed else ""),
+        recommendation=f"tell its callers: {change.advice}",
+        waivable=True,
+    )
+
+
+def _strangers(case: Case) -> Iterator[Finding]:
+    """Components that are spoken of and that nobody knows; clients may well be outside."""
+    known = {component.name for component in case.release.components}
+    known |= {name for node in case.fleet.nodes for name in node.components}
+    compat = case.release.compat
+    for name in sorted({*compat.levels, *compat.hops} - known):
+        yield _stranger(Code.COMPAT_INVALID, name, "compat speaks of its hops", known)
+    for name in sorted({item.of for item in case.release.lifecycle.items} - known):
+        yield _stranger(Code.LIFECYCLE_INVALID, name, "lifecycle has items of it", known)
+
+
+def _stranger(code: Code, name: str, where: str, known: set[str]) -> Finding:
+    return Finding(
+        code=code,
+        severity=Severity.WARN,
+        subject=name,
+        evidence=f"{where}, and neither the release nor the fleet has a component of that name",
+        recommendation=f"correct the name, if it should be one of {listed(sorted(known))}",
+    )
 
 
 def _calls(case: Case, component: str) -> dict[str, float]:
