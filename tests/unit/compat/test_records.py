@@ -338,7 +338,12 @@ def test_what_a_later_version_requires_and_nothing_gives_is_found_before_any_rec
             "required": ["a"],
             "properties": {"a": {"type": "string", "pattern": "^[0-9]{4}$"}},
         },
-        {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#/$defs/a"}}},
+        {
+            "type": "object",
+            "required": ["a"],
+            "properties": {"a": {"$ref": "#/$defs/a"}},
+            "$defs": {"a": {"type": "integer"}},
+        },
         {"type": "array"},
     ],
 )
@@ -346,6 +351,25 @@ def test_where_no_record_can_be_made_up_nothing_is_said(schema: dict[str, Any]) 
     after = {"type": "object", "required": ["b"]}
     kind = RecordType("a", {v("1"): schema, v("2"): after}, {(v("1"), v("2")): read_lens([])})
     assert lacking(kind, v("1"), v("2")) is None
+
+
+@pytest.mark.parametrize(
+    ("ref", "lost"),
+    [
+        ("#/$defs/a~1b", False),
+        ("#/$defs/none", True),
+        ("#/allOf/0", False),
+        ("#/allOf/7", True),
+        ("#", False),
+        ("#name", False),
+        ("other.json#/a", True),
+        ("https://json-schema.org/draft/2020-12/schema", False),
+    ],
+)
+def test_references_that_lead_nowhere_are_faults_of_the_schema(ref: str, lost: bool) -> None:
+    schema = {"allOf": [{"type": "object"}], "$defs": {"a/b": {}}, "properties": {"x": {"$ref": ref}}}
+    faults = RecordType("file", {v("1"): schema}, {}).schema_faults()
+    assert faults == ((f"the schema of file 1.0.0 has nothing at {ref}",) if lost else ())
 
 
 def test_the_least_record_has_values_of_every_type() -> None:

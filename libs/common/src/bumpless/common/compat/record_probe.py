@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from referencing.exceptions import Unresolvable
-
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.records import MISSING, Fault, RecordInvalid, RecordType
 from bumpless.common.model.version import Version
@@ -28,7 +26,7 @@ def lacking(kind: RecordType, source: Version, target: Version) -> tuple[Version
     except RecordInvalid as error:
         missing = tuple(fault for fault in error.faults if fault.text == MISSING)
         return (error.version, missing) if missing and error.version != source else None
-    except (NoPath, TypeError, ValueError, Unresolvable):
+    except (NoPath, TypeError, ValueError):
         return None
     return None
 

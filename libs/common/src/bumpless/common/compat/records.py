@@ -7,7 +7,7 @@ the shortest one; hops that lose data are taken only where that was allowed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,9 @@ class RecordType:
                 found.append(
                     f"the schema of {self.name} {version} is none: {error.json_path}: {error.message}"
                 )
+            found += [
+                f"the schema of {self.name} {version} has nothing at {ref}" for ref in lost_references(schema)
+            ]
         for ends in sorted(self.lenses):
             found += [
                 f"{self.name}: a lens leads {ends[0]} > {ends[1]}, and {end} has no schema"
@@ -141,6 +144,46 @@ class RecordType:
             raise RecordInvalid(self.name, version, (Fault("", f"expected one of the versions {known}"),))
         if found := self.faults(version, record):
             raise RecordInvalid(self.name, version, found)
+
+
+def lost_references(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every `$ref` that leads nowhere, or out of the document; none is looked at where parts have a name of their own."""
+    parts = list(_parts(schema))
+    if any("$id" in part for part in parts if part is not schema):
+        return ()
+    refs = (part["$ref"] for part in parts if isinstance(part.get("$ref"), str))
+    return tuple(dict.fromkeys(ref for ref in refs if not _leads_somewhere(schema, ref)))
+
+
+def _parts(schema: Any) -> Iterator[Mapping[str, Any]]:
+    left = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, Mapping):
+            yield part
+            left += part.values()
+        elif isinstance(part, list | tuple):
+            left += part
+
+
+def _leads_somewhere(schema: Mapping[str, Any], ref: str) -> bool:
+    """A name (`#node`) is left to the validator; so are words with escapes, and the schemas that it brings."""
+    if (
+        "%" in ref
+        or ref.startswith("https://json-schema.org/")
+        or (ref.startswith("#") and not ref.startswith("#/"))
+    ):
+        return True
+    here: Any = schema
+    for word in ref.removeprefix("#/").split("/"):
+        name = word.replace("~1", "/").replace("~0", "~")
+        if isinstance(here, list | tuple) and name.isdigit() and int(name) < len(here):
+            here = here[int(name)]
+        elif isinstance(here, Mapping) and name in here:
+            here = here[name]
+        else:
+            return False
+    return ref.startswith("#/")
 
 
 def _both_ways(old: Version, new: Version, lens: Lens) -> list[Hop]:
