@@ -17,22 +17,26 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.plan_answer import PlanAnswer
+from bumpless.common.errors import Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.consume import make_broker, on_durable
 from bumpless.common.shell.history import History
-from bumpless.common.shell.log import configure_logging
+from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.planner.availability import NodeOrders
+from bumpless.planner import refusals
 from bumpless.planner.budget import Budget
 from bumpless.planner.handlers import Planner
 from bumpless.planner.shown import Shown
 from bumpless.planner.unplannable import Unplannable
+
+log = get_logger(__name__)
 
 OWNER: Final = "planner"
 
@@ -99,6 +103,13 @@ def make_subscribers(
             found, looked = await active().plan(message)
         except Unplannable as error:
             return PlanAnswer(reasons=error.reasons, findings=error.findings)
+        except Retryable:
+            raise
+        except Exception as error:
+            # Whoever asks gets an answer: without one they would wait, and then be told that nobody is there.
+            log.exception("a dry run failed", product=message.product, digest=message.digest)
+            fault = refusals.broken(message.product, repr(error))
+            return PlanAnswer(reasons=(str(fault),), findings=(fault,))
         assert shown is not None
         return await shown.completed(
             PlanAnswer(plan=found, plan_hash=found.hash, reasons=looked.reasons, findings=looked.findings)

@@ -15,7 +15,7 @@ from bumpless.common.contract.base import RolloutId, derive_id
 from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine.turn import answered
-from bumpless.common.errors import Retryable
+from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.fleet import Fleet, fleet_of
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.model.release import Release
@@ -145,6 +145,8 @@ class Planner:
             raise Unplannable(seen.without_plan(error.findings).findings) from error
         except InvalidVersion as error:
             raise Unplannable(seen.without_plan([refusals.unversioned(str(error))]).findings) from error
+        except Refused as error:
+            raise Unplannable(seen.without_plan([refusals.contradictory(str(error))]).findings) from error
         if broken:
             faults = [refusals.invalid(rollout, text) for text in broken]
             raise Unplannable(seen.without_plan(faults).findings)

@@ -141,9 +141,9 @@ class _Search:
         self._free = frozenset(
             name for name in self._runs if not self._is_stated(name) and None in self._versions(name)
         )
-        stated = written.matrices(release.compat)
+        self._stated = written.matrices(release.compat)
         self._matrices = {
-            name: self._matrix(name, stated.get(name)) for name in self._runs if name not in self._free
+            name: self._matrix(name, self._stated.get(name)) for name in self._runs if name not in self._free
         }
 
     def found(self, moves: tuple[Move, ...]) -> Moves:
@@ -219,6 +219,8 @@ class _Search:
             if version_of(text) == gap.source
             for node in found
         ]
+        if gap.missing is not None:
+            gap = self._whatever_is_brought(name, gap)
         evidence = f"no path from {gap.source}, which {_some(nodes)} run, to {gap.target}: {gap.advice}"
         if gap.missing is not None:
             old, new = gap.missing
@@ -231,6 +233,14 @@ class _Search:
             )
             return _block(Code.SELF_MIX_BAD, name, evidence, helps)
         return _block(Code.PATH_NONE, name, evidence, "open one of the closed hops, or go another way")
+
+    def _whatever_is_brought(self, name: str, gap: NoPath) -> NoPath:
+        """How far the stated hops lead by themselves: where one is missing, that is the one to state."""
+        try:
+            self._stated[name].graph.path(gap.source, gap.target)
+        except NoPath as further:
+            return further
+        return gap
 
     def _is_stated(self, name: str) -> bool:
         return name in self._told or self._compat.states_hops_of(name)

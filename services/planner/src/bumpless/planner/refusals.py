@@ -27,12 +27,26 @@ def unversioned(why: str) -> Finding:
     )
 
 
+def contradictory(why: str) -> Finding:
+    """As `stated_faults` tells it; it is told once."""
+    return blocking(Code.COMPAT_INVALID, "compat.levels", why, "correct it in the release file")
+
+
 def invalid(rollout: str, why: str) -> Finding:
     return blocking(
         Code.PLAN_INVALID,
         rollout,
         f"the plan breaks its own rules: {why}",
         "this is a fault of the planner: report it, with the release file",
+    )
+
+
+def broken(product: str, what: str) -> Finding:
+    return blocking(
+        Code.PLAN_INVALID,
+        product,
+        f"the planner could not go on: {what}",
+        "this is a fault of the planner: report it, with the release file and what its log says",
     )
 
 
