@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from bumpless.cli.commands import run
 from bumpless.common.contract.events import NodeObserved
+from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.fleet import Node
 from bumpless.common.model.level import Level, weakest
 from bumpless.common.shell import clock
@@ -224,11 +225,6 @@ records:
     schemas: {"1": s/any.json, "2": s/any.json}
     edges: [{from: "1", to: "2", lens: [{py: "lenses:up"}]}]
 """
-SPLIT = """
-components:
-  api: {depends_on: [reader], produces: [{channel: notes, writes: "2"}]}
-  reader: {version: 1.1.0, consumes: [{channel: notes, reads: "2"}]}
-"""
 
 
 @pytest.mark.parametrize(
@@ -300,6 +296,48 @@ def test_what_is_wrong_is_a_finding_that_says_where_and_what_to_do(
     assert evidence in found[0]["evidence"]
     assert advice in found[0]["recommendation"]
     assert found[0]["recommendation"]
+
+
+def test_constraints_that_contradict_each_other_are_named_with_a_way_out(lab: Lab, planned: Planned) -> None:
+    """The reader has to learn the new format before it is written, and is said to depend on the writer."""
+    reads = target("reader", "1.0.0").model_copy(update={"consumes": (Consumes(channel="notes", reads="1"),)})
+    writes = target("api", "1.0.0").model_copy(update={"produces": (Produces(channel="notes", writes="1"),)})
+    asyncio.run(say(lab, [node("knot-1", {"reader": reads, "api": writes}, fixture="knot")]))
+    parts = {
+        "api": {"produces": [{"channel": "notes", "writes": "2"}]},
+        "reader": {"depends_on": ["api"], "consumes": [{"channel": "notes", "reads": ">=1,<3"}]},
+    }
+    code, data, _ = planned(json.dumps({"version": "2.0.0", "components": parts}), where="knot")
+    assert (code, blocks(data)) == (1, {"ORDER_CYCLE"})
+    ((_, subject, evidence),) = told(data, "ORDER_CYCLE")
+    assert subject == "api > reader > api"
+    assert "reader depends on api" in evidence
+    assert "reader as it runs reads 1" in evidence
+
+
+def test_scripts_and_names_that_were_looked_at_when_it_was_built_are_told(
+    lab: Lab, folder: Path, planned: Planned
+) -> None:
+    observe(lab, "looked", {"db": "1.0.0"})
+    (folder / "m.sql").write_text("SET lock_timeout = '2s';\nALTER TABLE files DROP COLUMN size;\n")
+    (folder / "app.yaml").write_text("ttl: 5\n")
+    (folder / "s" / "app.json").write_text('{"properties": {"ttl": {"type": "integer"}}}')
+    item = {"kind": "config", "id": "ttl", "of": "db", "in": "1.0.0", "deprecated": "2.0.0"}
+    db = {
+        "migrations": [{"id": "size", "sql": "m.sql"}],
+        "config": [{"path": "app.yaml", "file": "app.yaml", "schemas": {"1": "s/app.json"}}],
+    }
+    release = {"version": "2.0.0", "components": {"db": db}, "lifecycle": {"items": [item]}}
+    code, data, _ = planned(json.dumps(release), where="looked")
+    assert (code, blocks(data)) == (1, {"SQL_UNSAFE"})
+    rules = {
+        subject: evidence for severity, subject, evidence in told(data, "SQL_UNSAFE") if severity == "block"
+    }
+    assert list(rules) == ["db: m.sql: ban-drop-column"]
+    assert rules["db: m.sql: ban-drop-column"].startswith("line 2: ")
+    assert [(severity, subject) for severity, subject, _ in told(data, "CONFIG_OLD_KEY")] == [
+        ("warn", "app.yaml:1: ttl")
+    ]
 
 
 def test_a_large_fleet_with_nodes_missing_names_them_and_nothing_else(lab: Lab, planned: Planned) -> None:
