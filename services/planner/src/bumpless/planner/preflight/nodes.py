@@ -72,6 +72,8 @@ def ports(case: Case) -> Iterator[Finding]:
     for component in case.release.components:
         if component.run.proxy is not None or component.run.driver in (Driver.HOOKS, Driver.EXECUTOR):
             continue  # who listens there is not an instance
+        if not component.run.listen:
+            continue
         taken = {
             f"{address} on {node.name}": node.name
             for node, _ in case.coming(component)
@@ -184,11 +186,11 @@ def drift(case: Case) -> Iterator[Finding]:
 
 def changed(case: Case) -> Iterator[Finding]:
     """Trees that serve and are not as they were staged: somebody changed files by hand, or a disk did."""
-    for component in case.release.components:
+    marked = {node.name: node.facts.changed for node in case.fleet.nodes if node.facts and node.facts.changed}
+    for component in case.release.components if marked else ():
         found: dict[str, list[str]] = {}
         for node, target in _serving(case.placed[component.name], component):
-            told = () if node.facts is None else node.facts.changed.get(component.name, ())
-            if told:
+            if told := marked.get(node.name, {}).get(component.name):
                 what = f"the tree of {target.version} is not as it was staged: {', '.join(told)}"
                 found.setdefault(what, []).append(node.name)
         for what, names in sorted(found.items()):
