@@ -19,7 +19,7 @@ from bumpless.executor.ports import ArtifactSource
 
 log = get_logger(__name__)
 
-EVERY_S = 1800.0
+EVERY_S = 600.0
 SETTLE_S = 10.0
 """Not in the middle of a switch, when the node has other things to do."""
 
