@@ -29,8 +29,8 @@ from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
-from bumpless.planner.availability import NodeOrders
 from bumpless.planner import refusals
+from bumpless.planner.availability import NodeOrders
 from bumpless.planner.budget import Budget
 from bumpless.planner.handlers import Planner
 from bumpless.planner.shown import Shown
