@@ -113,6 +113,15 @@ async def test_a_version_waits_until_its_contract_is_verified(lab: Lab, folder: 
     subject = f"sdk@1.0.0 with core@{Version.parse(new)}"
     assert f"block CONTRACT_UNVERIFIED {subject}: nobody verified the contract" in refused.err
 
+    digest = refused.err.split("--release ", 1)[1].split()[0]
+    said = ("--reason", "tested by hand", "--until", "2h", "--out", str(folder / "contract.json"))
+    waived = await lab.cli("waive", "CONTRACT_UNVERIFIED", subject, "--release", digest, *said)
+    assert waived.code == 0, waived
+    shown = await lab.cli("plan", str(file), "--waiver", str(folder / "contract.json"), "--output", "json")
+    told = {finding["code"]: finding for finding in json.loads(shown.out)["findings"]}
+    assert told["CONTRACT_UNVERIFIED"]["severity"] == "warn"
+    assert "tested by hand" in told["CONTRACT_UNVERIFIED"]["waived"]
+
     signed = folder / "verified.json"
     with provider("good") as url:
         words = ("--consumer-version", "1.0.0", "--provider", "core", "--provider-version", new)

@@ -159,16 +159,15 @@ class _Search:
                     yield _block(
                         Code.PATH_NONE,
                         name,
-                        f"{_some(nodes)} run {text!r}, which is no version, so no stated hop leaves it",
-                        "bring these nodes to a version that `compat` speaks of first, by a release that says nothing "
-                        "about its hops",
+                        f"{_some(nodes)} run {text!r}, which is no version, so no hop and no pair that is stated covers it",
+                        "bring these nodes to a version that can be compared first, by a release that states nothing of it",
                     )
             wanted = self._wanted_text(name)
             if wanted is not None and version_of(wanted) is None:
                 yield _block(
                     Code.PATH_NONE,
                     name,
-                    f"{wanted!r} is wanted, which is no version, so no stated hop leads to it",
+                    f"{wanted!r} is wanted, which is no version, so no hop and no pair that is stated covers it",
                     "give the component a version such as 2.1.0",
                 )
 
