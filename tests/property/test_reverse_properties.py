@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from bumpless.common.contract import commands as c
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.engine.expand import node_commands
-from bumpless.common.model.plan import Direction, Plan
+from bumpless.common.model.plan import MAX_HOPS, Direction, Plan
 from bumpless.common.model.rollout import Rollout, RolloutStatus
 from bumpless.rollback.reverse import reverse
+from support.hops import any_plans
 from support.rollouts import Course
 from support.walk import Walk
 from support.walk import choices as walks
-from support.worlds import plans
 
 CHOICES = walks()
 
@@ -32,7 +32,7 @@ def back(state: Rollout, number: int = 0) -> Plan:
     return reverse(state, revert=RolloutId("revert-1"), number=number)
 
 
-@given(plans(), CHOICES)
+@given(any_plans(), CHOICES)
 @settings(max_examples=50)
 def test_exactly_what_was_commanded_goes_back_and_the_rest_is_fenced(plan: Plan, choices: list[int]) -> None:
     state = commanded(plan, choices)
@@ -43,33 +43,37 @@ def test_exactly_what_was_commanded_goes_back_and_the_rest_is_fenced(plan: Plan,
     assert len(steps) == len(state.commanded)
     for step in steps:
         assert (step.after, step.before) == (before[step.key].before, before[step.key].after)
-    assert {step.key for step in found.fence} == set(before) - state.commanded
+    touched = {before[key].place for key in state.commanded}
+    untouched = {place: course[0].key for place, course in plan.courses().items() if place not in touched}
+    assert {step.key for step in found.fence} == set(untouched.values())
     for step in found.fence:
         assert step.after == step.before == before[step.key].before
     assert (found.of, found.direction, found.generation) == (plan.rollout, Direction.REVERT, plan.generation)
 
 
-@given(plans(), CHOICES)
+@given(any_plans(), CHOICES)
 @settings(max_examples=50)
 def test_dependents_go_back_first_and_the_budget_holds(plan: Plan, choices: list[int]) -> None:
     found = back(commanded(plan, choices))
     forward, reverse_order = nx.DiGraph(), nx.DiGraph()
-    component = {batch.id: batch.component for batch in plan.batches}
-    forward.add_nodes_from(component.values())
+    stage = {batch.id: (batch.component, batch.hop) for batch in plan.batches}
+    forward.add_nodes_from(stage.values())
     forward.add_edges_from(
-        (component[n], b.component) for b in plan.batches for n in b.needs if component[n] != b.component
+        (stage[n], stage[b.id]) for b in plan.batches for n in b.needs if stage[n] != stage[b.id]
     )
     reverse_order.add_nodes_from(batch.id for batch in found.batches)
     reverse_order.add_edges_from((need, batch.id) for batch in found.batches for need in batch.needs)
     assert nx.is_directed_acyclic_graph(reverse_order)
     for batch in found.batches:
         assert len(batch.steps) <= plan.max_unavailable
+        mine = batch.component, batch.hop
         for other in found.batches:
-            if nx.has_path(forward, batch.component, other.component) and batch.component != other.component:
+            theirs = other.component, other.hop
+            if mine != theirs and nx.has_path(forward, mine, theirs):
                 assert nx.has_path(reverse_order, other.id, batch.id)
 
 
-@given(plans(), CHOICES)
+@given(any_plans(), CHOICES)
 @settings(max_examples=40)
 def test_it_is_another_plan_whose_commands_win(plan: Plan, choices: list[int]) -> None:
     state = commanded(plan, choices)
@@ -87,10 +91,10 @@ def test_it_is_another_plan_whose_commands_win(plan: Plan, choices: list[int]) -
             for one in node_commands(found, m)
         ]
         assert all(one.sequence > highest for one in sent)
-        highest = max([highest, found.sequence_base + 2])
+        highest = found.sequence_base + 1 + MAX_HOPS
 
 
-@given(plans(), CHOICES)
+@given(any_plans(), CHOICES)
 @settings(max_examples=40)
 def test_running_it_restores_every_commanded_node(plan: Plan, choices: list[int]) -> None:
     state = commanded(plan, choices)
@@ -110,16 +114,23 @@ def test_running_it_restores_every_commanded_node(plan: Plan, choices: list[int]
     assert runs == {key: before[key] for key in state.commanded}
 
 
-@given(plans(), CHOICES, st.data())
+@given(any_plans(), CHOICES, st.data())
 @settings(max_examples=30)
 def test_only_some_of_it(plan: Plan, choices: list[int], data: st.DataObject) -> None:
     state = commanded(plan, choices)
     some = data.draw(st.sets(st.sampled_from(sorted(state.commanded)), min_size=1))
     found = reverse(state, revert=RolloutId("revert-1"), number=0, only=some)
-    assert {step.key for step in found.steps()} == some
+    first: dict[str, int] = {}
+    for step in plan.steps():
+        if step.key in some:
+            first[step.place] = min(step.hop, first.get(step.place, MAX_HOPS))
+    with_later = {
+        s.key for s in plan.steps() if s.key in state.commanded and s.hop >= first.get(s.place, MAX_HOPS + 1)
+    }
+    assert {step.key for step in found.steps()} == with_later
 
 
-@given(plans(), CHOICES, CHOICES)
+@given(any_plans(), CHOICES, CHOICES)
 @settings(max_examples=40)
 def test_a_revert_holds_the_same_limits_on_every_course(
     plan: Plan, choices: list[int], more: list[int]

@@ -12,9 +12,9 @@ from bumpless.common.contract import events as e
 from bumpless.common.engine import rollout as engine
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.rollout import RolloutStatus
+from support.hops import any_plans
 from support.walk import Walk
 from support.walk import choices as walks
-from support.worlds import plans
 
 CHOICES = walks()
 
@@ -28,13 +28,13 @@ def walked(plan: Plan, choices: list[int]) -> Walk:
     return walk
 
 
-@given(plans(), CHOICES)
+@given(any_plans(), CHOICES)
 @settings(max_examples=250)
 def test_limits_and_order_hold_all_the_way(plan: Plan, choices: list[int]) -> None:
     walked(plan, choices).check_whole()
 
 
-@given(plans(), CHOICES)
+@given(any_plans(), CHOICES)
 @settings(max_examples=60)
 def test_the_same_inputs_give_the_same_states_and_messages(plan: Plan, choices: list[int]) -> None:
     walk = walked(plan, choices)
@@ -49,7 +49,7 @@ def test_the_same_inputs_give_the_same_states_and_messages(plan: Plan, choices: 
     assert said == walk.said
 
 
-@given(plans(), CHOICES)
+@given(any_plans(), CHOICES)
 @settings(max_examples=60)
 def test_every_message_twice_ends_in_the_same_state(plan: Plan, choices: list[int]) -> None:
     walk = walked(plan, choices)
@@ -65,7 +65,7 @@ def test_every_message_twice_ends_in_the_same_state(plan: Plan, choices: list[in
     assert state == walk.state
 
 
-@given(plans(), CHOICES, st.data())
+@given(any_plans(), CHOICES, st.data())
 @settings(max_examples=60)
 def test_late_copies_change_nothing(plan: Plan, choices: list[int], data: st.DataObject) -> None:
     walk = Walk(plan)
@@ -79,7 +79,7 @@ def test_late_copies_change_nothing(plan: Plan, choices: list[int], data: st.Dat
         assert decision.state is walk.state, (late, decision.notes)
 
 
-@given(plans())
+@given(any_plans())
 @settings(max_examples=60)
 def test_when_all_goes_well_it_succeeds(plan: Plan) -> None:
     walk = Walk(plan)
@@ -98,12 +98,14 @@ def test_courses_go_deep() -> None:
     """The courses above are worth something only if they reach what they are to judge."""
     reached: Counter[str] = Counter()
 
-    @given(plans(), CHOICES)
+    @given(any_plans(), CHOICES)
     @settings(max_examples=150, derandomize=True, database=None)
     def look(plan: Plan, choices: list[int]) -> None:
         walk = walked(plan, choices)
         reached.update({type(m).__name__ for m in walk.said})
         reached.update({m.text for m in walk.said if isinstance(m, e.CommandAnswered)})
+        hops = {batch.id: batch.hop for batch in plan.batches}
+        reached.update({f"hop {hops[m.batch]}" for m in walk.said if isinstance(m, c.ApplyBatch)})
 
     look()
     for wanted in (
@@ -114,5 +116,6 @@ def test_courses_go_deep() -> None:
         "CloseGate",
         "CommandAnswered",
         "resumed",
+        "hop 2",
     ):
         assert reached[wanted] >= 5, reached

@@ -11,13 +11,14 @@ from bumpless.common.compat import written
 from bumpless.common.contract.base import BatchId
 from bumpless.common.model.compat import CompatFile, HopsFile, Horizon, PairFile
 from bumpless.common.model.fleet import Fleet
+from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.level import Level
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.release import Component, Release, Through
-from bumpless.common.model.strategy import Strategy
+from bumpless.common.model.strategy import Strategy, StrategyKind
 from bumpless.common.model.version import Version
-from support.plans import component, fleet, node, release, target
-from support.worlds import World
+from support.plans import GATE, component, fleet, node, release, target
+from support.worlds import SETS, SHARES, ZONES, World, plans, strategies
 
 VERSIONS = ("1.0.0", "2.0.0", "3.0.0", "4.0.0")
 
@@ -100,6 +101,60 @@ def hop_worlds(draw: st.DrawFn, most: int = 3) -> World:
         },
     )
     return World(release(*parts, version="4.0.0", compat=compat), fleet(*nodes))
+
+
+LADDER = ("1.0.0", "2.0.0", "3.0.0")
+NEAR = st.sampled_from([Level.FULL, Level.BACKWARD, Level.FORWARD])
+RUNNING = (("1.0.0",), ("1.0.0", "2.0.0"), ("2.0.0", "3.0.0"), ("1.0.0", None), ("2.0.0", None))
+"""What the nodes of one component run: versions that may stand beside each other, so that there is always a way."""
+
+
+@st.composite
+def ladders(draw: st.DrawFn) -> World:
+    """One or two components that go up two hops, on up to four nodes, by any strategy that takes one set of nodes."""
+    names = ["db", "api"][: draw(st.integers(1, 2))]
+    kinds = tuple(kind for kind in SETS if kind is not StrategyKind.ALL_AT_ONCE)
+    policies = st.sampled_from(OnInconclusive)
+    parts = [
+        over(
+            name,
+            LADDER[-1],
+            *LADDER[:-1],
+            depends_on=tuple(names[:number]),
+            strategy=draw(strategies(kinds)),
+            gate=GATE.model_copy(update={"on_inconclusive": draw(policies)}) if draw(st.booleans()) else None,
+        )
+        for number, name in enumerate(names)
+    ]
+    near = {f"{a}>{b}": draw(NEAR) for a, b in pairwise(LADDER)}
+    compat = CompatFile(
+        levels={name: {**near, f"{LADDER[0]}>{LADDER[-1]}": Level.NONE} for name in names},
+        hops={name: HopsFile(horizon=draw(st.sampled_from(Horizon))) for name in names},
+    )
+    mostly = {name: draw(st.sampled_from(RUNNING)) for name in names}
+    nodes = []
+    for number in range(1, draw(st.integers(1, 4)) + 1):
+        runs = {name: draw(st.sampled_from(mostly[name])) for name in names}
+        known = {name: None if v is None else target(name, v) for name, v in runs.items()}
+        # The first has what waves and priorities ask for.
+        zone = "a" if number == 1 else draw(st.sampled_from(ZONES))
+        nodes.append(node(f"n{number}", known, zone=zone, rank=draw(st.sampled_from(["1", "2"]))))
+    wanted = release(
+        *parts, version=LADDER[-1], compat=compat, max_unavailable=draw(SHARES), approval=draw(st.booleans())
+    )
+    return World(wanted, fleet(*nodes))
+
+
+@st.composite
+def any_plans(draw: st.DrawFn) -> Plan:
+    """As `worlds.plans`; every third goes over versions in between."""
+    if draw(st.integers(0, 2)):
+        return draw(plans())
+    plan = draw(ladders()).plan()
+    tolerance = draw(st.integers(0, 1))
+    return plan.model_copy(
+        update={"batches": tuple(b.model_copy(update={"tolerance": tolerance}) for b in plan.batches)}
+    )
 
 
 Seen = Mapping[str, frozenset[Version]]
