@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from bumpless.common.contract.base import PlanHash
 from bumpless.common.contract.events import StepOutcome
 from bumpless.common.model.fleet import ComponentState as S
 from bumpless.common.model.plan import Direction
@@ -252,3 +253,18 @@ def test_a_stuck_component_is_tried_again_only_when_the_node_is_back() -> None:
     assert m.names() == []
     m.hear(BACK)
     assert [e.target for e in m.last if isinstance(e, do.Revive)] == [V1]
+
+
+def test_the_plan_that_brought_what_is_current_is_remembered() -> None:
+    m = serving()
+    assert m.record.observed().brought_by == "sha256:plan"
+    m.hear(heard.Commanded(apply((2, 1), None, V1)))
+    m.hear(heard.Drained(m.cause, (), T0))
+    assert m.record.observed().brought_by is None
+    m = drained()
+    other = apply((2, 1), V2, V1).model_copy(update={"plan_hash": PlanHash("sha256:other")})
+    m.hear(heard.Commanded(other))
+    m.staged()
+    assert m.record.observed().brought_by == "sha256:plan"
+    m.hear(heard.Switched(m.cause, T0))
+    assert m.record.observed().brought_by == "sha256:other"

@@ -135,9 +135,8 @@ def _take(record: ComponentRecord, command: Command, now: datetime) -> Decision:
             return settle(with_(taken, reason=record.reason), StepOutcome.REFUSED, now, _take, (), reason)
         case AlreadyThere():
             # The same tree run in the same way may still be described anew, for example in what it ships.
-            return settle(
-                with_(taken, reason=record.reason, current=command.target), StepOutcome.ALREADY, now, _take
-            )
+            anew = {"current": command.target, "brought_by": command.plan_hash if command.target else None}
+            return settle(with_(taken, reason=record.reason, **anew), StepOutcome.ALREADY, now, _take)
         case Ready():
             pass
     if command.target is not None:

@@ -106,6 +106,7 @@ def _return(
     returned = with_(
         record,
         current=back,
+        brought_by=None,
         previous=left,
         serving=warm,
         warm=None if warm else record.warm,

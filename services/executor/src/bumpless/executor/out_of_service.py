@@ -86,6 +86,7 @@ def installed(record: ComponentRecord, given: heard.Switched, now: datetime, tak
         record,
         state=S.SERVING,
         current=command.target,
+        brought_by=command.plan_hash,
         previous=replaced(record, command.target),
         switched_at=given.at,
         restarts=0,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bumpless.common.contract.base import Digest, Instant, Model, Token
+from bumpless.common.contract.base import Digest, Instant, Model, PlanHash, Token
 from bumpless.common.contract.commands import ApplyComponent, StageComponent
 from bumpless.common.contract.events import (
     ComponentCrashLooping,
@@ -67,7 +67,7 @@ class ComponentRecord(Model):
     not acknowledged, `result` the last answer. `crashed_at` are the latest crashes that may be part of a loop.
     `may_return`: the version before may be returned to if this one crashes again and again; `returned_from`: that was
     done. `out`: the node is drained, and nothing of this shall run; `leaving` is the serving instance that was told so,
-    `back_at` when the node came back last.
+    `back_at` when the node came back last. `brought_by` is the plan whose command made `current` what it is.
     """
 
     node: Token
@@ -97,6 +97,7 @@ class ComponentRecord(Model):
     out: bool = False
     leaving: str | None = None
     back_at: Instant | None = None
+    brought_by: PlanHash | None = None
     reason: str | None = None
     result: Result | None = None
     outbox: tuple[Said, ...] = ()
@@ -149,6 +150,7 @@ class ComponentRecord(Model):
             # Of a drained node: whatever is still there.
             instances=len([i for i in self.instances if i.pid]) if self.out else len(self.takes_traffic),
             restarts=self.restarts,
+            brought_by=self.brought_by if runs is self.current else None,
             returned_from=self.returned_from.version if self.returned_from else None,
             held=held.target.version if held else None,
             held_until=self.warm_until if held else None,

@@ -69,7 +69,7 @@ class Planner:
         self._plans = plans
         self._trust = trust
         self._shown = shown
-        self._looking = Looking(connection, trust, policy)
+        self._looking = Looking(connection, trust, plans, policy)
         self._planning = asyncio.Lock()
         """Two releases at once would get the same generation, and neither would see the other's lock."""
 

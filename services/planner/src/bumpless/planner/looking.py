@@ -23,9 +23,11 @@ from bumpless.common.model.statement import Waiver
 from bumpless.common.preflight_file import read_preflight
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.reading import readable
+from bumpless.common.shell.rollouts import Plans
 from bumpless.planner.preflight import contracts, waivers
 from bumpless.planner.preflight.case import Case, History, runs
 from bumpless.planner.preflight.registry import look, look_at
+from bumpless.planner.remembered import brought
 from bumpless.planner.unplannable import Unplannable
 
 
@@ -66,8 +68,8 @@ class Seen:
 class Looking:
     """`policy` is the file with the rules of the fleet, read again each time."""
 
-    def __init__(self, connection: Connection, trust: TrustStore, policy: Path | None) -> None:
-        self._connection, self._trust, self._policy = connection, trust, policy
+    def __init__(self, connection: Connection, trust: TrustStore, plans: Plans, policy: Path | None) -> None:
+        self._connection, self._trust, self._plans, self._policy = connection, trust, plans, policy
 
     async def look(self, message: e.ReleaseAnnounced, release: Release, fleet: Fleet, now: datetime) -> Seen:
         """What is wrong or risky about `release` on `fleet`. Raises: Retryable, while the broker is away."""
@@ -95,7 +97,7 @@ class Looking:
             )
 
     async def _roots(self, release: Release, fleet: Fleet) -> frozenset[Digest] | None:
-        """The trees that releases brought; not looked up where nothing else runs than what this one brings."""
+        """The trees that releases and plans brought; not looked up where nothing else runs than what this one brings."""
         coming = {component.name: component.root for component in release.components}
         running = ((name, runs(node, name)) for node in fleet.nodes for name in coming)
         if all(target is None or target.root == coming[name] for name, target in running):
@@ -103,12 +105,13 @@ class Looking:
         items = await self._connection.snapshot(
             Stream.REL, subjects.subject_for(e.ReleaseAnnounced, product=release.product), history=True
         )
-        return frozenset(
+        known = frozenset(
             component.root
             for text in {announced.envelope for announced in readable(items, e.ReleaseAnnounced)}
             if (earlier := self._opened(text)) is not None
             for component in earlier.components
         )
+        return known | await brought(self._plans.get, fleet, coming, known | set(coming.values()))
 
     def _opened(self, text: str) -> Release | None:
         try:

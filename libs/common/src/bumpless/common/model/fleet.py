@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from bumpless.common.contract.base import Digest, Instant, Model, Token
+from bumpless.common.contract.base import Digest, Instant, Model, PlanHash, Token
 from bumpless.common.model.plan import Target
 
 
@@ -24,7 +24,7 @@ class ComponentState(StrEnum):
 class ComponentObserved(Model):
     """What runs: `target` and `root` are what the running instance was started from, None when nothing runs.
 
-    `returned_from` is the version that the node left by itself because it crashed again and again.
+    `brought_by` is the plan that brought it, where the node remembers. `returned_from` is the version that the node left by itself because it crashed again and again.
     `held` is the version that was removed and is kept paused until `held_until`.
     `previous` is the tree that can be started again without a fetch. `generation` and `sequence` are the highest
     command taken.
@@ -41,6 +41,7 @@ class ComponentObserved(Model):
     instances: int = 0
     restarts: int = 0
     returned_from: str | None = None
+    brought_by: PlanHash | None = None
     held: str | None = None
     held_until: Instant | None = None
     reason: str | None = None

@@ -178,7 +178,7 @@ def drift(case: Case) -> Iterator[Finding]:
                 code=Code.DRIFT,
                 severity=Severity.WARN,
                 subject=f"{component.name}: {listed(sorted(names))}",
-                evidence=f"{what} runs there, and no release that is still known brought it",
+                evidence=f"{what} runs there, and neither a release that is still known nor a plan that the node remembers brought it",
                 recommendation="find out who did; the plan replaces it",
                 waivable=True,
             )
