@@ -18,7 +18,8 @@ class Reason(StrEnum):
 
     `passed`: within its limits. `regression`, `crash_loop`, `version_mismatch`, `down`: the causes of a fail.
     `no_data`: something that was to be seen was not. `low_traffic`: too few requests to tell. `baseline_missing`:
-    nothing to compare with. `deadline`: the time was over before the rule could tell.
+    nothing to compare with. `baseline_unstable`: the nodes differed from their peers before the batch already.
+    `deadline`: the time was over before the rule could tell.
     """
 
     PASSED = "passed"
@@ -29,6 +30,7 @@ class Reason(StrEnum):
     NO_DATA = "no_data"
     LOW_TRAFFIC = "low_traffic"
     BASELINE_MISSING = "baseline_missing"
+    BASELINE_UNSTABLE = "baseline_unstable"
     DEADLINE = "deadline"
 
 
