@@ -23,6 +23,7 @@ from bumpless.common.contract.base import (
 )
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.plan import Direction, Step, StepKey, Target
+from bumpless.common.model.verdict import CarriedEvidence
 
 Owner = Literal["planner", "rollback"]
 
@@ -111,7 +112,11 @@ class GateMember(Model):
 
 
 class OpenGate(Message):
-    """Judge a batch. `canary` was just switched at `switched_at`; `control` still runs the earlier version."""
+    """Judge a batch. `canary` was just switched at `switched_at`; `control` still runs the earlier version.
+
+    `batches` is how many batches of the component are judged in all, and `share` the component's part of the
+    release's false alarms. `earlier` are the nodes of its batches that passed, and `carried` what those left.
+    """
 
     type: Literal["open-gate"] = "open-gate"
     gate: MessageId
@@ -122,6 +127,10 @@ class OpenGate(Message):
     control: tuple[GateMember, ...]
     switched_at: Instant
     deadline: Instant
+    batches: int = Field(default=1, ge=1)
+    share: float = Field(default=1, gt=0, le=1)
+    earlier: tuple[GateMember, ...] = ()
+    carried: CarriedEvidence | None = None
 
 
 class CloseGate(Message):

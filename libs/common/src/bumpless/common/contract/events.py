@@ -22,7 +22,7 @@ from bumpless.common.model.finding import Finding
 from bumpless.common.model.fleet import Node
 from bumpless.common.model.plan import Direction
 from bumpless.common.model.statement import Waiver
-from bumpless.common.model.verdict import Evidence, Verdict
+from bumpless.common.model.verdict import CarriedEvidence, Evidence, Verdict
 
 
 class ReleaseAnnounced(Message):
@@ -289,7 +289,10 @@ class MetricsSampled(Message):
 
 
 class VerdictReached(Message):
-    """The end of a gate. `detail` is one sentence a person can act on."""
+    """The end of a gate. `detail` is one sentence a person can act on.
+
+    `carried` is what the sequential test leaves to the next batch of the component.
+    """
 
     type: Literal["verdict-reached"] = "verdict-reached"
     gate: MessageId
@@ -300,6 +303,7 @@ class VerdictReached(Message):
     detail: str
     evidence: tuple[Evidence, ...] = ()
     opened_at: Instant
+    carried: CarriedEvidence | None = Field(default=None, exclude_if=lambda found: found is None)
 
 
 class AlertFired(Message):

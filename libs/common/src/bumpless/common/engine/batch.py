@@ -9,6 +9,7 @@ from bumpless.common.contract.commands import GateMember, OpenGate
 from bumpless.common.contract.events import StepFinished, StepOutcome
 from bumpless.common.model.plan import Batch, Plan, Step
 from bumpless.common.model.rollout import BatchState, BatchStatus, Rollout, StepFact
+from bumpless.common.model.verdict import CarriedEvidence
 
 GATE_GRACE_S = 30.0
 """How long after a gate's own deadline its verdict may take: one restart of the health gate and its lease."""
@@ -174,6 +175,9 @@ def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, 
         if other.hop == batch.hop or step.after is None
     ]
     switched = judged(rollout, batch, state)
+    earlier = _passed_before(rollout, batch)
+    alike = [other for other in rollout.plan.batches if other.gate is not None and other.gate.sequential]
+    mine = sum(other.component == batch.component for other in alike)
     moments = [fact.switched_at for fact in state.steps.values() if fact.switched_at is not None]
     return OpenGate.model_validate(
         {
@@ -188,5 +192,41 @@ def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, 
             "control": tuple(m for step in peers if (m := member(step, "before")) is not None),
             "switched_at": min(moments, default=now),
             "deadline": now + timedelta(seconds=batch.gate.timeout_s),
+            "batches": max(1, mine),
+            "share": mine / len(alike) if mine else 1,
+            "earlier": tuple(
+                m
+                for other in earlier
+                for step in other.steps
+                if _done(rollout, other, step) and (m := member(step, "after")) is not None
+            ),
+            "carried": next(
+                (found for other in reversed(earlier) if (found := _carried(rollout, other))), None
+            ),
         }
     )
+
+
+def _passed_before(rollout: Rollout, batch: Batch) -> list[Batch]:
+    """The batches of the same component and hop that passed a sequential gate, in the order of the plan.
+
+    None where `batch` itself is not judged so.
+    """
+    if batch.gate is None or not batch.gate.sequential:
+        return []
+    return [
+        other
+        for other in rollout.plan.batches
+        if (other.component, other.hop) == (batch.component, batch.hop)
+        and other.gate is not None
+        and rollout.batches[other.id].status is BatchStatus.PASSED
+    ]
+
+
+def _done(rollout: Rollout, batch: Batch, step: Step) -> bool:
+    fact = rollout.batches[batch.id].steps.get(step.key)
+    return fact is not None and bool(fact.ok)
+
+
+def _carried(rollout: Rollout, batch: Batch) -> CarriedEvidence | None:
+    return rollout.batches[batch.id].carried

@@ -18,7 +18,7 @@ from bumpless.common.engine.turn import Turn, next_deadline
 from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.plan import Batch, Direction, Plan, step_key
 from bumpless.common.model.rollout import BatchState, BatchStatus, Rollout, RolloutStatus
-from bumpless.common.model.verdict import Verdict
+from bumpless.common.model.verdict import Reason, Verdict
 
 S = RolloutStatus
 B = BatchStatus
@@ -251,14 +251,19 @@ def _verdict(turn: Turn, message: e.VerdictReached) -> None:
     assert gate is not None
     match message.verdict:
         case Verdict.PASS:
-            turn.batch(batch.id, gate=None)
+            turn.batch(batch.id, gate=None, carried=message.carried)
             _pass_batch(turn, batch, message.detail)
         case Verdict.FAIL:
             turn.batch(batch.id, gate=None)
             _fail_batch(turn, batch, f"{message.reason}: {message.detail}")
         case Verdict.INCONCLUSIVE:
-            turn.batch(batch.id, gate=None)
-            _inconclusive(turn, batch, gate.on_inconclusive, f"{message.reason}: {message.detail}")
+            turn.batch(batch.id, gate=None, carried=message.carried)
+            policy = gate.on_inconclusive
+            if message.reason == Reason.LIMIT_CROSSED and policy is not OnInconclusive.FAIL:
+                policy = (
+                    OnInconclusive.PAUSE
+                )  # something is known to be wrong: no policy lets that pass by itself
+            _inconclusive(turn, batch, policy, f"{message.reason}: {message.detail}")
     return None
 
 

@@ -5,81 +5,50 @@ Part of a release file and, unchanged, of the plan and of the command that opens
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from bumpless.common.contract.base import StrictModel
+from bumpless.common.model.expression import parse_expression
+from bumpless.common.model.gate_rules import (
+    CompositeRule,
+    EqualsRule,
+    JudgedRule,
+    SequentialErrors,
+    SequentialLatency,
+    ThresholdRule,
+    TrendRule,
+)
+from bumpless.common.model.selector import Matcher, MetricName, Selector, parse_selector, unescape
 
-_MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(,|$)')
-_ESCAPE = re.compile(r"\\(.)")
-
-
-def unescape(quoted: str) -> str:
-    """The text between the quotes of a label value: `\\n` is a line break, `\\x` is x for every other x."""
-    return _ESCAPE.sub(lambda found: "\n" if found[1] == "n" else found[1], quoted)
-
-
-@dataclass(frozen=True)
-class Matcher:
-    """One condition on one label. A label that is not there has the empty value; expressions match as a whole."""
-
-    label: str
-    operator: str
-    value: str
-
-    def matches(self, found: str) -> bool:
-        if self.operator in ("=", "!="):
-            holds = found == self.value
-        else:
-            holds = re.fullmatch(self.value, found) is not None
-        return holds is not self.operator.startswith("!")
-
-
-def parse_selector(text: str) -> tuple[Matcher, ...]:
-    """The conditions of a selector such as `status=~"5..", method!="GET"`; all of them must hold.
-
-    Operators: `=`, `!=`, and `=~`, `!~` with a regular expression over the whole value.
-
-    Raises:
-        ValueError: what was expected, and where `text` is something else.
-    """
-    matchers: list[Matcher] = []
-    at = 0
-    while at < len(text) or not matchers:
-        found = _MATCHER.match(text, at)
-        if found is None or (found[4] == "," and found.end() == len(text)):
-            raise ValueError(
-                f'expected a selector such as status=~"5..",method="GET", found {text!r} (at position {at})'
-            )
-        label, operator, value = (
-            found[1],
-            found[2],
-            unescape(found[3]) if found[2] in ("=", "!=") else found[3],
-        )
-        if operator.endswith("~"):
-            try:
-                re.compile(value)
-            except re.error as error:
-                raise ValueError(f"expected a regular expression, found {value!r}: {error}") from error
-        matchers.append(Matcher(label, operator, value))
-        at = found.end()
-    return tuple(matchers)
-
-
-def _checked_selector(text: str) -> str:
-    parse_selector(text)
-    return text
-
-
-Selector = Annotated[str, AfterValidator(_checked_selector)]
-"""Conditions on labels, checked when the spec is loaded; see `parse_selector`."""
-
-MetricName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
-"""The name of a metric family, without labels. A histogram's is the name without `_bucket`."""
+__all__ = [
+    "Baseline",
+    "ClassicRule",
+    "CompositeRule",
+    "EqualsRule",
+    "ErrorRateRule",
+    "FalseAlarm",
+    "GateSpec",
+    "GaugeRule",
+    "JudgedRule",
+    "LatencyRule",
+    "Matcher",
+    "MetricName",
+    "OnInconclusive",
+    "RestartsRule",
+    "Rule",
+    "Selector",
+    "SequentialErrors",
+    "SequentialLatency",
+    "ThresholdRule",
+    "TrendRule",
+    "VersionRule",
+    "parse_selector",
+    "unescape",
+]
 
 
 class OnInconclusive(StrEnum):
@@ -96,7 +65,9 @@ class Baseline(StrictModel):
 
     `concurrent` compares with nodes that still run the earlier version in the same window, and falls back to the
     batch's own nodes before their switch where there are none; `self_history` always takes the latter.
-    `history_s` is how far back such a baseline reaches. `required` False is for first installs: where neither
+    `history_s` is how far back the past reaches, as a baseline and for the sequential rules' calibration; left out,
+    it is half an hour in a gate with sequential rules and a minute in any other. An instance that is younger than
+    `least_age_s` is no peer for a sequential rule while older ones are there. `required` False is for first installs: where neither
     exists, rules that compare are judged by what is absolute in them (`floor` of an error rate, `max_s`,
     `max_value`) or not at all, and say so; True makes the gate inconclusive instead.
     """
@@ -104,6 +75,7 @@ class Baseline(StrictModel):
     mode: Literal["concurrent", "self_history"] = "concurrent"
     history_s: float = Field(default=60, gt=0)
     required: bool = True
+    least_age_s: float = Field(default=600, ge=0, exclude_if=lambda age: age == 600)
 
 
 _R = TypeVar("_R", bound=StrictModel)
@@ -115,7 +87,7 @@ def _limited(rule: _R, ratio: float | None, absolute: float | None, names: str) 
     return rule
 
 
-class ErrorRateRule(StrictModel):
+class ErrorRateRule(JudgedRule):
     """Fails when bad / total exceeds `max_ratio` times the baseline's and also `floor`, or exceeds `max_rate`.
 
     `floor` is an error rate (0..1) below which no ratio counts, so that one error against none does not fail.
@@ -133,7 +105,7 @@ class ErrorRateRule(StrictModel):
         return _limited(self, self.max_ratio, self.max_rate, "max_ratio or max_rate")
 
 
-class LatencyRule(StrictModel):
+class LatencyRule(JudgedRule):
     """Fails when the quantile exceeds `max_ratio` times the baseline's and also `floor_s`, or exceeds `max_s`."""
 
     rule: Literal["latency"] = "latency"
@@ -148,7 +120,7 @@ class LatencyRule(StrictModel):
         return _limited(self, self.max_ratio, self.max_s, "max_ratio or max_s")
 
 
-class GaugeRule(StrictModel):
+class GaugeRule(JudgedRule):
     """Fails when a gauge stays above `max_value`, or `max_ratio` times the baseline and `floor`, for `for_s`.
 
     Summed over labels; the highest instance counts. The baseline is the highest instance's mean. Used for
@@ -167,21 +139,21 @@ class GaugeRule(StrictModel):
         return _limited(self, self.max_ratio, self.max_value, "max_ratio or max_value")
 
 
-class VersionRule(StrictModel):
+class VersionRule(JudgedRule):
     """Fails when a node of the batch reports another version or digest than commanded, `within_s` after opening."""
 
     rule: Literal["version"] = "version"
     within_s: float = Field(default=10, ge=0)
 
 
-class RestartsRule(StrictModel):
+class RestartsRule(JudgedRule):
     """Fails when an instance of the batch restarted more than `max_restarts` times since its switch."""
 
     rule: Literal["restarts"] = "restarts"
     max_restarts: int = Field(default=1, ge=0)
 
 
-class ClassicRule(StrictModel):
+class ClassicRule(JudgedRule):
     """The classic rule: error rate above `error_ratio` times the baseline AND latency above `latency_ratio` times it."""
 
     rule: Literal["classic"] = "classic"
@@ -195,22 +167,54 @@ class ClassicRule(StrictModel):
 
 
 Rule = Annotated[
-    ErrorRateRule | LatencyRule | GaugeRule | VersionRule | RestartsRule | ClassicRule,
+    SequentialErrors
+    | SequentialLatency
+    | ErrorRateRule
+    | LatencyRule
+    | GaugeRule
+    | VersionRule
+    | RestartsRule
+    | ClassicRule
+    | ThresholdRule
+    | EqualsRule
+    | TrendRule
+    | CompositeRule,
     Field(discriminator="rule"),
 ]
 
+SEQUENTIAL = ("sequential_errors", "sequential_latency")
+WARM_UP_S, HISTORY_S = 30.0, 1800.0
+"""What a gate with sequential rules takes where nothing is said: a cold start is no fault of a release, and a half
+hour is what the nodes' drift can be told from."""
+
 
 def _default_rules() -> tuple[Rule, ...]:
-    return (ErrorRateRule(), LatencyRule(), VersionRule(), RestartsRule())
+    return (SequentialErrors(), SequentialLatency(), VersionRule(), RestartsRule())
+
+
+class FalseAlarm(StrictModel):
+    """How often a good release may be failed by the sequential rules, at most: a probability (0..1).
+
+    `per` release: over all its batches together, and what the batches show adds up. `per` batch: for each alone.
+    """
+
+    alpha: float = Field(default=0.01, gt=0, lt=0.5)
+    per: Literal["release", "batch"] = "release"
 
 
 class GateSpec(StrictModel):
     """When and by what a batch is judged.
 
-    `interval_s` is the tick; samples of the first `warm_up_s` after a switch do not count for rates and latency;
-    a pass needs `window_s` of judged time and `min_samples` requests per rule that counts requests;
-    `timeout_s` after opening, a gate that could not decide is inconclusive. `no_traffic` says what zero requests mean: by default they
-    are missing data; `allowed` lets a component that serves no requests pass on its other rules.
+    `interval_s` is the tick; samples of the first `warm_up_s` after a switch do not count for rates and latency (left
+    out: 30 with sequential rules, else 5); a pass needs `window_s` of judged time and `min_samples` requests per rule
+    that counts requests; `timeout_s` after opening, a gate that could not decide is inconclusive. `no_traffic` says
+    what zero requests mean: by default they are missing data; `allowed` lets a component that serves no requests pass
+    on its other rules. A gate with sequential rules is inconclusive already after `silence_s` in which the whole
+    canary said nothing, or served nothing.
+
+    `false_alarm` and `beta` belong to the sequential rules: the probability of failing a good release, and roughly
+    that of passing one that is worse by a rule's critical increase. `onset_s`: reckon with faults that begin any time
+    in the first so many seconds; quicker for late ones, and more easily alarmed.
     """
 
     interval_s: float = Field(default=5, gt=0)
@@ -221,7 +225,29 @@ class GateSpec(StrictModel):
     no_traffic: Literal["inconclusive", "allowed"] = "inconclusive"
     baseline: Baseline = Baseline()
     on_inconclusive: OnInconclusive = OnInconclusive.PAUSE
+    false_alarm: FalseAlarm = Field(default=FalseAlarm(), exclude_if=lambda found: found == FalseAlarm())
+    beta: float = Field(default=0.01, gt=0, lt=0.5, exclude_if=lambda beta: beta == 0.01)
+    silence_s: float = Field(default=60, gt=0, exclude_if=lambda silence: silence == 60)
+    onset_s: float | None = Field(default=None, gt=0, exclude_if=lambda onset: onset is None)
     rules: tuple[Rule, ...] = Field(default_factory=_default_rules, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sequential_defaults(cls, value: Any) -> Any:
+        """The warm-up and the history of sequential rules, where neither they nor other rules are given."""
+        if not isinstance(value, dict) or not _any_sequential(value.get("rules")):
+            return value
+        baseline = value.get("baseline", {})
+        if isinstance(baseline, dict):
+            baseline = {"history_s": HISTORY_S, **baseline}
+        elif isinstance(baseline, Baseline) and "history_s" not in baseline.model_fields_set:
+            baseline = baseline.model_copy(update={"history_s": HISTORY_S})
+        # A gate too short for the long warm-up keeps the short one, as before there were sequential rules.
+        timeout, window = value.get("timeout_s", 900), value.get("window_s", 60)
+        long = isinstance(timeout, (int, float)) and isinstance(window, (int, float))
+        if long and timeout >= WARM_UP_S + window:
+            value = {"warm_up_s": WARM_UP_S, **value}
+        return {**value, "baseline": baseline}
 
     @model_validator(mode="after")
     def _can_pass_in_time(self) -> Self:
@@ -232,19 +258,60 @@ class GateSpec(StrictModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _names_its_parts(self) -> Self:
+        names = [rule.called for rule in self.rules]
+        for rule in self.rules:
+            if rule.name and names.count(rule.name) > 1:
+                raise ValueError(f"expected every name of a rule once, found {rule.name!r} twice")
+            if not isinstance(rule, CompositeRule):
+                continue
+            for part in rule.of:
+                found = [other for other in self.rules if other.called == part]
+                if len(found) != 1 or isinstance(found[0], CompositeRule):
+                    raise ValueError(
+                        f"composite {rule.called}: expected the name of one rule of this gate that is no composite, "
+                        f"found {part!r}; the rules are {', '.join(names)}"
+                    )
+        if all(rule.dry_run for rule in self.rules):
+            raise ValueError("expected a rule that decides, found dry runs only: the gate could never fail")
+        return self
+
+    @property
+    def sequential(self) -> bool:
+        """Whether any rule is a sequential one."""
+        return any(rule.rule in SEQUENTIAL for rule in self.rules)
+
     def metric_names(self) -> frozenset[str]:
         """The metric families that the rules read, for the nodes to ship."""
-        names: set[str] = set()
-        for rule in self.rules:
-            match rule:
-                case ErrorRateRule():
-                    names.add(rule.total)
-                case LatencyRule():
-                    names.add(rule.histogram)
-                case GaugeRule():
-                    names.add(rule.metric)
-                case ClassicRule():
-                    names |= {rule.total, rule.histogram}
-                case VersionRule() | RestartsRule():
-                    pass
-        return frozenset(names)
+        return frozenset(name for rule in self.rules for name in _read_by(rule))
+
+
+def _any_sequential(rules: Any) -> bool:
+    """Whether rules, as written or as made, are or contain sequential ones; none given are the default ones."""
+    if rules is None:
+        return True
+    if not isinstance(rules, (list, tuple)):
+        return False
+    kinds = [rule.get("rule") if isinstance(rule, dict) else getattr(rule, "rule", None) for rule in rules]
+    return any(kind in SEQUENTIAL for kind in kinds)
+
+
+def _read_by(rule: Rule) -> Iterator[str]:
+    match rule:
+        case SequentialErrors():
+            yield rule.total
+            if rule.bad_total is not None:
+                yield rule.bad_total
+        case ErrorRateRule():
+            yield rule.total
+        case SequentialLatency() | LatencyRule():
+            yield rule.histogram
+        case GaugeRule() | EqualsRule():
+            yield rule.metric
+        case ClassicRule():
+            yield from (rule.total, rule.histogram)
+        case ThresholdRule() | TrendRule():
+            yield from parse_expression(rule.value).metrics
+        case VersionRule() | RestartsRule() | CompositeRule():
+            pass

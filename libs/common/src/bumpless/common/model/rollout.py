@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from bumpless.common.contract.base import BatchId, Digest, Instant, MessageId, Model, RolloutId, derive_id
 from bumpless.common.model.plan import Direction, Plan, StepKey
+from bumpless.common.model.verdict import CarriedEvidence
 
 
 class RolloutStatus(StrEnum):
@@ -50,7 +53,9 @@ class StepFact(Model):
 
 
 class BatchState(Model):
-    """`attempt` numbers the gates opened; `inconclusive` says that the last one could not decide."""
+    """`attempt` numbers the gates opened; `inconclusive` says that the last one could not decide; `carried` is what
+    it left to the next batch.
+    """
 
     status: BatchStatus = BatchStatus.PENDING
     since: Instant
@@ -60,6 +65,7 @@ class BatchState(Model):
     gate: MessageId | None = None
     inconclusive: bool = False
     reason: str = ""
+    carried: CarriedEvidence | None = Field(default=None, exclude_if=lambda found: found is None)
 
 
 class Rollout(Model):
