@@ -159,7 +159,9 @@ def test_order_and_repetition_change_nothing(
 def test_what_comes_later_is_not_looked_at(drawn: tuple[Scene, Load], seconds: float) -> None:
     scene, _ = drawn
     known = tuple(s for s in scene.samples if s.at <= at(seconds))
-    assert replace(scene, samples=known).judged(seconds) == scene.judged(seconds)
+    short, whole = replace(scene, samples=known).judged(seconds), scene.judged(seconds)
+    # Only the words may differ: that a silent node's clock is ahead is told by what it reported from the future.
+    assert (short.verdict, short.reason) == (whole.verdict, whole.reason)
 
 
 @settings(max_examples=100, deadline=None)

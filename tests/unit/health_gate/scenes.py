@@ -9,13 +9,14 @@ from typing import Any
 from bumpless.common.contract.base import BatchId, Digest, MessageId, RolloutId
 from bumpless.common.contract.commands import GateMember, OpenGate
 from bumpless.common.contract.events import MetricsSampled
-from bumpless.common.model.gate import GateSpec
+from bumpless.common.model.gate import ErrorRateRule, GateSpec, LatencyRule, RestartsRule, Rule, VersionRule
 from bumpless.health_gate.judge import Judgement, judge
 from bumpless.health_gate.window import SampleWindow
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STEP = 5.0
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+RATIO: tuple[Rule, ...] = (ErrorRateRule(), LatencyRule(), VersionRule(), RestartsRule())
 BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0)
 
 
@@ -104,7 +105,7 @@ def reports(
 class Scene:
     """A gate over `canary`, with `control`, and what was reported."""
 
-    spec: GateSpec = field(default_factory=GateSpec)
+    spec: GateSpec = field(default_factory=lambda: GateSpec(rules=RATIO))
     canary: tuple[str, ...] = ("n1",)
     control: tuple[str, ...] = ("n2",)
     samples: tuple[MetricsSampled, ...] = ()
@@ -144,8 +145,8 @@ def scene(
     until: float = 70,
     **spec: Any,
 ) -> Scene:
-    """One canary node, switched at T0, and one peer that serves the old version all along."""
-    return Scene(GateSpec(**spec)).on(
+    """One canary node, switched at T0, and one peer that serves the old version all along; ratio rules by default."""
+    return Scene(GateSpec(**{"rules": RATIO, **spec})).on(
         reports("n1", -60, -5, control, root=OLD),
         reports("n1", -2, until, canary),
         reports("n2", -60, until, control, root=OLD),

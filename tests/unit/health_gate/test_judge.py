@@ -16,7 +16,7 @@ from bumpless.common.model.gate import (
     VersionRule,
 )
 from bumpless.common.model.verdict import Reason, Verdict
-from unit.health_gate.scenes import OLD, Load, Scene, reports, sample, scene
+from unit.health_gate.scenes import OLD, RATIO, Load, Scene, reports, sample, scene
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 QUEUE = (GaugeRule(metric="queue_length", max_ratio=2, max_value=50),)
@@ -168,7 +168,7 @@ def test_when_a_verdict_comes(
 def gated(*canary: Load, until: float = 70, control: bool = True, history: bool = True, **spec: Any) -> Scene:
     """Several canary nodes, with or without a peer and a past."""
     nodes = tuple(f"c{n}" for n in range(len(canary)))
-    found = Scene(GateSpec(**spec), canary=nodes, control=("peer",) if control else ())
+    found = Scene(GateSpec(**{"rules": RATIO, **spec}), canary=nodes, control=("peer",) if control else ())
     for node, load in zip(nodes, canary, strict=True):
         found = found.on(reports(node, -2, until, load))
         if history:
@@ -414,7 +414,7 @@ def test_at_the_deadline_there_is_an_answer(canary: Load, expected: str) -> None
 
 
 def test_no_data_at_all_is_inconclusive_at_the_deadline() -> None:
-    found = Scene(GateSpec(timeout_s=100))
+    found = Scene(GateSpec(rules=RATIO, timeout_s=100))
     assert outcome(found, 99)[0] is None
     assert outcome(found, 100) == (INCONCLUSIVE, Reason.NO_DATA)
 

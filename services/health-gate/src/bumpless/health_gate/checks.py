@@ -29,7 +29,7 @@ def liveness(view: View) -> Finding:
     silent = [
         member.node
         for member, instances in view.canary.items()
-        if not _covered(view, (r.at for readings in instances for r in readings if r.up))
+        if not covered(view, (r.at for readings in instances for r in readings if r.up))
     ]
     seen = len(view.canary) - len(silent)
     if silent or not view.canary:
@@ -37,13 +37,16 @@ def liveness(view: View) -> Finding:
         text = f"nothing for {view.patience.total_seconds():g} s or more from {names}"
         if view.now < view.judged_from + view.patience:
             text = f"waiting for the first samples from {names}"
+        ahead = [member.node for member in view.canary if member.node in silent and view.ahead(member)]
+        if ahead:
+            text += f"; the clock of {', '.join(ahead)} is ahead of the gate's"
         return finding(rule, Reason.NO_DATA, text, observed=seen, limit=len(view.canary), samples=seen)
     return finding(
         rule, Reason.PASSED, "every node reports", observed=seen, limit=len(view.canary), samples=seen
     )
 
 
-def _covered(view: View, times: Iterable[datetime]) -> bool:
+def covered(view: View, times: Iterable[datetime]) -> bool:
     """Whether `times` leave no silence within the last window (what there is of it, before it is over)."""
     since = max(view.judged_from, view.now - timedelta(seconds=view.spec.window_s))
     inside = sorted(at for at in times if at >= since)
@@ -114,16 +117,16 @@ def gauge_level(view: View, rule: GaugeRule) -> Finding:
     limit = min(limits, default=None)
     for member, instances in view.canary.items():
         series = [found for readings in instances if (found := gauge(readings, rule.metric))]
-        if not _covered(view, (at for values in series for at, _ in values)):
+        if not covered(view, (at for values in series for at, _ in values)):
             silent.append(member.node)
         for values in series:
             count += len(values)
             highest = max([v for _, v in values] + ([] if highest is None else [highest]))
             if limit is None:
                 continue
-            held, above = _held(values, limit, view.patience)
-            if above and held >= timedelta(seconds=rule.for_s):
-                text = f"{rule.metric} on {member.node} above {limit:g} for {held.total_seconds():g} s"
+            stretch, above = held(values, limit, view.patience)
+            if above and stretch >= timedelta(seconds=rule.for_s):
+                text = f"{rule.metric} on {member.node} above {limit:g} for {stretch.total_seconds():g} s"
                 return finding(
                     rule.rule,
                     Reason.REGRESSION,
@@ -161,7 +164,7 @@ def _gauge_baseline(view: View, rule: GaugeRule) -> float | None:
     return None
 
 
-def _held(
+def held(
     values: Sequence[tuple[datetime, float]], limit: float, patience: timedelta
 ) -> tuple[timedelta, bool]:
     """The longest stretch of readings above `limit` without a longer silence, and whether there is any."""

@@ -15,7 +15,7 @@ from bumpless.common.contract.base import BatchId, Instant, Message, MessageId, 
 from bumpless.common.contract.commands import CloseGate, OpenGate
 from bumpless.common.contract.events import GateProgressed, VerdictReached
 from bumpless.common.engine.decision import Deadline, Decision
-from bumpless.common.model.verdict import Evidence, Reason, Verdict
+from bumpless.common.model.verdict import CarriedEvidence, Evidence, Reason, Verdict
 from bumpless.health_gate.judge import Judgement
 
 
@@ -46,6 +46,7 @@ class Judged(Message):
     reason: Reason
     detail: str
     evidence: tuple[Evidence, ...]
+    carried: CarriedEvidence | None = None
 
 
 def judged(gate: OpenGate, judgement: Judgement, now: datetime) -> Judged:
@@ -59,6 +60,7 @@ def judged(gate: OpenGate, judgement: Judgement, now: datetime) -> Judged:
         reason=judgement.reason,
         detail=judgement.detail,
         evidence=judgement.evidence,
+        carried=judgement.carried,
     )
 
 
@@ -124,6 +126,7 @@ def _judged(state: GateRun, opened: OpenGate, tick: Judged, now: datetime) -> De
                 detail=tick.detail,
                 evidence=tick.evidence,
                 opened_at=opened.at,
+                carried=tick.carried,
             )
         )
     shown = (tick.detail, tick.evidence)

@@ -22,6 +22,7 @@ from bumpless.health_gate import gate_run
 from bumpless.health_gate.gate_run import GateRun, GateStatus, judged
 from bumpless.health_gate.judge import judge
 from bumpless.health_gate.ports import MetricSource
+from bumpless.health_gate.trial import Trials
 
 OWNER = "health-gate"
 LOGGED = (OpenGate, CloseGate, VerdictReached)
@@ -110,6 +111,7 @@ class HealthGate:
         self._runner = runner
         self._source = source
         self._clock = clock
+        self._memory = Trials()
 
     async def command(self, message: OpenGate | CloseGate) -> None:
         """Open or close a gate."""
@@ -123,5 +125,5 @@ class HealthGate:
         if state is None or state.opened is None or state.status is not GateStatus.OPEN:
             return
         now = self._clock()
-        found = judge(state.opened, self._source.window, now)
+        found = judge(state.opened, self._source.window, now, self._memory)
         await self._runner.handle(aggregate, judged(state.opened, found, now))

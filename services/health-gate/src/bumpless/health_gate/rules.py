@@ -1,4 +1,8 @@
-"""One rule of a spec, one function: what a rule says of a view. A new kind of rule adds a case here."""
+"""One rule of a spec, one function: what a rule says of a view. A new kind of rule adds a case here.
+
+Rules that need more than the view are none of them: the sequential ones (`tested`), which are tested together, and
+the composites, which look at other rules' findings.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,32 @@ from typing import assert_never
 
 from bumpless.common.model.gate import (
     ClassicRule,
+    CompositeRule,
+    EqualsRule,
     ErrorRateRule,
     GaugeRule,
     LatencyRule,
     RestartsRule,
     Rule,
+    SequentialErrors,
+    SequentialLatency,
+    ThresholdRule,
+    TrendRule,
     VersionRule,
 )
-from bumpless.health_gate import checks, rates
+from bumpless.health_gate import checks, rates, values
 from bumpless.health_gate.view import Finding, View
 
 
-def evaluate(rule: Rule, view: View) -> Finding:
-    """What `rule` says now."""
+def evaluate(rule: Rule, view: View) -> Finding | None:
+    """What `rule` says now, under its name; None: it cannot be told from the view alone."""
+    found = _evaluate(rule, view)
+    if found is None or found.evidence.rule == rule.called:
+        return found
+    return Finding(found.evidence.model_copy(update={"rule": rule.called}), found.reason)
+
+
+def _evaluate(rule: Rule, view: View) -> Finding | None:
     match rule:
         case ErrorRateRule():
             return rates.error_rate(view, rule)
@@ -32,5 +49,13 @@ def evaluate(rule: Rule, view: View) -> Finding:
             return checks.version(view, rule)
         case RestartsRule():
             return checks.restarts(view, rule)
+        case ThresholdRule():
+            return values.threshold(view, rule)
+        case EqualsRule():
+            return values.equals(view, rule)
+        case TrendRule():
+            return values.trend(view, rule)
+        case SequentialErrors() | SequentialLatency() | CompositeRule():
+            return None
         case _:
             assert_never(rule)

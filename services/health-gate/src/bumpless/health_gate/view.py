@@ -48,7 +48,14 @@ def finding(
     match reason:
         case Reason.PASSED:
             verdict = Verdict.PASS
-        case Reason.NO_DATA | Reason.LOW_TRAFFIC | Reason.BASELINE_MISSING | Reason.DEADLINE:
+        case (
+            Reason.NO_DATA
+            | Reason.LOW_TRAFFIC
+            | Reason.BASELINE_MISSING
+            | Reason.BASELINE_UNSTABLE
+            | Reason.LIMIT_CROSSED
+            | Reason.DEADLINE
+        ):
             verdict = Verdict.INCONCLUSIVE
         case _:
             verdict = Verdict.FAIL
@@ -115,6 +122,15 @@ class View:
         end = self.gate.switched_at
         start = end - timedelta(seconds=self.spec.baseline.history_s)
         return {Member(m.node, m.component): self._slice(m, start, end, own=False) for m in self.gate.canary}
+
+    def tick_start(self, number: int) -> datetime:
+        """When tick `number` begins; 0 is the first judged one."""
+        return self.judged_from + number * timedelta(seconds=self.spec.interval_s)
+
+    def ahead(self, member: Member) -> bool:
+        """Whether the member reported from a time that is still to come, so that its clock or the gate's is wrong."""
+        readings = self.window.raw(member).values()
+        return any(found and found[-1].at > self.now + self.patience for found in readings)
 
     def everything(self, member: GateMember) -> tuple[Instance, ...]:
         """All that a canary member reported since its switch, whatever version."""

@@ -25,6 +25,8 @@ from bumpless.health_gate.series import Labels, parse_series
 FIRST_SCRAPE = 1
 """An instance's scrapes count from 1; a sender that counts from 0 is one scrape late, which changes nothing."""
 COUNTER_SUFFIXES = ("_total", "_bucket", "_count")
+MOST_SERIES = 20_000
+"""A scrape with more is taken as one that tells nothing: such labels are a fault of the component's metrics."""
 
 Family = Mapping[Labels, float]
 
@@ -40,7 +42,8 @@ class Member(NamedTuple):
 class Reading:
     """One scrape. `families` is empty when `up` is False, which says nothing about any metric.
 
-    `born`: the instance's first, so that its counters started from zero.
+    `born`: the instance's first, so that its counters started from zero. `crowded`: it had more than MOST_SERIES
+    series, and none was kept.
     """
 
     at: datetime
@@ -51,6 +54,7 @@ class Reading:
     version: str
     root: str
     families: Mapping[str, Family]
+    crowded: bool = False
 
 
 Instance = tuple[Reading, ...]
@@ -62,6 +66,7 @@ class SampleWindow:
 
     def __init__(self) -> None:
         self._members: dict[Member, dict[str, list[Reading]]] = {}
+        self._disorder: dict[Member, int] = {}
 
     def add(self, sample: MetricsSampled) -> None:
         """Keep one sample; a copy of one that is known is dropped."""
@@ -70,6 +75,9 @@ class SampleWindow:
         )
         place = bisect_left(readings, (sample.at, sample.sequence), key=_order)
         if place == len(readings) or _order(readings[place]) != (sample.at, sample.sequence):
+            if place < len(readings):
+                member = Member(sample.node, sample.component)
+                self._disorder[member] = self._disorder.get(member, 0) + 1
             readings.insert(place, _reading(sample))
 
     def forget(self, before: datetime) -> None:
@@ -94,6 +102,14 @@ class SampleWindow:
         )
         return tuple(readings for readings in found if readings)
 
+    def raw(self, member: Member) -> Mapping[str, Sequence[Reading]]:
+        """All readings of each instance by time, not to be changed. A `born` one counts only where it is first."""
+        return self._members.get(member, {})
+
+    def disorder(self, member: Member) -> int:
+        """How many readings of `member` came after a later one: who took the earlier ones in must begin again."""
+        return self._disorder.get(member, 0)
+
     def __len__(self) -> int:
         return sum(len(readings) for found in self._members.values() for readings in found.values())
 
@@ -111,7 +127,8 @@ def _adopted(readings: Sequence[Reading], *, earlier: bool = False) -> Iterator[
 
 def _reading(sample: MetricsSampled) -> Reading:
     families: dict[str, dict[Labels, float]] = {}
-    for text, value in sample.samples.items() if sample.up else ():
+    crowded = len(sample.samples) > MOST_SERIES
+    for text, value in sample.samples.items() if sample.up and not crowded else ():
         if not math.isfinite(value):
             continue
         try:
@@ -128,6 +145,7 @@ def _reading(sample: MetricsSampled) -> Reading:
         version=sample.version,
         root=sample.root,
         families=families,
+        crowded=crowded,
     )
 
 
@@ -136,26 +154,38 @@ def increase(readings: Iterable[Reading], name: str) -> Family | None:
 
     It cannot be told when fewer than two scrapes (or no first scrape) are there, or the family is in none of them.
     """
-    grown: dict[Labels, float] = {}
+    sums: dict[Labels, float] = {}
+    measured = False
+    known = False
+    for reading, family in _growth(readings, name):
+        known = known or name in reading.families
+        if family is None:
+            continue
+        measured = True
+        for labels, value in family.items():
+            sums[labels] = sums.get(labels, 0.0) + value
+    return sums if measured and known else None
+
+
+def grown(readings: Iterable[Reading], name: str) -> Iterator[tuple[datetime, Family | None]]:
+    """How much the family grew at each scrape since the one before; None: there is none to compare with."""
+    return ((reading.at, family) for reading, family in _growth(readings, name) if name in reading.families)
+
+
+def _growth(readings: Iterable[Reading], name: str) -> Iterator[tuple[Reading, Family | None]]:
     last: dict[Labels, float] | None = None
-    measured = known = False
     for reading in readings:
         if not reading.up:
             continue
         family = reading.families.get(name, {})
-        known = known or bool(family)
-        if last is None:
-            if not reading.born:
-                last = dict(family)
-                continue
+        if last is None and not reading.born:
+            last = dict(family)
+            yield reading, None
+            continue
+        if last is None or any(value < last.get(labels, 0.0) for labels, value in family.items()):
             last = {}
-        measured = True
-        if any(value < last.get(labels, 0.0) for labels, value in family.items()):
-            last = {}
-        for labels, value in family.items():
-            grown[labels] = grown.get(labels, 0.0) + max(0.0, value - last.get(labels, 0.0))
+        yield reading, {labels: max(0.0, value - last.get(labels, 0.0)) for labels, value in family.items()}
         last.update(family)
-    return grown if measured and known else None
 
 
 def gauge(readings: Iterable[Reading], name: str) -> list[tuple[datetime, float]]:

@@ -31,7 +31,8 @@ _STARTUP_MOST = 0.1
 
 
 class SequentialTest:
-    """See the module. `verdict` is None while the test goes on; the first verdict stays.
+    """See the module. `verdict` is None while the test goes on; the first verdict stays. `failed`: whether the
+    evidence ever reached the bound, also after a pass.
 
     `curve` has log M after each tick, warm-up included, and `bound` is what it is held against.
     """
@@ -43,6 +44,7 @@ class SequentialTest:
         self.kinds = kinds
         self.verdict: Verdict | None = None
         self.reason: Reason | None = None
+        self.failed = False
         self.ticks = 0
         self.requests = [0.0] * len(spec.rules)
         self.bound = -log(spec.alpha)
@@ -177,9 +179,10 @@ class SequentialTest:
             release = self.log_release if self._apart else batch
             found = log_m(release, batch, self._carried.batches, self.spec.batches)
         self.curve.append(found)
+        self.failed = self.failed or (found >= self.bound and self.reason is not Reason.BASELINE_UNSTABLE)
         if self.verdict is not None:
             return
-        if found >= self.bound:
+        if self.failed:
             self.verdict, self.reason = Verdict.FAIL, Reason.REGRESSION
         elif self.ticks >= self._least_ticks and all(
             self.lacking(index) is None for index in range(len(self.spec.rules))

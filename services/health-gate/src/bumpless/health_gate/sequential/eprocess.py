@@ -105,20 +105,26 @@ class EProcess:
 
 
 class StartUp:
-    """Evidence that the canary's error rate is above STARTUP_LIMIT; from the switch on, and without any control."""
+    """Evidence that the canary's error rate is above STARTUP_LIMIT; from the switch on, and without any control.
 
-    __slots__ = ("_logs",)
+    `n`, `x`: the requests and errors so far.
+    """
+
+    __slots__ = ("_logs", "n", "x")
     _STEPS = tuple(
         (log(rate / STARTUP_LIMIT), log((1 - rate) / (1 - STARTUP_LIMIT))) for rate in _STARTUP_ALTERNATIVES
     )
 
     def __init__(self) -> None:
         self._logs = [0.0] * len(_STARTUP_ALTERNATIVES)
+        self.n = self.x = 0.0
 
     def update(self, n: float, x: float) -> None:
         """One tick: `x` errors of `n` requests of the canary."""
         if n <= 0:
             return
+        self.n += n
+        self.x += x
         for index, (bad, good) in enumerate(self._STEPS):
             step = x * bad + (n - x) * good
             self._logs[index] += step if step < CAP else CAP
