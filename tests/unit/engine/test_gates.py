@@ -11,9 +11,9 @@ from bumpless.common.contract.events import StepOutcome
 from bumpless.common.engine.batch import GATE_GRACE_S
 from bumpless.common.engine.rollout import MAX_EXTENSIONS
 from bumpless.common.engine.transitions import TABLE
-from bumpless.common.model.gate import GateSpec, OnInconclusive
+from bumpless.common.model.gate import ErrorRateRule, GateSpec, OnInconclusive
 from bumpless.common.model.rollout import RolloutStatus as S
-from bumpless.common.model.verdict import Verdict
+from bumpless.common.model.verdict import CarriedEvidence, Reason, Verdict
 from support.plans import GATE, batch, plan, target
 from support.rollouts import Course, deadline_name, rolling
 
@@ -177,6 +177,66 @@ def test_inconclusive(policy: OnInconclusive, status: S, batch_status: str) -> N
     course.feed(course.verdict("api-1", Verdict.INCONCLUSIVE))
     assert (course.status, course.batch("api-1")) == (status, batch_status)
     assert len(course.sent(c.OpenGate)) == int(policy is OnInconclusive.EXTEND)
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"),
+    [
+        (OnInconclusive.PAUSE, S.PAUSED),
+        (OnInconclusive.EXTEND, S.PAUSED),
+        (OnInconclusive.PASS, S.PAUSED),
+        (OnInconclusive.FAIL, S.FAILED),
+    ],
+)
+def test_a_limit_that_pauses_is_passed_over_by_no_policy(policy: OnInconclusive, status: S) -> None:
+    course = baking(policy)
+    course.feed(course.verdict("api-1", Verdict.INCONCLUSIVE, reason=Reason.LIMIT_CROSSED))
+    assert course.status is status
+
+
+RATIO = GateSpec(warm_up_s=0, window_s=10, timeout_s=100, rules=(ErrorRateRule(),))
+SEQUENTIAL = GateSpec(warm_up_s=0, window_s=10, timeout_s=100)
+ADDED_UP = plan(
+    batch("api-1", ["n1", "n2"], gate=SEQUENTIAL),
+    batch("api-2", ["n3"], needs=["api-1"], gate=SEQUENTIAL),
+    batch("api-3", ["n4"], needs=["api-2"], gate=SEQUENTIAL),
+    batch("db-1", ["n5"], component="db", needs=["api-3"], gate=SEQUENTIAL),
+    batch("web-1", ["n6"], component="web", needs=["db-1"], gate=RATIO),
+)
+LEFT = CarriedEvidence(batches=(0.5,), kinds=())
+
+
+def test_a_batch_goes_on_from_the_evidence_of_those_before_it() -> None:
+    course = rolling(ADDED_UP)
+    course.finish("api-1")
+    [first] = course.sent(c.OpenGate)
+    assert (first.batches, first.share, first.earlier, first.carried) == (3, 0.75, (), None)
+    course.feed(course.verdict("api-1", carried=LEFT))
+    course.finish("api-2")
+    [second] = course.sent(c.OpenGate)
+    assert [member.node for member in second.earlier] == ["n1", "n2"]
+    assert second.carried == LEFT
+    course.feed(course.verdict("api-2"))
+    course.finish("api-3")
+    [third] = course.sent(c.OpenGate)
+    assert [member.node for member in third.earlier] == ["n1", "n2", "n3"]
+    assert third.carried == LEFT, "a batch that left nothing does not hide what was there before"
+    course.feed(course.verdict("api-3"))
+    course.finish("db-1")
+    [other] = course.sent(c.OpenGate)
+    assert (other.batches, other.share, other.earlier, other.carried) == (1, 0.25, (), None)
+    course.feed(course.verdict("db-1"))
+    course.finish("web-1")
+    [ratio] = course.sent(c.OpenGate)
+    assert (ratio.batches, ratio.share, ratio.earlier) == (1, 1, ())
+
+
+def test_a_node_that_is_out_is_no_peer() -> None:
+    course = rolling(CANARY)
+    course.state = course.state.model_copy(update={"out": {"n3": "drained"}})
+    course.finish("api-1")
+    [gate] = course.sent(c.OpenGate)
+    assert [member.node for member in gate.control] == ["n4"]
 
 
 def test_extending_ends_in_a_pause() -> None:

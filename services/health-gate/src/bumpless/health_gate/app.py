@@ -25,10 +25,14 @@ from bumpless.health_gate.sources.agent import AgentSource
 
 
 class HealthGateSettings(BrokerSettings):
-    """`keep_s` is how long samples are kept: at least the longest history_s + timeout_s of any gate."""
+    """`keep_s` is how long samples are kept: at least the longest history_s + timeout_s of any gate.
+
+    The default has room for the half hour and the quarter of an hour of a gate that says nothing else, and for a
+    pause as long as that.
+    """
 
     model_config = SettingsConfigDict(env_prefix="bumpless_health_gate_", extra="forbid", frozen=True)
-    keep_s: float = Field(default=1800, gt=0)
+    keep_s: float = Field(default=3600, gt=0)
 
 
 Commands = Annotated[c.OpenGate | c.CloseGate, Field(discriminator="type")]

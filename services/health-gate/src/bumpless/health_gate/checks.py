@@ -46,9 +46,12 @@ def liveness(view: View) -> Finding:
     )
 
 
-def covered(view: View, times: Iterable[datetime]) -> bool:
-    """Whether `times` leave no silence within the last window (what there is of it, before it is over)."""
-    since = max(view.judged_from, view.now - timedelta(seconds=view.spec.window_s))
+def covered(view: View, times: Iterable[datetime], start: datetime | None = None) -> bool:
+    """Whether `times` leave no silence within the last window (what there is of it since `start`, before it is over).
+
+    `start` None: the end of the warm-up.
+    """
+    since = max(start or view.judged_from, view.now - timedelta(seconds=view.spec.window_s))
     inside = sorted(at for at in times if at >= since)
     return bool(inside) and all(b - a <= view.patience for a, b in pairwise([since, *inside, view.now]))
 

@@ -61,8 +61,8 @@ def threshold(view: View, rule: ThresholdRule) -> Finding:
     above = [limit for limit in (rule.above, _times(rule.max_ratio, base)) if limit is not None]
     high, low = min(above, default=None), rule.below
     pending, count, silent, last = False, 0, [], None
-    for member, points in _by_member(view.canary, expression):
-        if not points or not covered(view, (at for series in points for at, _ in series)):
+    for member, points in _by_member(view.watched, expression):
+        if not points or not covered(view, (at for series in points for at, _ in series), view.watched_from):
             silent.append(member.node)
         for series in points:
             count += len(series)
@@ -144,7 +144,7 @@ def equals(view: View, rule: EqualsRule) -> Finding:
         expected = _expected(rule.expected, wanted)
         readings = [
             reading
-            for found in view.canary[Member(wanted.node, wanted.component)]
+            for found in view.watched[Member(wanted.node, wanted.component)]
             for reading in found
             if reading.up and rule.metric in reading.families
         ]
@@ -186,7 +186,7 @@ def trend(view: View, rule: TrendRule) -> Finding:
     expression, up = parse_expression(rule.value), rule.direction == "up"
     soonest: float | None = None
     count, last, silent, few = 0, None, [], False
-    for member, points in _by_member(view.canary, expression):
+    for member, points in _by_member(view.watched, expression):
         if not points:
             silent.append(member.node)
         for series in points:

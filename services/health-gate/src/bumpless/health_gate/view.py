@@ -107,6 +107,15 @@ class View:
     def canary(self) -> Pool:
         return self._pool(self.gate.canary, self.judged_from, self.now)
 
+    @property
+    def watched_from(self) -> datetime:
+        """Since when values are watched: a gate that a person opened again forgets what the one before saw."""
+        return max(self.judged_from, self.gate.at)
+
+    @cached_property
+    def watched(self) -> Pool:
+        return self._pool(self.gate.canary, self.watched_from, self.now)
+
     @cached_property
     def switched(self) -> Pool:
         """The canary from its switch on, warm-up included."""

@@ -42,7 +42,8 @@ def target_of(component: Component, release: str, peers: dict[str, str], finding
                 )
             )
         env[key] = filled
-    named = frozenset[str]() if component.gate is None else component.gate.metric_names()
+    gates = (component.gate, *(wave.gate for wave in component.strategy.waves))
+    named = frozenset[str]().union(*(gate.metric_names() for gate in gates if gate is not None))
     keep = tuple(sorted(named | STANDARD_METRICS))
     return Target(
         component=component.name,
