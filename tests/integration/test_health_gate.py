@@ -289,7 +289,7 @@ async def test_killed_in_the_middle_it_gives_one_verdict(
     began = clock.now()
     switched_at = began - timedelta(seconds=100)
     await feed(connection, switched_at, Load())
-    slow = gate("g1", switched_at, interval_s=5.0, window_s=108.0)
+    slow = gate("g1", switched_at, interval_s=5.0, window_s=83.0)
     await connection.publish(slow, source="planner")
     with health_gate(port, redis_url) as running:
         seen = await first(connection, GateProgressed, Stream.PROG, began, "g1")

@@ -52,7 +52,8 @@ def test_bursts_temper() -> None:
 def test_the_bound_whose_exceedance_is_nearest() -> None:
     exceeded = (1.0, 0.62, 0.18, 0.03, 0.004, 0.0)
     assert [latency.boundary(exceeded, quantile) for quantile in (0.5, 0.9, 0.99)] == [1, 2, 4]
-    assert latency.boundary((1.0, 0.0), 0.5) is None
+    assert latency.boundary((1.0, 0.0, 0.0), 0.5) == 1, "all in one bucket: the end of that one"
+    assert latency.boundary((1.0, 1.0), 0.5) is None
     assert latency.boundary((), 0.5) is None
 
 

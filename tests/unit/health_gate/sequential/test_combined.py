@@ -139,6 +139,14 @@ def test_a_histogram_without_a_past_has_no_meaning() -> None:
     assert found.lacking(1) is Reason.BASELINE_MISSING
 
 
+def test_a_histogram_with_everything_in_one_bucket_can_pass_and_fail() -> None:
+    nothing = (0.0, 0.0, 0.0)
+    quick: Tick = (Counts(200, 200, (1,), (1,)), Counts(200, 200, nothing, nothing))
+    assert run(BOTH, [quick] * 30, [quick] * 360).verdict is Verdict.PASS
+    slow: Tick = (quick[0], Counts(200, 200, (80, 0, 0), nothing))
+    assert run(BOTH, [slow] * 30, [quick] * 360).verdict is Verdict.FAIL
+
+
 def test_a_component_that_always_failed_much_has_no_start_up_test() -> None:
     past: list[Tick] = [(Counts(200, 200, (60,), (60,)),)] * 360
     assert SequentialTest.begin(ERRORS, past).startups == {}

@@ -81,7 +81,9 @@ def _errors(spec: TestSpec, index: int, rule: ErrorSpec, counts: Sequence[Counts
 def _slow(spec: TestSpec, index: int, rule: LatencySpec, counts: Sequence[Counts | None]) -> list[Kind]:
     requests = sum(found.n + found.m for found in counts if found is not None)
     exceedance = [
-        sum(found.x[level] + found.y[level] for found in counts if found is not None) / max(requests, 1.0)
+        sum(found.x[level] + found.y[level] for found in counts if found is not None) / requests
+        if requests
+        else 1.0
         for level in range(len(rule.bounds))
     ]
     return [_quantile(spec, index, rule, counts, exceedance, quantile) for quantile in rule.quantiles]
@@ -104,7 +106,8 @@ def _quantile(
     least = latency.tolerance(exceedance, rule.bounds, level, shift)
     bad = latency.critical(exceedance, rule.bounds, level, rule.critical)
     calibration, rate = _calibrated(spec, counts, level, least)
-    kind = _kind(spec, name, index, level, rate, calibration, bad)
+    below = BelowRate(1 - quantile) if latency.far_below(exceedance[level], quantile) else None
+    kind = _kind(spec, name, index, level, rate, calibration, bad, below)
     if quantile not in rule.passing:
         kind.passing = None
     return kind

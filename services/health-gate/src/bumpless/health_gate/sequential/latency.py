@@ -19,10 +19,10 @@ _LEAST_CRITICAL = 1.5
 def boundary(exceedance: Sequence[float], quantile: float) -> int | None:
     """The index of the bound that the share 1 - `quantile` of the history's requests exceeded most nearly.
 
-    `exceedance[j]` is that share for bound j. None: there is no bound that any but not every request exceeded.
+    `exceedance[j]` is that share for bound j. None: every request exceeded every bound.
     """
     wanted = 1 - quantile
-    usable = [index for index, share in enumerate(exceedance) if 0 < share < 1]
+    usable = [index for index, share in enumerate(exceedance) if share < 1]
     # By ratio: 0.001 is not near to 0.01.
     return min(
         usable, key=lambda index: (abs(_logit(exceedance[index]) - _logit(wanted)), index), default=None
@@ -43,6 +43,14 @@ def tolerance(exceedance: Sequence[float], bounds: Sequence[float], index: int, 
 def critical(exceedance: Sequence[float], bounds: Sequence[float], index: int, shift: float) -> float:
     """The odds ratio that the pass side rules out, as `tolerance`, but at least 1.5."""
     return max(_LEAST_CRITICAL, tolerance(exceedance, bounds, index, shift))
+
+
+def far_below(exceedance: float, quantile: float) -> bool:
+    """Whether a bound is exceeded so seldom that the quantile lies well within the bucket below it.
+
+    There a longer latency hardly shows, and what can be said for a pass is that the quantile is still in that bucket.
+    """
+    return 3 * exceedance < 1 - quantile
 
 
 def _logit(share: float) -> float:
