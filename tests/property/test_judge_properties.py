@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bumpless.common.contract.events import MetricsSampled
-from bumpless.common.model.gate import Baseline, ClassicRule, ErrorRateRule, GateSpec, GaugeRule, LatencyRule
+from bumpless.common.model.gate import (
+    Baseline,
+    ClassicRule,
+    ErrorRateRule,
+    GateSpec,
+    GaugeRule,
+    LatencyRule,
+    SequentialErrors,
+    SequentialLatency,
+    ThresholdRule,
+    TrendRule,
+)
 from bumpless.common.model.verdict import Verdict
 from bumpless.health_gate.view import MISSING_TICKS
 from unit.health_gate.scenes import OLD, STEP, T0, Load, Scene, at, reports
@@ -33,6 +44,10 @@ rules = st.lists(
             LatencyRule(max_s=0.3),
             ClassicRule(),
             GaugeRule(metric="queue_length", max_ratio=2.0),
+            SequentialErrors(),
+            SequentialLatency(),
+            ThresholdRule(value="queue_length", above=6, on_fail="fail"),
+            TrendRule(value="queue_length", limit=100),
         ]
     ),
     min_size=1,
@@ -41,10 +56,14 @@ rules = st.lists(
 specs = st.builds(
     GateSpec,
     rules=rules,
+    warm_up_s=st.just(5.0),
     min_samples=st.sampled_from([0, 20, 100]),
     timeout_s=st.sampled_from([65.0, 70.0, 900.0]),
     baseline=st.builds(
-        Baseline, required=st.booleans(), mode=st.sampled_from(["concurrent", "self_history"])
+        Baseline,
+        history_s=st.just(60.0),
+        required=st.booleans(),
+        mode=st.sampled_from(["concurrent", "self_history"]),
     ),
 )
 
