@@ -9,7 +9,6 @@ from bumpless.common.contract.commands import GateMember, OpenGate
 from bumpless.common.contract.events import StepFinished, StepOutcome
 from bumpless.common.model.plan import Batch, Plan, Step
 from bumpless.common.model.rollout import BatchState, BatchStatus, Rollout, StepFact
-from bumpless.common.model.verdict import CarriedEvidence
 
 GATE_GRACE_S = 30.0
 """How long after a gate's own deadline its verdict may take: one restart of the health gate and its lease."""
@@ -197,11 +196,11 @@ def open_gate(rollout: Rollout, batch: Batch, state: BatchState, now: datetime, 
             "earlier": tuple(
                 m
                 for other in earlier
-                for step in other.steps
-                if _done(rollout, other, step) and (m := member(step, "after")) is not None
+                for step in judged(rollout, other, rollout.batches[other.id])
+                if (m := member(step, "after")) is not None
             ),
             "carried": next(
-                (found for other in reversed(earlier) if (found := _carried(rollout, other))), None
+                (found for other in reversed(earlier) if (found := rollout.batches[other.id].carried)), None
             ),
         }
     )
@@ -221,12 +220,3 @@ def _passed_before(rollout: Rollout, batch: Batch) -> list[Batch]:
         and other.gate is not None
         and rollout.batches[other.id].status is BatchStatus.PASSED
     ]
-
-
-def _done(rollout: Rollout, batch: Batch, step: Step) -> bool:
-    fact = rollout.batches[batch.id].steps.get(step.key)
-    return fact is not None and bool(fact.ok)
-
-
-def _carried(rollout: Rollout, batch: Batch) -> CarriedEvidence | None:
-    return rollout.batches[batch.id].carried
