@@ -144,7 +144,7 @@ def equals(view: View, rule: EqualsRule) -> Finding:
         expected = _expected(rule.expected, wanted)
         readings = [
             reading
-            for found in view.watched[Member(wanted.node, wanted.component)]
+            for found in view.switched[Member(wanted.node, wanted.component)]
             for reading in found
             if reading.up and rule.metric in reading.families
         ]
