@@ -23,7 +23,6 @@ from bumpless.common.model.gate import (
     TrendRule,
 )
 from bumpless.common.model.verdict import Verdict
-from bumpless.health_gate.view import MISSING_TICKS
 from unit.health_gate.scenes import OLD, STEP, T0, Load, Scene, at, reports
 
 END = 75.0
@@ -108,7 +107,8 @@ def test_a_pass_means_that_every_node_was_heard_of_all_the_time(
         seen = [t for t in up_times(scene, node) if start <= t <= seconds]
         assert seen
         assert all(
-            b - a <= MISSING_TICKS * scene.spec.interval_s for a, b in pairwise([start, *seen, seconds])
+            b - a <= scene.spec.missing_ticks * scene.spec.interval_s
+            for a, b in pairwise([start, *seen, seconds])
         )
 
 

@@ -274,3 +274,10 @@ def test_metrics_of_every_rule_are_shipped() -> None:
     )
     assert spec.metric_names() == {"orders_total", "failed_total", "seconds", "a", "b", "c", "d"}
     assert GateSpec(rules=(RestartsRule(),)).metric_names() == frozenset()
+
+
+@pytest.mark.parametrize(("ticks", "expected"), [(2, FAIL), (4, None)])
+def test_how_many_unanswered_scrapes_are_a_dead_instance_can_be_said(ticks: int, expected: Any) -> None:
+    spec = GateSpec(rules=(RestartsRule(),), missing_ticks=ticks)
+    scene = Scene(spec).on([sample("n1", 1 + 5 * n, 1 + n, up=n < 3) for n in range(5)])
+    assert scene.judged(22).verdict is expected

@@ -11,21 +11,21 @@ from itertools import pairwise
 
 from bumpless.common.model.gate import GaugeRule, RestartsRule, VersionRule
 from bumpless.common.model.verdict import Reason
-from bumpless.health_gate.view import MISSING_TICKS, Finding, View, finding
+from bumpless.health_gate.view import Finding, View, finding
 from bumpless.health_gate.window import Member, down_run, gauge, resets
 
 
 def liveness(view: View) -> Finding:
-    """Fails on MISSING_TICKS unanswered scrapes in a row; passes when every node told something all window long.
+    """Fails on `missing_ticks` unanswered scrapes in a row; passes when every node told something all window long.
 
     Part of every gate. A node is silent if nothing came from it for `View.patience`, within the last window.
     """
-    rule = "liveness"
+    rule, most = "liveness", view.spec.missing_ticks
     for member, instances in view.switched.items():
         run = max((down_run(readings) for readings in instances), default=0)
-        if run >= MISSING_TICKS:
+        if run >= most:
             text = f"{member.component} on {member.node} did not answer {run} scrapes in a row"
-            return finding(rule, Reason.DOWN, text, observed=run, limit=MISSING_TICKS, samples=run)
+            return finding(rule, Reason.DOWN, text, observed=run, limit=most, samples=run)
     silent = [
         member.node
         for member, instances in view.canary.items()

@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from bumpless.common.contract.commands import GateMember, OpenGate
+from bumpless.common.model.gate import MISSING_TICKS as DEFAULT_MISSING_TICKS
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.verdict import Evidence, Reason, Verdict
 from bumpless.health_gate.window import Instance, Member, Reading, SampleWindow
 
-MISSING_TICKS = 4
-"""So many ticks without a word are silence; so many unanswered scrapes in a row are a dead instance."""
+MISSING_TICKS = DEFAULT_MISSING_TICKS
+"""The silence of a gate that says nothing else."""
 LEAST_REQUESTS = 20
 """No verdict and no baseline rests on fewer requests."""
 
@@ -96,7 +97,7 @@ class View:
     @property
     def patience(self) -> timedelta:
         """How long a node may say nothing."""
-        return timedelta(seconds=MISSING_TICKS * self.spec.interval_s)
+        return timedelta(seconds=self.spec.missing_ticks * self.spec.interval_s)
 
     @property
     def few(self) -> int:

@@ -183,6 +183,7 @@ Rule = Annotated[
 ]
 
 SEQUENTIAL = ("sequential_errors", "sequential_latency")
+MISSING_TICKS = 4
 WARM_UP_S, HISTORY_S = 30.0, 1800.0
 """What a gate with sequential rules takes where nothing is said: a cold start is no fault of a release, and a half
 hour is what the nodes' drift can be told from."""
@@ -209,7 +210,8 @@ class GateSpec(StrictModel):
     out: 30 with sequential rules, else 5); a pass needs `window_s` of judged time and `min_samples` requests per rule
     that counts requests; `timeout_s` after opening, a gate that could not decide is inconclusive. `no_traffic` says
     what zero requests mean: by default they are missing data; `allowed` lets a component that serves no requests pass
-    on its other rules. A gate with sequential rules is inconclusive already after `silence_s` in which the whole
+    on its other rules. So many `missing_ticks` without a word are silence, and so many unanswered scrapes in a row a
+    dead instance. A gate with sequential rules is inconclusive already after `silence_s` in which the whole
     canary said nothing, or served nothing.
 
     `false_alarm` and `beta` belong to the sequential rules: the probability of failing a good release, and roughly
@@ -227,6 +229,7 @@ class GateSpec(StrictModel):
     on_inconclusive: OnInconclusive = OnInconclusive.PAUSE
     false_alarm: FalseAlarm = Field(default=FalseAlarm(), exclude_if=lambda found: found == FalseAlarm())
     beta: float = Field(default=0.01, gt=0, lt=0.5, exclude_if=lambda beta: beta == 0.01)
+    missing_ticks: int = Field(default=MISSING_TICKS, ge=2, exclude_if=lambda ticks: ticks == MISSING_TICKS)
     silence_s: float = Field(default=60, gt=0, exclude_if=lambda silence: silence == 60)
     onset_s: float | None = Field(default=None, gt=0, exclude_if=lambda onset: onset is None)
     rules: tuple[Rule, ...] = Field(default_factory=_default_rules, min_length=1)
