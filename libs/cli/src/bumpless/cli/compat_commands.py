@@ -12,17 +12,22 @@ import typer
 
 from bumpless.cli.context import Context
 from bumpless.cli.contracting import signed_contracts, trust_of
+from bumpless.cli.documents import read_document
+from bumpless.cli.interfaces import signed_interfaces
 from bumpless.cli.output import table
 from bumpless.cli.publishing import read_release
 from bumpless.common.compat import openapi, written
 from bumpless.common.compat.contracts import Contracts
 from bumpless.common.compat.fleet_path import Move, NoFleetPath, fleet_path
 from bumpless.common.compat.hops import NoPath
+from bumpless.common.compat.interfaces import Documents
 from bumpless.common.compat.lifecycle import Report
 from bumpless.common.compat.matrix import Matrix
+from bumpless.common.compat.pairs import Says
 from bumpless.common.compat.schemas import level_between
 from bumpless.common.errors import Refused
 from bumpless.common.model.finding import Finding, Severity
+from bumpless.common.model.interfaces import Interfaces
 from bumpless.common.model.level import Level, weakest
 from bumpless.common.model.release import ReleaseFile
 from bumpless.common.model.version import InvalidVersion, Version
@@ -44,6 +49,7 @@ def register(app: typer.Typer) -> None:
     compat.command("report")(report)
     compat.command("schema")(schema)
     compat.command("openapi")(api)
+    compat.command("interfaces")(interfaces)
     app.add_typer(compat, name="compat")
 
 
@@ -104,8 +110,13 @@ def path(
         raise Refused(f"--from for every component with --to ({', '.join(wanted)})", f"none for {strange[0]}")
     edges = {c.name: c.depends_on for c in release.components}
     contracts = signed_contracts(file.parent, release.contracts, trust_of(context))
-    also = [Contracts(contracts)] if contracts else []
-    for name, versions in (also[0].named if also else {}).items():
+    known = Contracts(contracts)
+    also: list[Says] = [known] if contracts else []
+    if facts := signed_interfaces(file.parent, release):
+        callers = [(client, provider) for client, providers in edges.items() for provider in providers]
+        items = written.lifecycle(release.lifecycle)
+        also.append(Documents(facts, callers, wanted, running, items))
+    for name, versions in known.named.items():
         if name not in edges and name not in running:
             running[name] = sorted(versions)
     try:
@@ -187,7 +198,9 @@ def schema(
 
 def api(
     ctx: typer.Context,
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="An OpenAPI document, 3.0 or 3.1, as JSON.")],
+    old: Annotated[
+        Path, typer.Argument(metavar="OLD", help="An OpenAPI document, 3.0 or 3.1, as JSON or YAML.")
+    ],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The OpenAPI document that comes after it.")],
 ) -> int:
     """What changes for clients of one OpenAPI document at a server of the next, and the level between the two.
@@ -197,7 +210,7 @@ def api(
     Example: bumpless compat openapi api/2.0.json api/3.0.json
     """
     context: Context = ctx.obj
-    before, after = (read_json(path, MAX_SCHEMA_BYTES) for path in (old, new))
+    before, after = (read_document(path)[0] for path in (old, new))
     changes = openapi.compare(before, after)
     found = openapi.level_between(before, after)
     data = {
@@ -210,6 +223,43 @@ def api(
     lines = [f"{found}: {found.order}", *(f"  {change}" for change in changes)]
     context.output.data(data, "\n".join(lines) + "\n")
     return int(bool(openapi.breaking(changes)))
+
+
+def interfaces(ctx: typer.Context, file: FileArg) -> int:
+    """What the documents of a release file say: every two versions compared, with what breaks in either direction.
+
+    These are the facts that are signed when the release is published. Exit code 1: something breaks.
+
+    Example: bumpless compat interfaces release.yaml
+    """
+    context: Context = ctx.obj
+    facts = signed_interfaces(file.parent, read_release(file))
+    context.output.data(facts.model_dump(mode="json"), _facts(facts))
+    compared = [two for one in (*facts.components.values(), *facts.messages.values()) for two in one.compared]
+    return int(not all(two.backward.works for two in compared))
+
+
+def _facts(facts: Interfaces) -> str:
+    lines = []
+    for name, one in (*facts.components.items(), *facts.messages.items()):
+        if len(one.documents) < 2:
+            lines.append(f"{name}: only {' and '.join(one.documents)}, so nothing is compared")
+        for two in one.compared:
+            level = Level.of(backward=two.backward.works, forward=two.forward.works)
+            lines.append(f"{name} {two.old} > {two.new}: {level} ({level.order})")
+            ends = f"clients of {two.old} at {two.new}", f"clients of {two.new} at {two.old}"
+            if name in facts.messages:
+                ends = f"readers of {two.new} with {two.old}", f"readers of {two.old} with {two.new}"
+            for way, who in zip((two.backward, two.forward), ends, strict=True):
+                lines += [f"  {who}: {found}" for found in way.breaks]
+                lines += [f"  {who}: {way.more} more"] if way.more else []
+            lines += [
+                f"  {gone.where} goes without having been deprecated"
+                for gone in two.backward.gone
+                if not gone.announced
+            ]
+    lines += [f"{u.client} {u.version} was built against {u.provider} {u.built}" for u in facts.uses]
+    return "\n".join(lines or ["no interfaces in the release file"]) + "\n"
 
 
 def read_json(path: Path, max_bytes: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bumpless.cli.configuring import config_findings, rendered, signed_records
 from bumpless.cli.contracting import signed_contracts
+from bumpless.cli.interfaces import signed_interfaces
 from bumpless.cli.migrating import signed_migrations
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt
@@ -182,6 +183,7 @@ async def build_release(
         preflight=with_reports(file.preflight, path.parent),
         records=signed_records(path.parent, file),
         contracts=signed_contracts(path.parent, file.contracts, trust),
+        interfaces=signed_interfaces(path.parent, file),
     )
     envelope = key.sign(RELEASE_TYPE, canonical_json(release.model_dump(mode="json")))
     if len(envelope.to_bytes()) > MAX_ENVELOPE_BYTES:

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from bumpless.common.model import interface_rules
 from bumpless.common.model.compat import hop_ends
 from bumpless.common.model.contracts import party
 from bumpless.common.model.release import ITSELF, ComponentFile, Driver, ReleaseFile
@@ -147,7 +148,7 @@ def _contradictions(release: ReleaseFile, tree: CommentedMap) -> list[Problem]:
     components = tree["components"]
     names = list(components) if isinstance(components, CommentedMap) else None
     found = []
-    for path, text in contradictions(release):
+    for path, text in (*contradictions(release), *interface_rules.contradictions(release)):
         spelled = path
         if len(path) > 1 and isinstance(path[1], int):
             shown = release.components[path[1]].name

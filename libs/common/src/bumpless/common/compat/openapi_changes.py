@@ -18,12 +18,13 @@ class Weight(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """`unannounced`: something went that the old document did not call deprecated."""
+    """`removed`: something went; `unannounced`: and the old document did not call it deprecated."""
 
     weight: Weight
     where: str
     text: str
     unannounced: bool = False
+    removed: bool = False
 
     def __str__(self) -> str:
         return f"{self.weight} {self.where}: {self.text}"
@@ -36,10 +37,10 @@ def breaks(where: str, text: str) -> Change:
 def gone(weight: Weight, where: str, text: str, was: Mapping[str, Any]) -> Change:
     """`was`: what the old document had there."""
     if was.get("deprecated") is True:
-        return Change(weight, where, text)
+        return Change(weight, where, text, removed=True)
     what, colon, why = text.partition(":")
     more = " without having been deprecated" if what == "removed" else "; it was not deprecated before"
-    return Change(weight, where, f"{what}{more}{colon}{why}", unannounced=True)
+    return Change(weight, where, f"{what}{more}{colon}{why}", unannounced=True, removed=True)
 
 
 def unheeded(

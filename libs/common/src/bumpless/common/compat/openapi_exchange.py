@@ -154,7 +154,7 @@ class Exchange:
         for name in before.keys() | after.keys():
             at = f"{where} link {name}"
             if name not in after:
-                yield Change(Weight.WARNING, at, "removed without having been deprecated", unannounced=True)
+                yield gone(Weight.WARNING, at, "removed", {})
             elif name not in before:
                 yield Change(Weight.INFO, at, "added")
             elif olds.document.resolved(before[name], at) != news.document.resolved(after[name], at):

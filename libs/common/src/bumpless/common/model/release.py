@@ -21,6 +21,7 @@ from bumpless.common.model.contracts import Contract, ContractFile
 from bumpless.common.model.finding import Finding
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
+from bumpless.common.model.interfaces import Interfaces, InterfacesFile
 from bumpless.common.model.migration import Migration, MigrationFile
 from bumpless.common.model.preflight import Needs, Preflight
 from bumpless.common.model.release_hooks import Hooks
@@ -251,6 +252,7 @@ class ReleaseFile(StrictModel):
     lifecycle: LifecycleFile = LifecycleFile()
     records: dict[Token, RecordFile] = {}
     contracts: tuple[ContractFile, ...] = ()
+    interfaces: InterfacesFile = InterfacesFile()
     preflight: Preflight = Preflight()
 
     @field_validator("components", mode="before")
@@ -315,6 +317,7 @@ class Release(Model):
     preflight: Preflight = Preflight()
     records: dict[Token, SignedRecord] = Field(default={}, exclude_if=lambda records: not records)
     contracts: tuple[Contract, ...] = Field(default=(), exclude_if=lambda contracts: not contracts)
+    interfaces: Interfaces = Field(default=Interfaces(), exclude_if=lambda known: not known)
 
     def brings(self) -> Iterator[Component | Through]:
         """Everything that has a tree: the components, and the versions on their ways."""
