@@ -131,7 +131,7 @@ class _Search:
         for component in components:
             self._runs[component.name] = _running(component.name, places[component.name])
         self._pairs = written.pairs(
-            release.compat, {c.name: c.depends_on for c in release.components}, sources(release)
+            release.compat, {c.name: c.depends_on for c in release.components}, sources(release, fleet)
         )
         self._told = {name for edge in self._pairs.told for name in edge}
         for name, versions in outside(release, fleet).items():

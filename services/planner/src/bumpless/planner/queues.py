@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bumpless.common.compat.interfaces import Facts, messages_of
 from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.finding import Code, Finding, Severity
 from bumpless.common.model.fleet import Fleet
@@ -56,12 +57,13 @@ class _Channel:
 def queue_edges(release: Release, fleet: Fleet) -> list[Edge]:
     """Consumers before producers where something is written that the old ones cannot read; the reverse for what ends."""
     released = {component.name for component in release.components}
+    facts = Facts(release.interfaces)
     return [
         edge
         for channel in _channels(release, fleet)
         for producer, consumer in _meetings(channel)
         if producer.component != consumer.component and {producer.component, consumer.component} <= released
-        for edge in _edges(channel.name, producer, consumer)
+        for edge in _edges(channel.name, producer, consumer, facts)
     ]
 
 
@@ -75,7 +77,50 @@ def queue_findings(release: Release, fleet: Fleet) -> list[Finding]:
     ]
 
 
-def _edges(channel: str, producer: _End, consumer: _End) -> Iterator[Edge]:
+def misread(release: Release, fleet: Fleet) -> list[Finding]:
+    """Messages that consumers say they read, and by the schemas of their formats could not.
+
+    Only a warning: a consumer may tell formats apart and read each by its own schema.
+    """
+    facts = Facts(release.interfaces)
+    depends = {component.name: component.depends_on for component in release.components}
+    return [
+        Finding(
+            code=Code.API_BREAK,
+            severity=Severity.WARN,
+            subject=f"{channel.name}: {producer.component} > {consumer.component}",
+            evidence=text,
+            recommendation=f"see that {consumer.component} tells formats apart, or bring one first that does",
+            waivable=True,
+        )
+        for channel in _channels(release, fleet)
+        for producer, consumer in _meetings(channel)
+        for ranges in (
+            # Those that the release replaces go first, unless that is against an order that is stated.
+            consumer.stays
+            | (consumer.old if producer.component in depends.get(consumer.component, ()) else set()),
+        )
+        if (text := _unlike(channel.name, producer, ranges, facts)) is not None
+    ]
+
+
+def _unlike(channel: str, producer: _End, ranges: Iterable[str], facts: Facts) -> str | None:
+    """A format that is written anew and admitted by one of `ranges`, unlike those there were for who reads by these."""
+    for form in sorted(producer.new, key=Version.parse):
+        for text in sorted(ranges):
+            admitted, new = VersionRange.parse(text), Version.parse(form)
+            before = [old for old in map(Version.parse, producer.old | producer.stays) if old in admitted]
+            ways = [facts.way(messages_of(channel), old, new) for old in before]
+            if new in admitted and ways and all(way is not None and not way.works for way in ways):
+                breaks = [str(found) for way in ways if way is not None for found in way.breaks]
+                return (
+                    f"{producer.component} begins to write {channel} {form}, which by its schema a reader of "
+                    f"{' or '.join(map(str, before))} does not take ({breaks[0]}), and what runs says that it reads {text}"
+                )
+    return None
+
+
+def _edges(channel: str, producer: _End, consumer: _End, facts: Facts) -> Iterator[Edge]:
     both = _both(channel, producer, consumer)
     if gap := _unread(producer.new, consumer.old):
         yield Edge(
@@ -89,6 +134,8 @@ def _edges(channel: str, producer: _End, consumer: _End) -> Iterator[Edge]:
         yield Edge(
             consumer.component, producer.component, f"{channel} is read before it is written", soft=True
         )
+    elif text := _unlike(channel, producer, consumer.old, facts):
+        yield Edge(consumer.component, producer.component, text, soft=True)
     if gap := _unread(producer.old, consumer.new):
         yield Edge(
             producer.component,

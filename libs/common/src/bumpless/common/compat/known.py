@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from bumpless.common.compat import written
 from bumpless.common.compat.contracts import Contracts
+from bumpless.common.compat.interfaces import Documents
 from bumpless.common.compat.pairs import Says
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.release import Release
+from bumpless.common.model.version import InvalidVersion, Version
 
 
-def sources(release: Release) -> tuple[Says, ...]:
-    """One for every kind of evidence that the release brings."""
-    return (Contracts(release.contracts),) if release.contracts else ()
+def sources(release: Release, fleet: Fleet | None = None) -> tuple[Says, ...]:
+    """One for every kind of evidence that the release brings. `fleet`: what runs, which documents are read with."""
+    found: list[Says] = []
+    if release.contracts:
+        found.append(Contracts(release.contracts))
+    if release.interfaces:
+        found.append(documents(release, fleet))
+    return tuple(found)
+
+
+def documents(release: Release, fleet: Fleet | None) -> Documents:
+    """What the documents of the interfaces say."""
+    edges = [(c.name, provider) for c in release.components for provider in c.depends_on]
+    targets = {c.name: version for c in release.components for version in _versions([c.version])}
+    names = {*targets, *(name for uses in release.interfaces.uses for name in (uses.client, uses.provider))}
+    running = {name: _versions(_running(name, fleet)) for name in names} if fleet is not None else {}
+    items = written.lifecycle(release.lifecycle)
+    return Documents(release.interfaces, edges, targets, running, items)
 
 
 def outside(release: Release, fleet: Fleet) -> Mapping[str, tuple[str, ...]]:
@@ -24,6 +42,9 @@ def outside(release: Release, fleet: Fleet) -> Mapping[str, tuple[str, ...]]:
     own = {component.name for component in release.components}
     pairs = release.compat.pairs
     listed: dict[str, set[str]] = {name: set() for pair in pairs for name in (pair.client, pair.provider)}
+    for uses in release.interfaces.uses:
+        listed.setdefault(uses.client, set())
+        listed.setdefault(uses.provider, set())
     for row in release.contracts:
         listed.setdefault(row.consumer, set()).add(row.consumer_version)
         listed.setdefault(row.provider, set()).add(row.provider_version)
@@ -37,3 +58,14 @@ def outside(release: Release, fleet: Fleet) -> Mapping[str, tuple[str, ...]]:
 def _running(name: str, fleet: Fleet) -> set[str]:
     seen = (node.components.get(name) for node in fleet.nodes)
     return {found.target.version for found in seen if found is not None and found.target is not None}
+
+
+def _versions(texts: Iterable[str]) -> list[Version]:
+    """Those that are versions; about names documents say nothing."""
+    found = []
+    for text in texts:
+        try:
+            found.append(Version.parse(text))
+        except InvalidVersion:
+            continue
+    return found

@@ -17,7 +17,8 @@ from bumpless.common.model.version import Version, VersionRange
 class Word:
     """One answer about a pair: `evidence` says what it rests on.
 
-    `unproven`: it does not fit only because nobody has looked yet, so a person may let it pass.
+    `unproven`: it does not fit only because nobody has looked yet, or by documents that say more than a client may use;
+    so a person may let it pass.
     """
 
     fits: bool
@@ -40,7 +41,7 @@ class Says(Protocol):
 class Verdict:
     """`known` False: nothing was said about the pair, and `fits` is then true, because nothing speaks against it.
 
-    `unproven`: all that speaks against it is that nobody has looked.
+    `unproven`: all that speaks against it is what a person may let pass.
     """
 
     fits: bool

@@ -11,6 +11,7 @@ from bumpless.planner.preflight import (
     drained,
     evidence,
     horizon,
+    interfaces,
     nodes,
     published,
     records,
@@ -28,6 +29,7 @@ def messages(case: Case) -> Iterable[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     versions.check,
+    interfaces.check,
     messages,
     records.check,
     published.check,
@@ -45,7 +47,11 @@ CHECKS: tuple[Check, ...] = (
     nodes.changed,
 )
 
-AFTER: tuple[Callable[[Plan, Case], Iterable[Finding]], ...] = (contracts.check, horizon.check)
+AFTER: tuple[Callable[[Plan, Case], Iterable[Finding]], ...] = (
+    contracts.check,
+    interfaces.met_breaks,
+    horizon.check,
+)
 """What only a plan tells."""
 
 

@@ -28,7 +28,8 @@ def check(case: Case) -> Iterator[Finding]:
             yield from _items(case, component)
 
 
-def _running(case: Case, component: Component) -> list[str]:
+def running(case: Case, component: Component) -> list[str]:
+    """The other versions that run where the component comes to."""
     return sorted(
         {t.version for _, t in case.coming(component) if t is not None and t.version != component.version}
     )
@@ -44,7 +45,7 @@ def _unstated(case: Case, component: Component) -> Iterator[Finding]:
     if component.name in compat.levels or component.name in compat.hops:
         return
     required = any(rules.compat is Required.REQUIRED for rules in case.rules)
-    found = _running(case, component)
+    found = running(case, component)
     mixes = bool(found) and _mixes(case, component)
     if required and found:
         severity = Severity.BLOCK
@@ -79,9 +80,9 @@ def _mixes(case: Case, component: Component) -> bool:
 
 
 def _items(case: Case, component: Component) -> Iterator[Finding]:
-    known = written.lifecycle(case.release.lifecycle, _calls(case, component.name))
+    known = written.lifecycle(case.release.lifecycle, calls_of(case, component.name))
     seen: set[str] = set()
-    for text in _running(case, component):
+    for text in running(case, component):
         try:
             source, target = Version.parse(text), Version.parse(component.version)
         except InvalidVersion as error:
@@ -137,7 +138,7 @@ def _stranger(code: Code, name: str, where: str, known: set[str]) -> Finding:
     )
 
 
-def _calls(case: Case, component: str) -> dict[str, float]:
+def calls_of(case: Case, component: str) -> dict[str, float]:
     """Calls by item, over all nodes."""
     found: dict[str, float] = {}
     for node in case.fleet.nodes:

@@ -86,7 +86,7 @@ class Meeting:
 def pairs_of(case: Case) -> Pairs:
     """What the release knows of its pairs."""
     edges = {name: component.depends_on for name, component in case.components.items()}
-    return written.pairs(case.release.compat, edges, sources(case.release))
+    return written.pairs(case.release.compat, edges, sources(case.release, case.fleet))
 
 
 def met(case: Case, pairs: Pairs) -> Iterator[Meeting]:
