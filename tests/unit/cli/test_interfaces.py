@@ -11,7 +11,10 @@ import pytest
 from bumpless.cli.commands import run
 from bumpless.cli.documents import read_document
 from bumpless.cli.interfaces import signed_interfaces
+from bumpless.cli.publishing import build_release
+from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.errors import Refused
+from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.interfaces import Interfaces
 from bumpless.common.model.release import Release
 from bumpless.common.release_file import ReleaseInvalid, parse_release_file
@@ -84,6 +87,24 @@ def test_one_path_alone_is_that_of_the_version_of_the_release(base: Path) -> Non
     assert [(u.version, u.built) for u in found.uses] == [("5.0.0", "2.0")]
 
 
+async def test_a_release_is_built_with_the_facts_of_its_documents(base: Path) -> None:
+    (base / "a").mkdir()
+    (base / "a" / "main").write_text("x")
+    (base / "release.yaml").write_text(FILE)
+    key = SigningKey.generate()
+    built = await build_release(
+        base / "release.yaml",
+        key=key,
+        trust=TrustStore.of(release=key.public),
+        work=base / "work",
+        fleet=Fleet(nodes=()),
+        store=None,
+        tell=lambda text: None,
+    )
+    assert built.release.interfaces == signed(base)
+    assert Release.model_validate_json(built.envelope.payload).digest == built.digest
+
+
 def test_a_release_without_interfaces_is_what_it_was(base: Path) -> None:
     plain = release(component("api"))
     assert "interfaces" not in plain.model_dump(mode="json")
@@ -99,6 +120,11 @@ def test_a_release_without_interfaces_is_what_it_was(base: Path) -> None:
         (('"2.0.0": new.yaml', '"1.5.0": new.yaml'), 9, "a document of 2.0.0, the version of this release"),
         (('"2.0.0": new.yaml', '"2.0.0": new.yaml, "1": new.yaml'), 9, "one entry for 1.0.0"),
         (('"2.0.0": new.yaml', '"blue": new.yaml'), 9, "version"),
+        (
+            ('"4.0.0": "1.0.0"', '"4.0.0": "1.7.0"'),
+            11,
+            "a version of api with a document (1.0.0, 2.0.0), found 1.7.0",
+        ),
         (('{api: {"4.0.0"', '{db: {"4.0.0"'), 11, "documents of db under interfaces.components.db.openapi"),
         (("{api: [GET /a]}", "{db: [GET /a]}"), 12, "documents of db"),
         (('{"1": e1.json, "2": e2.json}', '{"1": e1.json}'), 14, "a schema of 2, which api writes"),

@@ -23,6 +23,9 @@ def contradictions(release: ReleaseFile) -> Iterator[Contradiction]:
         for provider, built in one.uses.items():
             for text in _versions(built, own.get(name), release, needed=False):
                 yield (*here, "uses", provider), text
+            if provider in described:
+                for text in _undescribed(provider, built, own.get(provider), release):
+                    yield (*here, "uses", provider), text
         for provider in (*one.uses, *one.calls):
             items = any(item.of == provider for item in release.lifecycle.items)
             if provider == name:
@@ -54,6 +57,22 @@ def _versions(
     stated = [Version.parse(text) for text in by_version if text != THIS]
     if needed and THIS not in by_version and version not in stated:
         yield f"expected a document of {version}, the version of this release, found none"
+
+
+def _undescribed(
+    provider: str, built: dict[str, str], component: ComponentFile | None, release: ReleaseFile
+) -> Iterator[str]:
+    """Versions that something was built against, and that have no document to compare."""
+    documents = release.interfaces.components[provider].openapi or {}
+    this = (component.version or release.version) if component is not None else None
+    known = {text or this for text in documents}
+    try:
+        versions = {Version.parse(text) for text in known if text is not None}
+    except InvalidVersion:
+        return  # It is told where it stands.
+    for text in built.values():
+        if Version.parse(text) not in versions:
+            yield f"expected a version of {provider} with a document ({', '.join(map(str, sorted(versions)))}), found {text}"
 
 
 def _messages(release: ReleaseFile) -> Iterator[Contradiction]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bumpless.common.compat.interfaces import Documents, Facts
 from bumpless.common.compat.known import documents
@@ -12,7 +12,7 @@ from bumpless.common.model.plan import Plan
 from bumpless.common.model.preflight import Required
 from bumpless.common.model.release import Component
 from bumpless.common.model.version import InvalidVersion, Version
-from bumpless.planner.preflight.case import Case
+from bumpless.planner.preflight.case import Case, runs
 from bumpless.planner.preflight.versions import calls_of, running
 from bumpless.planner.proof import case as proof
 from bumpless.planner.proof.mixing import Meeting, met, pairs_of
@@ -26,14 +26,15 @@ def check(case: Case) -> Iterator[Finding]:
     if not case.release.interfaces:
         return
     facts = Facts(case.release.interfaces)
-    for component in case.release.components:
-        target = _version(component.version)
-        if component.name not in case.release.interfaces.components or target is None:
+    components = {component.name: component for component in case.release.components}
+    for name in case.release.interfaces.components:
+        yield from _without_document(case, name, components.get(name), facts)
+        if name not in components or (target := _version(components[name].version)) is None:
             continue
-        yield from _without_document(case, component, facts)
-        for source in _known(case, component, facts):
-            yield from _breaks(component.name, source, target, facts)
-            yield from _gone(case, component.name, source, target, facts)
+        for source in _known(case, components[name], facts):
+            yield from _breaks(name, source, target, facts)
+            yield from _gone(case, name, source, target, facts)
+    yield from _built_against_nothing(case, components)
     yield from misread(case.release, case.fleet)
 
 
@@ -70,21 +71,47 @@ def _told(meeting: Meeting, known: Documents) -> str:
     return f"once {' and '.join(meeting.started)} has started, {word.evidence}"
 
 
-def _without_document(case: Case, component: Component, facts: Facts) -> Iterator[Finding]:
+def _without_document(case: Case, name: str, component: Component | None, facts: Facts) -> Iterator[Finding]:
     """What runs, or lies on the way, and was not compared with anything."""
-    known = facts.versions(component.name)
-    named = [*running(case, component), *(part.version for part in component.through)]
+    seen = (runs(node, name) for node in case.fleet.nodes)
+    named = sorted({target.version for target in seen if target is not None})
+    named += [part.version for part in component.through] if component is not None else []
+    known = facts.versions(name)
     if missing := [text for text in dict.fromkeys(named) if _version(text) not in known]:
-        required = any(rules.compat is Required.REQUIRED for rules in case.rules)
-        yield Finding(
-            code=Code.COMPAT_UNSTATED,
-            severity=Severity.BLOCK if required else Severity.WARN,
-            subject=f"{component.name}: interface",
-            evidence=f"the release has no document of {', '.join(missing)}, so what breaks clients between it and "
-            f"{component.version} is not known",
-            recommendation=f"name its document under interfaces.components.{component.name}.openapi",
-            waivable=True,
+        yield _unknown(
+            case,
+            name,
+            f"the release has no document of {name} {', '.join(missing)}, so what breaks its clients is not known",
+            f"name its document under interfaces.components.{name}.openapi",
         )
+
+
+def _built_against_nothing(case: Case, components: Mapping[str, Component]) -> Iterator[Finding]:
+    """Versions of clients that nodes pass on their way: nothing tells what they were built against."""
+    known = documents(case.release, case.fleet)
+    for client, provider in sorted(known.edges):
+        if client not in components or provider not in case.release.interfaces.components:
+            continue
+        texts = [part.version for part in components[client].through]
+        if open_ := [t for t in texts if known.built(client, Version.parse(t), provider) is None]:
+            yield _unknown(
+                case,
+                client,
+                f"against which version of {provider} {client} {', '.join(open_)} was built is not known",
+                f"state it under interfaces.components.{client}.uses.{provider}",
+            )
+
+
+def _unknown(case: Case, name: str, evidence: str, recommendation: str) -> Finding:
+    required = any(rules.compat is Required.REQUIRED for rules in case.rules)
+    return Finding(
+        code=Code.COMPAT_UNSTATED,
+        severity=Severity.BLOCK if required else Severity.WARN,
+        subject=f"{name}: interface",
+        evidence=evidence,
+        recommendation=recommendation,
+        waivable=True,
+    )
 
 
 def _breaks(name: str, source: Version, target: Version, facts: Facts) -> Iterator[Finding]:
