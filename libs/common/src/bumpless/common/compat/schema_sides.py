@@ -62,6 +62,12 @@ class Side:
             return {"$ref-missing": ref}
         return here if isinstance(here, Mapping | bool) else {"$ref-missing": ref}
 
+    def target(self, schema: Schema) -> Schema:
+        """What a schema stands for that is nothing but a reference."""
+        if isinstance(schema, Mapping) and schema.keys() == {"$ref"}:
+            return self.resolve(schema["$ref"])
+        return schema
+
     def fields(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """The properties that are exchanged."""
         found = schema.get("properties", {})

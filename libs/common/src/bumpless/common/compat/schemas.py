@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from bumpless.common.compat import schema_values as scalars
+from bumpless.common.compat.schema_likeness import Likeness
 from bumpless.common.compat.schema_sides import ANNOTATIONS, CHOICES, Schema, Side
 from bumpless.common.compat.schema_values import LOWER, SAME, TYPES, UPPER, kinds_of, made_kinds
 from bumpless.common.errors import Refused
@@ -31,7 +32,7 @@ _FIELDS = frozenset({"properties", "required", "additionalProperties", "patternP
 MAX_DEPTH = 64
 MAX_COMPARED = 20_000
 """Pairs of schemas in one comparison: alternatives in alternatives multiply."""
-MAX_ALL = 100_000
+MAX_ALL = 500_000
 """Pairs of schemas in all comparisons of two documents."""
 
 
@@ -72,10 +73,19 @@ class Misfit:
 
 
 class Budget:
-    """How many pairs of schemas may still be compared, over several comparisons."""
+    """What the comparisons of two documents share: how many pairs of schemas may still be compared, and what is known."""
 
     def __init__(self, pairs: int = MAX_ALL) -> None:
         self._all = self._left = pairs
+        self._likeness: dict[frozenset[int], Likeness] = {}
+        self.known: dict[tuple[int, ...], tuple[object, tuple[Misfit, ...]]] = {}
+        """Differences by the identities of sides and schemas, with these, so that they stay."""
+
+    def likeness(self, *roots: Any) -> Likeness:
+        key = frozenset(map(id, roots))
+        if key not in self._likeness:
+            self._likeness[key] = Likeness(*roots)
+        return self._likeness[key]
 
     def spend(self) -> None:
         """Raises: Refused."""
@@ -104,7 +114,13 @@ def differences(
     written: Schema, read: Schema, writer: Side, reader: Side, budget: Budget | None = None
 ) -> tuple[Misfit, ...]:
     """All that is worth knowing of the two. Raises: Refused, when `budget` is used up."""
-    return tuple(dict.fromkeys(_Comparison(writer, reader, budget or Budget()).run(written, read)))
+    budget = budget or Budget()
+    pair = writer.target(written), reader.target(read)
+    key = id(writer), id(reader), *map(id, pair)
+    if key not in budget.known:
+        found = tuple(dict.fromkeys(_Comparison(writer, reader, budget).run(written, read)))
+        budget.known[key] = (writer, reader, pair), found
+    return budget.known[key][1]
 
 
 def level_between(old: Schema, new: Schema) -> tuple[Level, tuple[Misfit, ...], tuple[Misfit, ...]]:
@@ -120,7 +136,7 @@ class _Comparison:
         """In a list, because branches use up the same ones."""
         # By identity, and with the schemas themselves, so that no other object can take an identity over.
         self._begun: dict[tuple[int, int], tuple[Schema, Schema]] = {}
-        self._alike: dict[tuple[int, int], tuple[Any, Any, bool]] = {}
+        self._alike = budget.likeness(writer.root, reader.root)
 
     def run(self, written: Schema, read: Schema) -> Iterator[Misfit]:
         return self._compare(written, read, "", 0)
@@ -137,7 +153,7 @@ class _Comparison:
             if pair in self._begun:
                 return
             self._begun[pair] = written, read
-        if self._same(written, read, frozenset()):
+        if self._alike.same(written, self._writer.root, read, self._reader.root):
             return
         wrote = self._writer.whole(written)
         parts = [part for part in self._reader.parts(read) if part is not True and part != {}]
@@ -294,32 +310,6 @@ class _Comparison:
         return len(flat) == len(whole) and all(
             _disjoint(one, other, self._reader) for at, one in enumerate(flat) for other in flat[:at]
         )
-
-    def _same(self, one: Any, other: Any, seen: frozenset[tuple[int, int]]) -> bool:
-        """Whether the two say the same, references followed. Then every document fits."""
-        pair = (id(one), id(other))
-        if pair in seen:
-            return True
-        if pair in self._alike:
-            return self._alike[pair][2]
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found = one.keys() == other.keys() and all(
-                self._same(one[key], other[key], seen) for key in one if key != "$ref"
-            )
-            if found and "$ref" in one and len(seen) < MAX_DEPTH:
-                mine, theirs = self._writer.resolve(one["$ref"]), self._reader.resolve(other["$ref"])
-                found = self._same(mine, theirs, seen | {pair})
-            elif "$ref" in one:
-                found = False
-        elif isinstance(one, list) and isinstance(other, list):
-            found = len(one) == len(other) and all(
-                self._same(a, b, seen) for a, b in zip(one, other, strict=True)
-            )
-        else:
-            return scalars.same_value(one, other)
-        if not seen or not found:
-            self._alike[pair] = one, other, found
-        return found
 
     def _fork(self) -> _Fork:
         return _Fork(self)
