@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -433,3 +436,52 @@ def test_alternatives_in_alternatives_come_to_an_end() -> None:
 def test_a_circle_of_references_fits_nothing() -> None:
     circle = {"$ref": "#/a", "a": {"$ref": "#/a"}}
     assert misfits({"type": "string"}, circle)
+
+
+JUNK: list[Any] = [
+    None,
+    True,
+    -1,
+    1.5,
+    "",
+    "x",
+    "#/a",
+    [],
+    {},
+    [1],
+    {"a": 1},
+    {"$ref": "#/paths"},
+    {"$ref": 5},
+]
+JUNK += [{word: value} for word in ("type", "enum", "required", "properties", "allOf", "oneOf", "items", "minimum",
+                                    "pattern", "discriminator", "const", "schema", "content", "responses")
+         for value in (5, "(", [1], {"a": [1]}, None)]  # fmt: skip
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield at
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield from places(part, (*at, key))
+
+
+def test_whatever_stands_in_a_document_it_is_compared_or_refused() -> None:
+    dice = random.Random(7)
+    answers = {True: 0, False: 0}
+    for _ in range(700):
+        old, _, _ = CASES[dice.choice(sorted(CASES))]
+        new = copy.deepcopy(old)
+        *way, last = dice.choice([at for at in places(new) if at])
+        holder = new
+        for key in way:
+            holder = holder[key]
+        junk = copy.deepcopy(dice.choice(JUNK))
+        both = isinstance(junk, dict) and isinstance(holder[last], dict)
+        holder[last] = {**holder[last], **junk} if both else junk
+        try:
+            compare(old, new)
+            compare(new, old)
+            answers[True] += 1
+        except Refused:
+            answers[False] += 1
+    assert min(answers.values()) > 50

@@ -101,7 +101,9 @@ class Document:
                 found[name] = {
                     other: inner
                     for other, inner in schemas.items()
-                    if isinstance(inner, Mapping) and ref in (inner.get("allOf") or ())
+                    if isinstance(inner, Mapping)
+                    and isinstance(parts := inner.get("allOf"), list)
+                    and ref in parts
                 }
         return found
 

@@ -291,6 +291,6 @@ def _ways_in(party: Party) -> list[frozenset[tuple[str, str, str]]]:
         for name, scopes in mapping(given, "security").items():
             scheme = document.resolved(schemes.get(name), f"the security scheme {name}")
             how = repr([scheme.get(w) for w in ("type", "scheme", "in", "name", "openIdConnectUrl")])
-            way |= {(name, how, str(scope)) for scope in ("", *(scopes or ()))}
+            way |= {(name, how, str(scope)) for scope in ("", *items({name: scopes}, name))}
         ways.append(frozenset(way))
     return ways or [frozenset()]
