@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -349,5 +350,5 @@ def test_a_large_fleet_with_nodes_missing_names_them_and_nothing_else(lab: Lab, 
     assert (code, blocks(data)) == (1, {"NODE_SILENT"})
     ((_, subject, evidence),) = told(data, "NODE_SILENT")
     assert subject == "big-00007, big-05000, big-09999"
-    assert "(60" in evidence
+    assert re.search(r"big-05000 \(\d{3,} s ago\)", evidence)
     assert len(page) < 2000
