@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import events as e
-from bumpless.common.contract import subjects
+from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import MessageId, RolloutId
 from bumpless.common.contract.plan_answer import PlanAnswer
 from bumpless.common.contract.subjects import Stream
+from bumpless.common.model.finding import Code
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.history import MOST_ROLLOUTS, History
 from bumpless.common.shell.rollouts import Plans
 from bumpless.common.shell.topology import SHOWN_S, ensure_topology
 from bumpless.planner import refusals
+from bumpless.planner.app import make_subscribers
+from bumpless.planner.handlers import Planner
 from bumpless.planner.shown import MOST_BYTES, Shown
-from support.plans import at, batch, plan
+from support.plans import at, batch, digest, plan
 
 
 @pytest.fixture
@@ -36,6 +40,27 @@ def plans_of(connection: Connection) -> Plans:
 
 def shown_by(connection: Connection) -> Shown:
     return Shown(plans_of(connection), History(connection))
+
+
+async def test_a_dry_run_that_fails_is_answered(connection: Connection, nats_url: str) -> None:
+    class Failing:
+        async def plan(self, message: e.ReleaseAnnounced) -> None:
+            raise KeyError("no such thing")
+
+    broker = make_subscribers(nats_url, cast(Planner, Failing()), connection, shown_by(connection))
+    asked = e.ReleaseAnnounced(
+        id=MessageId("a"), at=at(0), product="shop", digest=digest("release"), envelope="{}"
+    )
+    await broker.start()
+    try:
+        raw = await connection.request(subjects.API_PLAN, wire.encode(asked), 30)
+    finally:
+        await broker.stop()
+    answer = PlanAnswer.model_validate_json(raw)
+    assert [(found.code, found.subject, found.blocks) for found in answer.findings] == [
+        (Code.PLAN_INVALID, "shop", True)
+    ]
+    assert "KeyError('no such thing')" in answer.reasons[0]
 
 
 async def test_a_plan_is_kept_and_expires(connection: Connection) -> None:
