@@ -18,7 +18,7 @@ from bumpless.common.model.verdict import CarriedEvidence, Evidence, Reason, Ver
 from bumpless.health_gate.checks import liveness
 from bumpless.health_gate.composite import composite
 from bumpless.health_gate.rules import evaluate
-from bumpless.health_gate.tested import Tested, tested
+from bumpless.health_gate.tested import JOINT, Tested, tested
 from bumpless.health_gate.trial import Trials
 from bumpless.health_gate.view import Finding, View
 from bumpless.health_gate.window import SampleWindow
@@ -125,6 +125,8 @@ def _verdict(view: View, test: Tested, said: Sequence[_Said]) -> Judgement:
 
 
 def _text(found: Finding) -> str:
+    if found.evidence.rule == JOINT:  # which names the rule that matters itself
+        return found.evidence.text
     return f"{found.evidence.rule}: {found.evidence.text}"
 
 

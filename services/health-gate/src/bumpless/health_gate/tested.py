@@ -93,7 +93,7 @@ def _state(view: View, trial: Trial) -> tuple[Reason, str]:
     against = _odds(test.curve[-1]) if test.curve else "nothing"
     if test.failed:
         worst = _worst(test)
-        what = _startup(test) if worst is None else _told(worst, trial)
+        what = _startup(test) if worst is None else f"{trial.rules[worst.rule].called}: {_told(worst, trial)}"
         return Reason.REGRESSION, f"{what}; evidence {against}, limit {_odds(test.bound)}"
     if test.reason is Reason.BASELINE_UNSTABLE:
         return Reason.BASELINE_UNSTABLE, (
@@ -171,19 +171,19 @@ def _unseen(view: View, name: str, silent: Sequence[str]) -> str:
 def _told(kind: Kind, trial: Trial) -> str:
     """What one kind saw, in words."""
     if kind.level is None:
-        return f"{kind.name}: the history has no bucket for it"
+        return "the history has no bucket for it"
     against = "their own past" if trial.counted.alone else "the peers"
     channel = trial.channels[kind.rule]
-    what = kind.name
+    what = "bad requests"
     if isinstance(channel, LatencyChannel):
-        what += f" (above {channel.bounds[kind.level] * 1000:g} ms)"
+        what = f"requests above {channel.bounds[kind.level] * 1000:g} ms"
     text = f"{what} {_share(kind.x, kind.n)}"
     return text + (f", {against} {_share(kind.y, kind.m)}" if kind.m else ", no peers")
 
 
 def _startup(test: SequentialTest) -> str:
     worst = max(test.startups.values(), key=lambda process: process.log_e)
-    return f"{_share(worst.x, worst.n)} failed since the switch, limit 20 %"
+    return f"bad requests {_share(worst.x, worst.n)} since the switch, limit 20 %"
 
 
 def _share(events: float, requests: float) -> str:

@@ -42,7 +42,7 @@ PEERS_LEAST, PEERS_PER_NODE = 100, 3
 """More peers than three to a node add next to nothing to what can be told."""
 LAG_S = 1.0
 """How long after its end a tick is looked at, at most: samples take a moment to arrive."""
-GATES_KEPT = 64
+GATES_KEPT = 256
 
 
 @dataclass(frozen=True)
