@@ -199,17 +199,25 @@ def test_a_counter_that_starts_again_is_not_negative_and_a_gap_is_nobodys() -> N
     assert found.verdict is PASS
 
 
-def test_nodes_that_were_worse_before_are_no_baseline() -> None:
+@pytest.mark.parametrize(
+    ("canary", "expected"),
+    [
+        (USUAL, (INCONCLUSIVE, Reason.BASELINE_UNSTABLE)),
+        # Broken from the start is broken, whatever was before.
+        (Load(100, 95, 5), (FAIL, Reason.REGRESSION)),
+    ],
+)
+def test_nodes_that_were_worse_before_are_no_baseline(canary: Load, expected: tuple[Verdict, Reason]) -> None:
     names = ("c0",)
     found = Scene(GateSpec(), names, ("p0", "p1"))
     found = found.on(
         reports("c0", -400, -205, USUAL, root=OLD),
-        reports("c0", -200, -5, Load(100, 60, 5), root=OLD, already=Load(4000, 40, 200), first=41),
-        reports("c0", -2, 200, USUAL),
+        reports("c0", -200, -5, Load(100, 40, 5), root=OLD, already=Load(4000, 40, 200), first=41),
+        reports("c0", -2, 200, canary),
         *(reports(peer, -398, 200, USUAL, root=OLD) for peer in ("p0", "p1")),
     )
     _, judged = decided(found)
-    assert (judged.verdict, judged.reason) == (INCONCLUSIVE, Reason.BASELINE_UNSTABLE)
+    assert (judged.verdict, judged.reason) == expected
 
 
 def test_young_peers_give_way_to_old_ones() -> None:

@@ -16,6 +16,7 @@ from bumpless.common.model.verdict import (
 )
 from bumpless.health_gate.channels import LatencyChannel
 from bumpless.health_gate.sequential import SequentialTest
+from bumpless.health_gate.sequential.combined import STARTUP_SHARE
 from bumpless.health_gate.sequential.kinds import Kind
 from bumpless.health_gate.trial import Counted, SequentialRule, Trial, Trials, run
 from bumpless.health_gate.view import Finding, View, finding
@@ -96,6 +97,8 @@ def _state(view: View, trial: Trial) -> tuple[Reason, str]:
         what = _startup(test) if worst is None else f"{trial.rules[worst.rule].called}: {_told(worst, trial)}"
         return Reason.REGRESSION, f"{what}; evidence {against}, limit {_odds(test.bound)}"
     if test.reason is Reason.BASELINE_UNSTABLE:
+        if _log_startup(test) >= test.bound:  # which compares with nobody
+            return Reason.REGRESSION, _startup(test)
         return Reason.BASELINE_UNSTABLE, (
             f"in the {view.spec.baseline.history_s:g} s before the switch these nodes already differed from their "
             "peers: expected nodes alike, find out what is wrong with them"
@@ -181,6 +184,13 @@ def _told(kind: Kind, trial: Trial) -> str:
     return text + (f", {against} {_share(kind.y, kind.m)}" if kind.m else ", no peers")
 
 
+def _log_startup(test: SequentialTest) -> float:
+    """log of what the start-up tests alone add to the evidence; -inf without any."""
+    return max((process.log_e for process in test.startups.values()), default=-math.inf) + math.log(
+        STARTUP_SHARE / max(1, len(test.startups))
+    )
+
+
 def _startup(test: SequentialTest) -> str:
     worst = max(test.startups.values(), key=lambda process: process.log_e)
     return f"bad requests {_share(worst.x, worst.n)} since the switch, limit 20 %"
@@ -201,8 +211,9 @@ def _odds(log_e: float) -> str:
 def _worst(test: SequentialTest) -> Kind | None:
     """The kind that has most of the evidence; None: the start-up test has."""
     kinds = max(test.kinds, key=lambda kind: kind.failing.log_e + math.log(kind.weight), default=None)
-    start = max((process.log_e for process in test.startups.values()), default=-math.inf)
-    if kinds is None or start + math.log(0.1) > kinds.failing.log_e + math.log(0.9 * kinds.weight):
+    if kinds is None or _log_startup(test) > kinds.failing.log_e + math.log(
+        (1 - STARTUP_SHARE) * kinds.weight
+    ):
         return None
     return kinds
 
