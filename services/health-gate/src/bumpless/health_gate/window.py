@@ -13,7 +13,7 @@ after a restart of its executor. Only growth between two scrapes of the asked sp
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -86,7 +86,7 @@ class SampleWindow:
             for name, readings in list(instances.items()):
                 kept = [reading for reading in readings if reading.at >= before]
                 if len(kept) < len(readings):
-                    instances[name] = kept = list(_adopted(kept, earlier=True))
+                    instances[name] = kept = list(_adopted(kept, True))
                 if not kept:
                     del instances[name]
             if not instances:
@@ -97,7 +97,7 @@ class SampleWindow:
     ) -> tuple[Instance, ...]:
         """Each instance's readings with `start` <= at <= `end` that are `wanted`; instances with none are left out."""
         found = (
-            tuple(r for r in _adopted(readings) if start <= r.at <= end and wanted(r))
+            tuple(r for r in _adopted(*_between(readings, start, end)) if wanted(r))
             for _, readings in sorted(self._members.get(member, {}).items())
         )
         return tuple(readings for readings in found if readings)
@@ -118,7 +118,17 @@ def _order(reading: Reading) -> tuple[datetime, int]:
     return reading.at, reading.sequence
 
 
-def _adopted(readings: Sequence[Reading], *, earlier: bool = False) -> Iterator[Reading]:
+def _between(readings: Sequence[Reading], start: datetime, end: datetime) -> tuple[Sequence[Reading], bool]:
+    """The readings with `start` <= at <= `end`, and whether there are earlier ones."""
+    first = bisect_left(readings, start, key=_moment)
+    return readings[first : bisect_right(readings, end, lo=first, key=_moment)], first > 0
+
+
+def _moment(reading: Reading) -> datetime:
+    return reading.at
+
+
+def _adopted(readings: Sequence[Reading], earlier: bool = False) -> Iterator[Reading]:
     """`readings` with only the very first one born, and not even that where there were `earlier` ones."""
     for reading in readings:
         yield replace(reading, born=False) if reading.born and earlier else reading
