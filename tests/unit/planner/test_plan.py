@@ -8,9 +8,10 @@ import pytest
 
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.model.fleet import Fleet
+from bumpless.common.model.gate import GateSpec, GaugeRule
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.release import Component, Placement, Release, Run
-from bumpless.common.model.strategy import Strategy
+from bumpless.common.model.strategy import Strategy, Wave
 from bumpless.planner.placement import SEEN_WITHIN_S
 from bumpless.planner.plan import make_plan
 from bumpless.planner.targets import STANDARD_METRICS
@@ -101,6 +102,14 @@ def test_a_gate_tells_the_nodes_which_metrics_to_ship() -> None:
     plan = made(release(component("api", gate=GATE)), TWO)
     wanted = next(plan.targets[step.after] for step in plan.steps() if step.after is not None)
     assert wanted.keep_metrics == tuple(sorted(GATE.metric_names() | STANDARD_METRICS))
+
+
+def test_what_the_gate_of_a_wave_reads_is_shipped_too() -> None:
+    own = GateSpec(rules=(GaugeRule(metric="orders_waiting", max_value=3),))
+    waves = Strategy(kind="waves", waves=(Wave(name="all", rest=True, gate=own),))
+    plan = made(release(component("api", strategy=waves)), TWO)
+    wanted = next(plan.targets[step.after] for step in plan.steps() if step.after is not None)
+    assert wanted.keep_metrics == tuple(sorted({"orders_waiting", *STANDARD_METRICS}))
 
 
 def test_labels_place_a_component() -> None:
