@@ -84,7 +84,7 @@ class Walk(Course):
             known = self.state.batches[batch.id]
             for step in batch.steps:
                 if step.key in known.steps and not known.steps[step.key].ok:
-                    found.append(lambda b=batch, s=step: self.finished(b.id, s))
+                    found.append(lambda b=batch, s=step: self.finished(b.id, s, idle=self._drained(s)))
             if known.status is BatchStatus.BAKING and known.gate is not None:
                 found.append(lambda b=batch: self.verdict(b.id))
             if known.status is BatchStatus.AWAITING_APPROVAL:
@@ -99,6 +99,7 @@ class Walk(Course):
             lambda: self.order(c.Promote),
             lambda: self.order(c.Abort),
             lambda: self.make(e.AlertFired, name="errors", fail=False),
+            lambda: self.make(e.NodesOut, nodes={} if self.state.out else {self._somebody(): "drained"}),
             lambda: self.make(e.RevertStarted, revert=RolloutId("revert-1"), reason="slow", by="ann"),
         ]
         for batch in self.plan.batches:
@@ -115,6 +116,14 @@ class Walk(Course):
                     lambda b=batch: self.verdict(b.id, Verdict.FAIL),
                 ]
         return found
+
+    def _somebody(self) -> str:
+        """A node of the plan, another one as time goes by."""
+        nodes = sorted({step.node for step in self.plan.steps()})
+        return nodes[int(self.clock) % len(nodes)] if nodes else "nobody"
+
+    def _drained(self, step: Step) -> bool:
+        return step.node in self.state.out
 
     def _badly(self, batch: str, step: Step) -> e.StepFinished:
         self._answered_badly.add(step.key)

@@ -350,6 +350,10 @@ def test_a_canary_of_drained_nodes_proves_nothing() -> None:
     idle(course, "api-1")
     assert (course.sent(c.OpenGate), course.status, course.batch("api-1")) == ([], S.PAUSED, "baking")
     assert "drained" in course.state.reason
+    before = course.state
+    course.feed(course.order(c.Resume))
+    [answer] = course.sent(e.CommandAnswered)
+    assert (answer.accepted, "drained" in answer.text, course.state) == (False, True, before)
     out(course)
     course.feed(course.order(c.Resume))
     [gate] = course.sent(c.OpenGate)
@@ -370,3 +374,10 @@ def test_a_failed_canary_policy_holds_for_drained_nodes_too() -> None:
     out(course, "n1")
     idle(course, "api-1")
     assert course.status is S.FAILED
+
+
+def test_a_failure_that_is_tolerated_everywhere_is_not_taken_for_a_drain() -> None:
+    course = rolling(plan(batch("api-1", ["n1"], gate=GATE, tolerance=1)))
+    course.feed(course.finished("api-1", course.plan.batches[0].steps[0], StepOutcome.FAILED))
+    [gate] = course.sent(c.OpenGate)
+    assert gate.canary == ()

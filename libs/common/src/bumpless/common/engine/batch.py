@@ -137,6 +137,11 @@ def judged(rollout: Rollout, batch: Batch, state: BatchState) -> list[Step]:
     ]
 
 
+def only_drained(rollout: Rollout, batch: Batch, state: BatchState) -> bool:
+    """Whether all that is done of `batch` was put in place on nodes that are still drained."""
+    return any(fact.ok for fact in state.steps.values()) and not judged(rollout, batch, state)
+
+
 def proven_elsewhere(rollout: Rollout, batch: Batch) -> bool:
     """Whether what `batch` brings was judged on other nodes, and passed."""
     return any(

@@ -200,7 +200,7 @@ def _settle(turn: Turn, batch: Batch) -> None:
 
 def _open_gate(turn: Turn, batch: Batch) -> None:
     known = turn.state.batches[batch.id]
-    if not b.judged(turn.state, batch, known):
+    if b.only_drained(turn.state, batch, known):
         return _nothing_to_judge(turn, batch)
     command = b.open_gate(turn.state, batch, known, turn.now, turn.message.id)
     turn.batch(
@@ -293,6 +293,12 @@ def _alert(turn: Turn, message: e.AlertFired) -> None:
 
 
 def _resume(turn: Turn, message: c.Resume) -> None:
+    for batch in turn.state.plan.batches:
+        known = turn.state.batches[batch.id]
+        if known.inconclusive and b.only_drained(turn.state, batch, known):
+            return turn.refuse(
+                f"batch {batch.id} cannot be judged, because its nodes are drained: bring one back, or promote it"
+            )
     turn.answer("resumed")
     if turn.state.direction is Direction.FORWARD and not _all_staged(turn) and not turn.state.commanded:
         return turn.move(S.STAGING, f"resumed by {message.by}")
