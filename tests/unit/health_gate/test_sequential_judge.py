@@ -220,6 +220,20 @@ def test_nodes_that_were_worse_before_are_no_baseline(canary: Load, expected: tu
     assert (judged.verdict, judged.reason) == expected
 
 
+def test_a_bad_release_in_between_is_no_past() -> None:
+    bad = "sha256:" + "c" * 64
+    found = Scene(GateSpec(), ("c0",), ("p0", "p1")).on(
+        reports("c0", -600, -305, USUAL, root=OLD),
+        reports("c0", -300, -155, Load(100, 60, 50), root=bad, instance="c0-bad"),
+        reports("c0", -150, -5, USUAL, root=OLD, instance="c0-again"),
+        reports("c0", -2, 200, USUAL),
+        *(reports(peer, -598, 200, USUAL, root=OLD) for peer in ("p0", "p1")),
+    )
+    _, judged = decided(found)
+    assert judged.verdict is PASS
+    assert all(kind.rho < 1.1 for kind in kinds(judged))
+
+
 def test_young_peers_give_way_to_old_ones() -> None:
     # p0 has been there for long; p1 came a minute before the switch, and fails much.
     found = scene(peers=1, baseline=Baseline(history_s=400, least_age_s=300))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -97,11 +98,12 @@ class Trials:
 
 @dataclass(frozen=True)
 class _Key:
-    """What the totals depend on besides the samples that are still to come."""
+    """What the totals depend on besides the samples that are still to come. `left` is what canary nodes ran before."""
 
     gate: OpenGate
     channels: tuple[Channel, ...]
     peers: tuple[GateMember, ...]
+    left: tuple[GateMember, ...]
 
 
 def _key(view: View, rules: Sequence[SequentialRule]) -> _Key:
@@ -115,7 +117,12 @@ def _key(view: View, rules: Sequence[SequentialRule]) -> _Key:
         channel_of(rule, bounds.get(rule.histogram, ()) if isinstance(rule, SequentialLatency) else ())
         for rule in rules
     )
-    return _Key(view.gate, channels, peers)
+    left = tuple(
+        member.model_copy(update={"root": root})
+        for member in _some(view.gate.canary, PAST_NODES)
+        if (root := _left(view, member)) is not None
+    )
+    return _Key(view.gate, channels, peers, left)
 
 
 class _Pools:
@@ -128,22 +135,20 @@ class _Pools:
         now, past = (Grid(at, step, view.patience) for at in (view.judged_from, gate.switched_at))
         since = gate.switched_at - timedelta(seconds=spec.baseline.history_s)
 
-        def pool(members: Iterable[GateMember], grid: Grid, start: datetime, *, own: bool) -> PoolTotals:
+        def pool(members: Iterable[GateMember], grid: Grid, start: datetime) -> PoolTotals:
             roots = {Member(m.node, m.component): m.root for m in members}
 
             def wanted(member: Member, reading: Reading) -> bool:
-                return (reading.root == roots[member]) is own
+                return reading.root == roots[member]
 
             end = None if start == gate.switched_at else gate.switched_at
             return PoolTotals(tuple(roots), wanted, key.channels, grid, start, end)
 
-        self.canary = pool(gate.canary, now, gate.switched_at, own=True)
-        self.control = pool(key.peers, now, gate.switched_at, own=True)
-        self.before = pool(_some(gate.canary, PAST_NODES), past, since, own=False)
-        self.control_before = pool(_some(key.peers, PAST_NODES), past, since, own=True)
-        self.earlier = (
-            pool((*gate.canary, *gate.earlier), now, gate.switched_at, own=True) if gate.carried else None
-        )
+        self.canary = pool(gate.canary, now, gate.switched_at)
+        self.control = pool(key.peers, now, gate.switched_at)
+        self.before = pool(key.left, past, since)
+        self.control_before = pool(_some(key.peers, PAST_NODES), past, since)
+        self.earlier = pool((*gate.canary, *gate.earlier), now, gate.switched_at) if gate.carried else None
 
     def take(self, window: SampleWindow, now: datetime) -> bool:
         pools = (self.canary, self.control, self.before, self.control_before, self.earlier)
@@ -263,6 +268,18 @@ def _carried(found: CarriedEvidence | None) -> Carried | None:
         return None
     kinds = tuple(CarriedKind(kind.name, kind.logs, kind.odds, kind.tempering) for kind in found.kinds)
     return Carried(found.batches, kinds, found.startup)
+
+
+def _left(view: View, member: GateMember) -> str | None:
+    """The root that the node ran right before its switch: not just any other, for a bad release may have been between."""
+    found: list[Reading] = []
+    for readings in view.window.raw(Member(member.node, member.component)).values():
+        index = bisect_left(readings, view.gate.switched_at, key=lambda reading: reading.at) - 1
+        while index >= 0 and readings[index].root == member.root:
+            index -= 1
+        if index >= 0:
+            found.append(readings[index])
+    return max(found, key=lambda reading: (reading.at, reading.root)).root if found else None
 
 
 def _some(members: Sequence[GateMember], most: int) -> tuple[GateMember, ...]:
