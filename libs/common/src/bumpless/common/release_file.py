@@ -18,6 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from bumpless.common.model import interface_rules
 from bumpless.common.model.compat import hop_ends
 from bumpless.common.model.contracts import party
+from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.release import ITSELF, ComponentFile, Driver, ReleaseFile
 from bumpless.common.model.strategy_rules import contradictions
 from bumpless.common.model.version import InvalidVersion, Version
@@ -60,6 +61,31 @@ def parse_release_file(text: str, name: str) -> ReleaseFile:
     if problems:
         raise ReleaseInvalid(name, problems)
     return release
+
+
+def parse_gate_file(text: str, name: str, component: str | None = None) -> GateSpec:
+    """A gate by itself, under the key `gate` or not; or that of a release file: of `component`, else for all.
+
+    Raises:
+        ReleaseInvalid: as for a release file, or one without such a gate.
+    """
+    tree = _load(text, name)
+    if "components" in tree:
+        release = parse_release_file(text, name)
+        if component is not None and component not in [part.name for part in release.components]:
+            raise ReleaseInvalid(name, [Problem(1, "components", f"expected {component}, found none")])
+        own = [part.gate for part in release.components if component in (None, part.name) and part.gate]
+        given = [*own, release.gate] if component else [release.gate, *own]
+        found = next((gate for gate in given if gate is not None), None)
+        if found is None:
+            raise ReleaseInvalid(name, [Problem(1, "gate", "expected a gate, found none")])
+        return found
+    inner: CommentedMap = tree["gate"] if isinstance(tree.get("gate"), CommentedMap) else tree
+    try:
+        gate: GateSpec = GateSpec.model_validate(_plain(inner, name))
+    except ValidationError as error:
+        raise ReleaseInvalid(name, _problems(inner, error)) from error
+    return gate
 
 
 def _load(text: str, name: str) -> CommentedMap:
