@@ -210,7 +210,7 @@ def run(
         return ticks if joint else [[tick[index] for index in chosen] for tick in ticks]
 
     channels = tuple(counted.channels[index] for index in chosen)
-    spec = _spec(view, rules, channels, alone=counted.alone)
+    spec = spec_of(view, rules, channels, alone=counted.alone)
     test = SequentialTest.begin(spec, only(counted.past), _carried(gate.carried))
     for tick in only(counted.warm):
         test.warm(tick)
@@ -222,9 +222,10 @@ def run(
     return Trial(tuple(rules), channels, test, tuple(counted.told[index] for index in chosen), counted)
 
 
-def _spec(
+def spec_of(
     view: View, rules: Sequence[SequentialRule], channels: Sequence[Channel], *, alone: bool
 ) -> TestSpec:
+    """What a test of `rules`, which count `channels`, is told before it starts."""
     spec, gate = view.spec, view.gate
     release = spec.false_alarm.per == "release"
     return TestSpec(
