@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick lock install snapshots fuzz faults powercuts clean executor-tree
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts clean executor-tree
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -54,6 +54,8 @@ bench-%: $(STAMP)
 bench-delta bench-delta-quick bench-switch: $(BENCH_STAMP)
 bench-delta-quick: $(STAMP)
 	$(PY) benchmarks/bench_delta.py --quick
+bench-gate-quick: $(STAMP)
+	$(PY) benchmarks/bench_gate.py --quick
 
 $(BENCH_STAMP): requirements/bench.txt $(STAMP)
 	$(PY) -m venv build/bench/venv

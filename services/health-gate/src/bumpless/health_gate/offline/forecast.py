@@ -59,7 +59,7 @@ def forecast(spec: GateSpec, traffic: Traffic, noise: str, *, batches: int, runs
     Raises:
         Refused: the spec has no sequential rule that fails a batch.
     """
-    test = _test(spec, batches)
+    test = first_batch(spec, batches)
     bake = Bake(spec.warm_up_s, spec.timeout_s - spec.warm_up_s)
     found = []
     for number, (name, fault) in enumerate(FAULTS.items()):
@@ -83,8 +83,12 @@ def _sized(
     return needed, seconds_needed(needed, traffic.rps, traffic.canary, spec.interval_s, spec.warm_up_s)
 
 
-def _test(spec: GateSpec, batches: int) -> TestSpec:
-    """The sequential test of a gate's first batch, over the simulated histogram's bounds."""
+def first_batch(spec: GateSpec, batches: int) -> TestSpec:
+    """The sequential test of a gate's first of `batches` batches, over the simulated histogram's bounds.
+
+    Raises:
+        Refused: it has no sequential rule that fails a batch.
+    """
     rules = [
         rule
         for rule in spec.rules
