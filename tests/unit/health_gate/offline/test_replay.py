@@ -21,7 +21,7 @@ Change = Callable[[dict[str, Any]], None]
 
 
 def judged(
-    change: Change | None = None, spec: GateSpec | None = None, switch: float = 0.0, **more: Any
+    change: Change | None = None, spec: GateSpec | None = None, switch: float | None = None, **more: Any
 ) -> Replayed:
     found = []
     for row in traces.rows(**more):
@@ -68,6 +68,20 @@ def test_a_switch_may_be_anywhere() -> None:
     assert judged(later, switch=1_000_000, errors=10.0).verdict is Verdict.FAIL
     with pytest.raises(Refused, match="canary after the switch at 2e"):
         judged(later, switch=2_000_000)
+
+
+def test_a_canary_that_begins_later_was_switched_then() -> None:
+    def from_zero(row: dict[str, Any]) -> None:
+        row["t"] += 300
+
+    lines = [json.dumps({**row, "t": row["t"] + 300}) for row in traces.rows(errors=10.0)]
+    kept = [line for line in lines if '"control"' in line or json.loads(line)["t"] > 300]
+    found = replay(read_trace(kept, "t"))
+    assert found.verdict is Verdict.FAIL
+    assert found.decided_at_s < 70
+    assert found.notes == ("its canary begins later than its peers, so the switch is taken to be at 300 s",)
+    with pytest.raises(Refused, match="canary after the switch at 1000 s"):
+        judged(from_zero, switch=1000)
 
 
 def test_missing_numbers_never_pass() -> None:

@@ -54,9 +54,11 @@ def replay_trace(
     spec: SpecOpt = None,
     component: ComponentOpt = None,
     switch: Annotated[
-        float,
-        typer.Option(help="When the batch was switched, in the trace's seconds; earlier rows are history."),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="When the batch was switched, in the trace's seconds; earlier rows are history. Left out: at 0."
+        ),
+    ] = None,
     counts: Annotated[
         Counting, typer.Option(help="What a row counts: everything so far, or its own interval.")
     ] = Counting.AUTO,

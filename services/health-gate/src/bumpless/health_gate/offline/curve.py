@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 64, 24, 44, 48
 COLUMNS, ROWS = 72, 12
+LETTERS = 105
+"""As many of these letters fit below the picture."""
 
 STYLE = """
   :root { color-scheme: light dark; }
@@ -44,7 +46,7 @@ class Evidence:
 
     @property
     def end(self) -> float:
-        return max([self.warm_up_s, *(at for at, _ in self.points)], default=0.0) or 1.0
+        return max([self.warm_up_s, self.decided_s or 0.0, *(at for at, _ in self.points)]) or 1.0
 
 
 def plot(evidence: Evidence) -> str:
@@ -117,8 +119,13 @@ def svg(evidence: Evidence) -> str:
     if evidence.decided_s is not None:
         at = x(evidence.decided_s)
         lines.append(f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{bottom}"/>')
-    lines.append(f'<text x="{LEFT}" y="{HEIGHT - 12}">{escape(evidence.decision)}</text>')
+    lines.append(f'<text x="{LEFT}" y="{HEIGHT - 12}">{escape(_short(evidence.decision))}</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _short(text: str) -> str:
+    """What fits below the picture; all of it is in the description."""
+    return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
 
 
 def _log10(value: float) -> float:

@@ -29,7 +29,7 @@ from bumpless.common.model.gate import (
 from bumpless.common.model.verdict import Evidence, Reason, SequentialEvidence, Verdict
 from bumpless.health_gate.judge import Judgement, judge
 from bumpless.health_gate.offline import curve
-from bumpless.health_gate.offline.trace import Row, Trace, by_node
+from bumpless.health_gate.offline.trace import GROUPS, Row, Trace, by_node
 from bumpless.health_gate.trial import Trials
 from bumpless.health_gate.window import Member, SampleWindow, increase
 
@@ -98,14 +98,21 @@ class Replayed:
         return curve.Evidence(title, self.points, _exp(found.curve.bound), self.warm_up_s, at, decision)
 
 
-def replay(trace: Trace, spec: GateSpec | None = None, switch_s: float = 0.0) -> Replayed:
-    """Judge the batch that was switched at `switch_s` of the trace.
+def replay(trace: Trace, spec: GateSpec | None = None, switch_s: float | None = None) -> Replayed:
+    """Judge the batch that was switched at `switch_s` of the trace; None: at 0, or where its canary begins.
 
     `spec` None: the default one, ticking as often as the trace has rows.
 
     Raises:
         Refused: no canary row after the switch, or a spec of which no rule can be judged.
     """
+    notes, given = list(trace.notes), spec is not None
+    if switch_s is None:
+        switch_s = _switch(trace)
+        if switch_s:
+            notes.append(
+                f"its canary begins later than its peers, so the switch is taken to be at {switch_s:g} s"
+            )
     if not any(row.group == "canary" and row.t > switch_s for row in trace.rows):
         raise Refused(
             f"rows of the group canary after the switch at {switch_s:g} s",
@@ -113,7 +120,6 @@ def replay(trace: Trace, spec: GateSpec | None = None, switch_s: float = 0.0) ->
             "name the moment of the switch, in the trace's own seconds, with --switch",
         )
     step = trace.step_s
-    notes, given = list(trace.notes), spec is not None
     if spec is None:
         spec = (
             GateSpec() if step <= 0 or step <= GateSpec().interval_s else _with(GateSpec(), interval_s=step)
@@ -144,6 +150,15 @@ def replay(trace: Trace, spec: GateSpec | None = None, switch_s: float = 0.0) ->
         warm_up_s=fitted.warm_up_s,
         notes=tuple(notes),
     )
+
+
+def _switch(trace: Trace) -> float:
+    """0, unless no row is before it and the canary's begin well after the peers': then a step before they do."""
+    begins = {
+        group: min((row.t for row in trace.rows if row.group == group), default=0.0) for group in GROUPS
+    }
+    late = begins["canary"] - begins["control"] >= 2 * trace.step_s > 0
+    return begins["canary"] - trace.step_s if late and begins["control"] >= 0 else 0.0
 
 
 def _judged(gate: OpenGate, window: SampleWindow, end_s: float) -> tuple[Judgement, float]:

@@ -25,6 +25,7 @@ from typing import Any, Literal, cast
 from bumpless.common.errors import Refused
 
 Group = Literal["canary", "control"]
+GROUPS: tuple[Group, ...] = ("canary", "control")
 MOST_NODES = 10_000
 _FALLS = 0.25
 """Counters fall at restarts only. Where more of all steps than this share go down, rows count their interval."""
@@ -154,7 +155,7 @@ def _row(line: str, where: str) -> Row:
         raise TraceInvalid(where, "t", "seconds", repr(found.get("t", "nothing")))
     if not isinstance(node, str) or not node:
         raise TraceInvalid(where, "node", "a name", repr(found.get("node", "nothing")))
-    if group not in ("canary", "control"):
+    if group not in GROUPS:
         raise TraceInvalid(where, "group", "canary or control", repr(found.get("group", "nothing")))
     up = found.get("up", True)
     if not isinstance(up, bool | None):
