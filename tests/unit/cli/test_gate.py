@@ -108,9 +108,38 @@ def test_figures_for_expected_traffic(ask: Ask) -> None:
     assert "By formula" in text
 
 
+def test_a_batch_of_all_nodes_is_held_against_its_own_past(ask: Ask) -> None:
+    words = (
+        "gate",
+        "simulate",
+        "--rps",
+        "50",
+        "--nodes",
+        "1",
+        "--error-rate",
+        "0.01",
+        "--noise",
+        "none",
+        "--runs",
+        "3",
+    )
+    rows = {row["fault"]: row for row in ask(*words)[1]["rows"]}
+    assert rows["healthy"]["failed"] == 0
+    assert rows["errors x10"]["failed"] == 3
+    assert rows["errors x10"]["sized_requests"] is None
+
+
+def test_batches_share_the_false_alarms(ask: Ask) -> None:
+    alone, fifth = (ask("gate", "replay", SLOW, "--batches", count)[1] for count in ("1", "5"))
+    assert alone["log_bound"] == fifth["log_bound"]
+    assert alone["decided_at_s"] <= fifth["decided_at_s"]
+    curves = dict(map(tuple, alone["curve"])), dict(map(tuple, fifth["curve"]))
+    assert curves[1][40.0] == pytest.approx(0.6 * curves[0][40.0] + 0.4, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
-    [(("--nodes", "2", "--canary", "2"), "fewer canary nodes than the 2 nodes"),
+    [(("--nodes", "2", "--canary", "3"), "at most as many canary nodes as the 2 nodes, found 3"),
      (("--nodes", "2", "--noise", "loud"), "expected one of none, real, hostile, unseen, found loud")],
 )  # fmt: skip
 def test_traffic_that_cannot_be_simulated(words: tuple[str, ...], told: str) -> None:

@@ -23,6 +23,7 @@ from bumpless.health_gate.offline.traffic import NOISES, Traffic
 
 EXIT = {Verdict.PASS: 0, Verdict.FAIL: 2, Verdict.INCONCLUSIVE: 4}
 
+BATCHES = "Batches of the release, which share its false alarms; the first one is judged."
 SpecOpt = Annotated[
     Path | None,
     typer.Option(
@@ -65,6 +66,7 @@ def replay_trace(
     picture: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Write the evidence over time as a picture.")
     ] = None,
+    batches: Annotated[int, typer.Option(min=1, help=BATCHES)] = 1,
     detailed: Annotated[
         bool,
         typer.Option("--detailed-exitcode", help="Exit with 0 for pass, 2 for fail, 4 for inconclusive."),
@@ -76,7 +78,7 @@ def replay_trace(
     """
     context: Context = ctx.obj
     wanted = read_spec(spec, component)
-    found = replay(_read(trace, counts), wanted, switch)
+    found = replay(_read(trace, counts), wanted, switch, batches)
     drawing = found.drawing(
         f"{trace.name if str(trace) != '-' else 'trace'}: evidence that the new version is worse"
     )
@@ -94,14 +96,17 @@ def simulate(
     ctx: typer.Context,
     rps: Annotated[float, typer.Option(min=0.001, help="Requests a second that reach each node.")],
     nodes: Annotated[int, typer.Option(min=1, help="Nodes in all: the canary and its peers.")],
-    canary: Annotated[int, typer.Option(min=1, help="Nodes of the batch.")] = 1,
+    canary: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Nodes of the batch; all of them: their own past is what they are held against."
+        ),
+    ] = 1,
     error_rate: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="Share of requests (0..1) that fail in the old version.")
     ] = 0.005,
     latency: Annotated[float, typer.Option(min=0.0001, help="Median latency in seconds.")] = 0.06,
-    batches: Annotated[
-        int, typer.Option(min=1, help="Batches of the release, which share its false alarms.")
-    ] = 1,
+    batches: Annotated[int, typer.Option(min=1, help=BATCHES)] = 1,
     noise: Annotated[str, typer.Option(help="What else goes on: " + ", ".join(NOISES) + ".")] = "real",
     runs: Annotated[int, typer.Option(min=1, max=100_000, help="Simulated batches for each figure.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 1,
@@ -115,12 +120,8 @@ def simulate(
     context: Context = ctx.obj
     if noise not in NOISES:
         raise Refused("one of " + ", ".join(NOISES), noise)
-    if canary >= nodes:
-        raise Refused(
-            f"fewer canary nodes than the {nodes} nodes",
-            str(canary),
-            "the others are what the canary is compared with",
-        )
+    if canary > nodes:
+        raise Refused(f"at most as many canary nodes as the {nodes} nodes", str(canary))
     traffic = Traffic(rps, canary, nodes - canary, error_rate, latency)
     wanted = read_spec(spec, component) or GateSpec()
     found = forecast(wanted, traffic, noise, batches=batches, runs=runs, seed=seed)

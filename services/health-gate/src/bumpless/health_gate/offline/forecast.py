@@ -54,12 +54,13 @@ class Forecast:
 
 
 def forecast(spec: GateSpec, traffic: Traffic, noise: str, *, batches: int, runs: int, seed: int) -> Forecast:
-    """Simulate the first of `batches` batches for every fault.
+    """Simulate the first of `batches` batches for every fault. Without control nodes, the canary's own past stands in.
 
     Raises:
         Refused: the spec has no sequential rule that fails a batch.
     """
-    test = first_batch(spec, batches)
+    alone = spec.baseline.mode == "self_history" or not traffic.control
+    test = first_batch(spec, batches, alone=alone)
     bake = Bake(spec.warm_up_s, spec.timeout_s - spec.warm_up_s)
     found = []
     for number, (name, fault) in enumerate(FAULTS.items()):
@@ -73,7 +74,7 @@ def _sized(
     test: TestSpec, spec: GateSpec, traffic: Traffic, fault: Fault
 ) -> tuple[float | None, float | None]:
     errors = [rule for rule in test.rules if isinstance(rule, ErrorSpec)]
-    if not errors or fault.errors <= errors[0].allowed or traffic.error_rate <= 0:
+    if test.alone or not errors or fault.errors <= errors[0].allowed or traffic.error_rate <= 0:
         return None, None
     needed = requests_needed(
         traffic.error_rate, fault.errors, traffic.canary, traffic.control, test.alpha_batch, errors[0].allowed
@@ -83,7 +84,7 @@ def _sized(
     return needed, seconds_needed(needed, traffic.rps, traffic.canary, spec.interval_s, spec.warm_up_s)
 
 
-def first_batch(spec: GateSpec, batches: int) -> TestSpec:
+def first_batch(spec: GateSpec, batches: int, *, alone: bool = False) -> TestSpec:
     """The sequential test of a gate's first of `batches` batches, over the simulated histogram's bounds.
 
     Raises:
@@ -114,4 +115,4 @@ def first_batch(spec: GateSpec, batches: int) -> TestSpec:
         batches=batches,
     )
     channels = [channel_of(rule, BOUNDS) for rule in rules]
-    return spec_of(View(gate, SampleWindow(), _EPOCH), rules, channels, alone=False)
+    return spec_of(View(gate, SampleWindow(), _EPOCH), rules, channels, alone=alone)

@@ -98,8 +98,11 @@ class Replayed:
         return curve.Evidence(title, self.points, _exp(found.curve.bound), self.warm_up_s, at, decision)
 
 
-def replay(trace: Trace, spec: GateSpec | None = None, switch_s: float | None = None) -> Replayed:
-    """Judge the batch that was switched at `switch_s` of the trace; None: at 0, or where its canary begins.
+def replay(
+    trace: Trace, spec: GateSpec | None = None, switch_s: float | None = None, batches: int = 1
+) -> Replayed:
+    """Judge the batch that was switched at `switch_s` of the trace; None: at 0, or where its canary begins. It is the
+    first of `batches` of its release.
 
     `spec` None: the default one, ticking as often as the trace has rows.
 
@@ -132,7 +135,7 @@ def replay(trace: Trace, spec: GateSpec | None = None, switch_s: float | None = 
     notes += left_out if given else []
     if not any(row.t <= switch_s for row in trace.rows):
         notes.append("it has no rows before the switch, so nothing is calibrated")
-    gate, window = opened(trace, fitted, switch_s), SampleWindow()
+    gate, window = opened(trace, fitted, switch_s, batches), SampleWindow()
     for sample in samples(trace, switch_s):
         window.add(sample)
     found, at = _judged(gate, window, max(row.t for row in trace.rows) - switch_s)
@@ -221,7 +224,7 @@ def _fitted(rule: Rule, read: dict[str, Read]) -> Rule | None:
     return rule.model_copy(update=renamed)
 
 
-def opened(trace: Trace, spec: GateSpec, switch_s: float) -> OpenGate:
+def opened(trace: Trace, spec: GateSpec, switch_s: float, batches: int = 1) -> OpenGate:
     """The gate over the trace's nodes."""
 
     def members(nodes: Sequence[str], version: str, root: Digest) -> tuple[GateMember, ...]:
@@ -243,6 +246,7 @@ def opened(trace: Trace, spec: GateSpec, switch_s: float) -> OpenGate:
         control=members([node for node in trace.nodes("control") if node in since], "old", OLD),
         switched_at=SWITCH,
         deadline=SWITCH + timedelta(seconds=spec.timeout_s),
+        batches=batches,
     )
 
 
