@@ -32,10 +32,15 @@ def test_a_row_is_read_as_it_was_written() -> None:
 
 def test_what_a_row_does_not_know_is_missing_and_not_zero() -> None:
     (row,) = read('{"t": 0, "node": "a", "group": "control", "requests": NaN, "latency_buckets": null}').rows
-    assert (row.requests, row.errors, row.buckets, row.restarts, row.up) == (None, None, None, 0, True)
+    assert (row.requests, row.errors, row.buckets, row.restarts, row.up) == (None, None, None, None, True)
     (row,) = read(line(latency_buckets={"0.1": math.nan, "0.5": 9}, errors=None)).rows
     assert row.errors is None
     assert row.buckets == {0.5: 9.0, math.inf: 10.0}
+
+
+def test_a_trace_without_restarts_says_so() -> None:
+    (note,) = read(line(restarts=None), line(t=10, restarts=math.nan)).notes
+    assert note.startswith("no row says how often a process restarted")
 
 
 def test_without_an_infinite_bucket_the_requests_stand_for_it() -> None:

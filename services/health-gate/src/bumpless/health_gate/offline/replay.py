@@ -267,7 +267,7 @@ def samples(trace: Trace, switch_s: float) -> Iterator[MetricsSampled]:
         base = before[-1] if before else None
         fell = bool(base and after and _fell(base, after[0]))
         goes_on = base is not None and not fell and base.t > switch_s - step / 2
-        restarts = base.restarts if base is not None else 0
+        restarts = (base.restarts or 0) if base is not None else 0
         yield from _instance(
             node, "new", after, switch_s, step, born=fell, base=base if goes_on else None, restarts=restarts
         )
@@ -295,7 +295,7 @@ def _instance(
             sequence += max(1, round((row.t - last.t) / step))
         last = row
         at = SWITCH + timedelta(seconds=row.t - switch_s)
-        yield _sample(node, version, row, at, sequence, row.restarts - min(restarts, row.restarts))
+        yield _sample(node, version, row, at, sequence, max(0, (row.restarts or 0) - restarts))
 
 
 def _sample(node: str, version: str, row: Row, at: datetime, sequence: int, restarts: int) -> MetricsSampled:

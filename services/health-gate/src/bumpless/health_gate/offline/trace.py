@@ -57,7 +57,7 @@ class Row:
     requests: float | None = None
     errors: float | None = None
     buckets: Mapping[float, float] | None = None
-    restarts: int = 0
+    restarts: int | None = None
     up: bool = True
 
     def as_json(self) -> str:
@@ -68,7 +68,9 @@ class Row:
                 found[name] = _plain(value)
         if self.buckets is not None:
             found["latency_buckets"] = {_le(le): _plain(count) for le, count in sorted(self.buckets.items())}
-        return json.dumps({**found, "restarts": self.restarts, "up": self.up})
+        if self.restarts is not None:
+            found["restarts"] = self.restarts
+        return json.dumps({**found, "up": self.up})
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def read_trace(lines: Iterable[str], name: str, counting: Counting = Counting.AU
         raise TraceInvalid(name, "node", f"at most {MOST_NODES} nodes", str(len(groups)))
     rows = [row for _, (_, row) in sorted(seen.items())]
     notes = [f"{disorder} rows were not in the order of their time"] if disorder else []
+    if all(row.restarts is None for row in rows):
+        notes.append("no row says how often a process restarted: only counters that fall tell of it")
     if counting is Counting.AUTO:
         counting = Counting.INTERVAL if _falling(rows) > _FALLS else Counting.TOTAL
         if counting is Counting.INTERVAL:
@@ -167,7 +171,14 @@ def _row(line: str, where: str) -> Row:
         raise TraceInvalid(where, "restarts", "a whole number", repr(restarts))
     buckets = _buckets(found.get("latency_buckets"), where, requests)
     return Row(
-        t, node, cast(Group, group), requests, errors, buckets, int(restarts or 0), True if up is None else up
+        t,
+        node,
+        cast(Group, group),
+        requests,
+        errors,
+        buckets,
+        restarts=None if restarts is None else int(restarts),
+        up=True if up is None else up,
     )
 
 
