@@ -1,4 +1,4 @@
-"""The health gate against a real broker and a real Redis; and every source of samples against one suite."""
+"""The health gate against a real broker and a real Redis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ import redis
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import BatchId, Message, MessageId, RolloutId
 from bumpless.common.contract.commands import CloseGate, GateMember, OpenGate
-from bumpless.common.contract.events import GateProgressed, MetricsSampled, VerdictReached
+from bumpless.common.contract.events import GateProgressed, VerdictReached
 from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.verdict import Verdict
@@ -28,7 +28,6 @@ from bumpless.common.shell.topology import ensure_topology
 from bumpless.health_gate.ports import MetricSource
 from bumpless.health_gate.sources.agent import AgentSource
 from bumpless.health_gate.window import Member
-from support.memory_source import MemorySource
 from unit.health_gate.scenes import NEW, OLD, T0, Load, reports, sample
 
 BIN = Path(sys.executable).parent
@@ -117,34 +116,6 @@ async def connection(port: int) -> AsyncIterator[Connection]:
     await found.close()
 
 
-# --- sources ---
-
-
-Sources = tuple[MetricSource, Callable[[MetricsSampled], Awaitable[object]]]
-
-
-@pytest.fixture
-def memory() -> Sources:
-    found = MemorySource()
-    return found, found.offer
-
-
-@pytest.fixture
-async def agent(connection: Connection) -> AsyncIterator[Sources]:
-    async def publish(found: MetricsSampled) -> object:
-        return await connection.publish(found, source="executor")
-
-    found = AgentSource(connection, clock.now, timedelta(days=36_500))
-    yield found, publish
-    await found.stop()
-
-
-@pytest.fixture(params=["memory", "agent"])
-def source(request: pytest.FixtureRequest) -> Sources:
-    found: Sources = request.getfixturevalue(request.param)
-    return found
-
-
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - a window tells nobody that it grew
@@ -154,36 +125,6 @@ async def until(holds: Callable[[], bool]) -> None:
 def sequences(source: MetricSource) -> list[int]:
     found = source.window.instances(Member("n1", "api"), T0, T0 + timedelta(hours=1), lambda _: True)
     return [reading.sequence for instance in found for reading in instance]
-
-
-async def test_a_source_replays_what_was_and_follows_what_comes(source: Sources) -> None:
-    metrics, offer = source
-    assert not metrics.ready
-    for number in (1, 2):
-        await offer(sample("n1", number, number))
-    await metrics.start(T0)
-    await until(lambda: metrics.ready and sequences(metrics) == [1, 2])
-    await offer(sample("n1", 4, 4))
-    await offer(sample("n1", 3, 3))
-    await offer(sample("n1", 3, 3))
-    await until(lambda: sequences(metrics) == [1, 2, 3, 4])
-
-
-async def test_a_source_with_nothing_to_replay_is_ready(source: Sources) -> None:
-    metrics, _ = source
-    await metrics.start(clock.now() - timedelta(hours=1))
-    await until(lambda: metrics.ready)
-    assert sequences(metrics) == []
-
-
-async def test_a_stopped_source_is_not_ready(source: Sources) -> None:
-    metrics, offer = source
-    await metrics.start(T0)
-    await until(lambda: metrics.ready)
-    await metrics.stop()
-    await offer(sample("n1", 1, 1))
-    assert not metrics.ready
-    assert sequences(metrics) == []
 
 
 async def test_the_agent_follows_through_a_restart_of_the_broker(tmp_path: Path) -> None:

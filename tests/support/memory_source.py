@@ -13,7 +13,7 @@ class MemorySource:
 
     def __init__(self) -> None:
         self.window = SampleWindow()
-        self._stored: list[MetricsSampled] = []
+        self.stored: list[MetricsSampled] = []
         self._since: datetime | None = None
 
     @property
@@ -22,13 +22,13 @@ class MemorySource:
 
     async def offer(self, sample: MetricsSampled) -> None:
         """A node reports."""
-        self._stored.append(sample)
+        self.stored.append(sample)
         if self._since is not None and sample.at >= self._since:
             self.window.add(sample)
 
     async def start(self, since: datetime) -> None:
         self._since = since
-        for sample in self._stored:
+        for sample in self.stored:
             if sample.at >= since:
                 self.window.add(sample)
 

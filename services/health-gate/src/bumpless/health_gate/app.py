@@ -22,17 +22,21 @@ from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.health_gate.handlers import OWNER, GateKind, HealthGate
 from bumpless.health_gate.sources.agent import AgentSource
+from bumpless.health_gate.sources.prometheus.client import PrometheusAccess
+from bumpless.health_gate.sources.registry import Sources
 
 
 class HealthGateSettings(BrokerSettings):
     """`keep_s` is how long samples are kept: at least the longest history_s + timeout_s of any gate.
 
     The default has room for the half hour and the quarter of an hour of a gate that says nothing else, and for a
-    pause as long as that.
+    pause as long as that. `prometheus` are the Prometheus servers that gates may name, as JSON: name to url and
+    credentials.
     """
 
     model_config = SettingsConfigDict(env_prefix="bumpless_health_gate_", extra="forbid", frozen=True)
     keep_s: float = Field(default=3600, gt=0)
+    prometheus: dict[str, PrometheusAccess] = {}
 
 
 Commands = Annotated[c.OpenGate | c.CloseGate, Field(discriminator="type")]
@@ -56,13 +60,14 @@ async def run(settings: HealthGateSettings) -> None:
     keep = timedelta(seconds=settings.keep_s)
 
     async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
-        source = AgentSource(connection, clock.now, keep)
-        await source.start(clock.now() - keep)
+        nodes = AgentSource(connection, clock.now, keep)
+        await nodes.start(clock.now() - keep)
+        sources = Sources(nodes, settings.prometheus, clock.now)
         kind = GateKind(connection)
         runner = Runner(kind, store, Relay(connection, OWNER), clock.now, fenced)
-        gate = HealthGate(runner, source, clock.now)
+        gate = HealthGate(runner, sources, clock.now)
         broker = make_subscribers(settings.nats_url, gate, connection)
-        return Active(runner, broker, gate.on_deadline, source.stop)
+        return Active(runner, broker, gate.on_deadline, sources.stop)
 
     await run_service(OWNER, settings, build)
 

@@ -20,9 +20,7 @@ from bumpless.common.shell.reading import read
 from bumpless.common.shell.run import Rebuilt, Runner
 from bumpless.health_gate import gate_run
 from bumpless.health_gate.gate_run import GateRun, GateStatus, judged
-from bumpless.health_gate.judge import judge
-from bumpless.health_gate.ports import MetricSource
-from bumpless.health_gate.trial import Trials
+from bumpless.health_gate.sources.registry import Sources
 
 OWNER = "health-gate"
 LOGGED = (OpenGate, CloseGate, VerdictReached)
@@ -105,25 +103,28 @@ class HealthGate:
     def __init__(
         self,
         runner: Runner[GateRun],
-        source: MetricSource,
+        sources: Sources,
         clock: Clock,
     ) -> None:
         self._runner = runner
-        self._source = source
+        self._sources = sources
         self._clock = clock
-        self._memory = Trials()
 
     async def command(self, message: OpenGate | CloseGate) -> None:
         """Open or close a gate."""
         await self._runner.handle(aggregate_of(message), message)
+        if isinstance(message, CloseGate):
+            await self._sources.end(message.gate)
 
     async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
         """A tick: look at the samples and tell the gate. Left for the next look while samples are still replayed."""
-        if not self._source.ready:
-            return
         state = await self._runner.peek(aggregate)
         if state is None or state.opened is None or state.status is not GateStatus.OPEN:
             return
         now = self._clock()
-        found = judge(state.opened, self._source.window, now, self._memory)
+        found = await self._sources.judged(state.opened, now)
+        if found is None:
+            return
         await self._runner.handle(aggregate, judged(state.opened, found, now))
+        if found.verdict is not None:
+            await self._sources.end(state.gate)

@@ -70,15 +70,24 @@ class SampleWindow:
 
     def add(self, sample: MetricsSampled) -> None:
         """Keep one sample; a copy of one that is known is dropped."""
-        readings = self._members.setdefault(Member(sample.node, sample.component), {}).setdefault(
-            sample.instance, []
-        )
-        place = bisect_left(readings, (sample.at, sample.sequence), key=_order)
-        if place == len(readings) or _order(readings[place]) != (sample.at, sample.sequence):
+        member = Member(sample.node, sample.component)
+        if not self.knows(member, sample.instance, sample.at, sample.sequence):
+            self.put(member, sample.instance, _reading(sample))
+
+    def put(self, member: Member, instance: str, reading: Reading) -> None:
+        """Keep one reading; a copy of one that is known is dropped."""
+        readings = self._members.setdefault(member, {}).setdefault(instance, [])
+        place = bisect_left(readings, _order(reading), key=_order)
+        if place == len(readings) or _order(readings[place]) != _order(reading):
             if place < len(readings):
-                member = Member(sample.node, sample.component)
                 self._disorder[member] = self._disorder.get(member, 0) + 1
-            readings.insert(place, _reading(sample))
+            readings.insert(place, reading)
+
+    def knows(self, member: Member, instance: str, at: datetime, sequence: int) -> bool:
+        """Whether that reading is kept."""
+        readings = self._members.get(member, {}).get(instance, [])
+        place = bisect_left(readings, (at, sequence), key=_order)
+        return place < len(readings) and _order(readings[place]) == (at, sequence)
 
     def forget(self, before: datetime) -> None:
         """Drop what is older than `before`."""

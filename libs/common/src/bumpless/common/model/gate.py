@@ -22,6 +22,7 @@ from bumpless.common.model.gate_rules import (
     ThresholdRule,
     TrendRule,
 )
+from bumpless.common.model.metric_source import MetricsFrom
 from bumpless.common.model.selector import Matcher, MetricName, Selector, parse_selector, unescape
 
 __all__ = [
@@ -217,6 +218,8 @@ class GateSpec(StrictModel):
     `false_alarm` and `beta` belong to the sequential rules: the probability of failing a good release, and roughly
     that of passing one that is worse by a rule's critical increase. `onset_s`: reckon with faults that begin any time
     in the first so many seconds; quicker for late ones, and more easily alarmed.
+
+    `source` None: the metrics are those that the nodes scrape.
     """
 
     interval_s: float = Field(default=5, gt=0)
@@ -233,6 +236,7 @@ class GateSpec(StrictModel):
     silence_s: float = Field(default=60, gt=0, exclude_if=lambda silence: silence == 60)
     onset_s: float | None = Field(default=None, gt=0, exclude_if=lambda onset: onset is None)
     rules: tuple[Rule, ...] = Field(default_factory=_default_rules, min_length=1)
+    source: MetricsFrom | None = Field(default=None, exclude_if=lambda found: found is None)
 
     @model_validator(mode="before")
     @classmethod

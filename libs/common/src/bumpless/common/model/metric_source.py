@@ -1,0 +1,104 @@
+"""Where a gate's numbers come from, where that is not what the nodes scrape themselves.
+
+Part of a gate's spec. It names places, never secrets: credentials belong to the health gate's own settings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from bumpless.common.contract.base import StrictModel, Token
+
+LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+NODE, COMPONENT = "{node}", "{component}"
+_PLACEHOLDER = re.compile(r"\{(?:node|component)\}")
+_BRACED = re.compile(r"\{[a-z_.]*\}")
+
+
+def _known_words(text: str) -> str:
+    for word in _BRACED.findall(text):
+        if not _PLACEHOLDER.fullmatch(word):
+            raise ValueError(f"expected no placeholder but {NODE} and {COMPONENT}, found {word} in {text!r}")
+    return text
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(_PLACEHOLDER.sub("x", _known_words(text)))
+    except re.error as error:
+        raise ValueError(f"expected a regular expression, found {text!r}: {error}") from error
+    return text
+
+
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"expected http://HOST:PORT or https://HOST:PORT, found {url!r}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "expected a URL without user and password: give the Prometheus a name in the settings of the health "
+            "gate, and name it here"
+        )
+    if parts.query or parts.fragment:
+        raise ValueError(f"expected a URL without ? and #, found {url!r}")
+    return url.rstrip("/")
+
+
+Template = Annotated[str, AfterValidator(_known_words)]
+PatternTemplate = Annotated[str, AfterValidator(_pattern)]
+PrometheusUrl = Annotated[str, AfterValidator(_without_secrets)]
+
+
+class PrometheusFrom(StrictModel):
+    """Which Prometheus, and by which labels it knows a component on a node.
+
+    `name` is one of those in the health gate's settings; `url` is one that needs no credentials. `labels` have to be
+    equal, `patterns` are regular expressions over the whole value; `{node}` and `{component}` are filled in.
+    `scrape_interval_s` is how often that Prometheus scrapes: four times as long without a sample is a silence.
+    """
+
+    name: Token | None = None
+    url: PrometheusUrl | None = None
+    labels: dict[LabelName, Template] = {"node": NODE, "component": COMPONENT}
+    patterns: dict[LabelName, PatternTemplate] = {}
+    scrape_interval_s: float = Field(default=15, gt=0, le=300)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.name is None) == (self.url is None):
+            raise ValueError("expected either name or url, found both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _tells_nodes_apart(self) -> Self:
+        if not any(NODE in text for text in (*self.labels.values(), *self.patterns.values())):
+            raise ValueError(f"expected {NODE} in labels or patterns: all nodes would have the same series")
+        return self
+
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return f"prometheus {self.name or self.url}"
+
+
+class MetricsFrom(StrictModel):
+    """The source of a gate's metrics. Liveness, version and restarts always come from the nodes.
+
+    A source that has told nothing of any canary node for `silent_s` ends the gate as inconclusive.
+    """
+
+    prometheus: PrometheusFrom
+    silent_s: float = Field(default=120, gt=0)
+
+    @property
+    def title(self) -> str:
+        return self.prometheus.title
+
+    @property
+    def interval_s(self) -> float:
+        """How often a sample of a node is to be expected."""
+        return self.prometheus.scrape_interval_s

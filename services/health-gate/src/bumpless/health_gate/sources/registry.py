@@ -1,0 +1,85 @@
+"""The sources of the gates that are open: the nodes' samples for all of them, and one of its own where a gate names one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bumpless.common.contract.base import MessageId
+from bumpless.common.contract.commands import OpenGate
+from bumpless.common.model.metric_source import PrometheusFrom
+from bumpless.common.shell.clock import Clock
+from bumpless.health_gate.coverage import covered
+from bumpless.health_gate.judge import Judgement, judge
+from bumpless.health_gate.ports import MetricSource
+from bumpless.health_gate.sources.merged import OURS, merged
+from bumpless.health_gate.sources.prometheus.client import Prometheus, PrometheusAccess
+from bumpless.health_gate.sources.prometheus.source import PrometheusSource
+from bumpless.health_gate.trial import Trials
+from bumpless.health_gate.window import Member, SampleWindow
+
+
+@dataclass
+class _Own:
+    """A gate's own source; `source` None: the settings know none of that name."""
+
+    source: PrometheusSource | None
+    trouble: str = ""
+
+
+class Sources:
+    """`nodes` are the samples of the executors, `known` the Prometheis of the settings."""
+
+    def __init__(self, nodes: MetricSource, known: Mapping[str, PrometheusAccess], clock: Clock) -> None:
+        self._nodes, self._known, self._clock = nodes, known, clock
+        self._own: dict[MessageId, _Own] = {}
+        self._memory = Trials()
+
+    async def judged(self, gate: OpenGate, now: datetime) -> Judgement | None:
+        """What can be said of `gate` at `now`; None: what is already known is still being read."""
+        wanted = gate.spec.source
+        if not self._nodes.ready:
+            return None
+        if wanted is None:
+            return judge(gate, self._nodes.window, now, self._memory)
+        own = await self._of(gate, wanted.prometheus)
+        if own.source is not None and not own.source.ready and now < gate.deadline:
+            return None
+        foreign = SampleWindow() if own.source is None else own.source.window
+        both = merged(gate, self._nodes.window, foreign, now)
+        trouble = own.trouble or (own.source.trouble if own.source is not None else "")
+        # Without memory: this window is made anew at every tick, and what was counted in another does not fit it.
+        return covered(gate, wanted, both.told, judge(gate, both.window, now), now, trouble)
+
+    async def end(self, gate: MessageId) -> None:
+        """Let go of what the gate had of its own."""
+        own = self._own.pop(gate, None)
+        if own is not None and own.source is not None:
+            await own.source.stop()
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        for gate in tuple(self._own):
+            await self.end(gate)
+        await self._nodes.stop()
+
+    async def _of(self, gate: OpenGate, spec: PrometheusFrom) -> _Own:
+        found = self._own.get(gate.gate)
+        if found is None:
+            found = self._own[gate.gate] = self._made(gate, spec)
+            if found.source is not None:
+                await found.source.start(gate.switched_at - timedelta(seconds=gate.spec.baseline.history_s))
+        return found
+
+    def _made(self, gate: OpenGate, spec: PrometheusFrom) -> _Own:
+        access = PrometheusAccess(url=spec.url) if spec.url is not None else self._known.get(spec.name or "")
+        if access is None:
+            names = ", ".join(sorted(self._known)) or "none"
+            return _Own(None, f"the health gate's settings know no Prometheus of that name, but {names}")
+        members = {Member(m.node, m.component) for m in (*gate.canary, *gate.control)}
+        families = {name for name in gate.spec.metric_names() if not name.startswith(OURS)}
+        source = PrometheusSource(
+            Prometheus(access), spec, members, families, gate.spec.interval_s, self._clock
+        )
+        return _Own(source)
