@@ -84,6 +84,8 @@ if MODE in ("dies", "crashes"):
 
 async def handle(request: Request) -> Response:
     global asked
+    if request.target == "/metrics":
+        return Response(200, service.metrics.expose(), "text/plain; version=0.0.4")
     asked += 1
     if MODE == "errors" and asked % 2:
         return Response.json({"error": "a fault of this version"}, 500)

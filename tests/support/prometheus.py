@@ -96,6 +96,12 @@ class PrometheusServer:
         # A lock of a killed one would hold the next one up.
         (self._directory / "data" / "lock").unlink(missing_ok=True)
 
+    def sees(self) -> int:
+        """How many targets answer it."""
+        with urlopen(f"{self.url}/api/v1/query?query=sum(up)", timeout=5) as answer:
+            found = json.load(answer)["data"]["result"]
+        return int(float(found[0]["value"][1])) if found else 0
+
     def _ready(self) -> bool:
         try:
             with urlopen(f"{self.url}/-/ready", timeout=5) as answer:

@@ -1,0 +1,114 @@
+"""Rollouts whose gates read a real Prometheus: it judges, it dies in the middle, the health gate dies in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from support.fleet_lab import Lab
+from support.fleet_product import GATE, write_release
+from support.fleet_watch import check_log, check_switches, ended, log_when, on_fleet, publish, until
+from support.prometheus import SCRAPE_S, PrometheusServer, Scraped, needs_prometheus
+from support.waiting import comes_true
+
+pytestmark = [pytest.mark.timeout(300), needs_prometheus]
+
+
+@pytest.fixture(scope="module")
+def prometheus(lab: Lab) -> Iterator[PrometheusServer]:
+    """Scrapes `core` on every node, over the addresses that clients use."""
+    targets = [Scraped(lab.address(node, "core"), {"node": node, "component": "core"}) for node in lab.nodes]
+    with PrometheusServer(lab.home.path / "prometheus", targets) as found:
+        yield found
+
+
+@pytest.fixture
+async def gate(lab: Lab, prometheus: PrometheusServer) -> dict[str, Any]:
+    """A gate that reads the Prometheus, which sees all nodes."""
+    await seeing(lab, prometheus)
+    source = {"prometheus": {"url": prometheus.url, "scrape_interval_s": SCRAPE_S}, "silent_s": 3}
+    return {**GATE, "source": source}
+
+
+async def seeing(lab: Lab, prometheus: PrometheusServer) -> None:
+    await comes_true(lambda: prometheus.sees() == len(lab.nodes), "the Prometheus to see every node")
+
+
+def by_source(verdict: e.VerdictReached) -> tuple[str, str]:
+    """The verdict, and what its evidence says of the source."""
+    found = [one for one in verdict.evidence if one.rule == "source"]
+    assert len(found) == 1
+    return verdict.verdict, found[0].verdict
+
+
+async def test_a_bad_release_is_found_and_a_good_one_passes(
+    lab: Lab, folder: Path, gate: dict[str, Any]
+) -> None:
+    bad, good = lab.fresh(), lab.fresh()
+    async with lab.client() as found:
+        before = await on_fleet(found, "core")
+        async with lab.load():
+            rollout = await publish(
+                lab, found, write_release(folder, bad, core=bad, mode="errors", gate=gate)
+            )
+            log = await ended(found, rollout, "reverted")
+            verdict = log.one(e.VerdictReached)
+            assert (verdict.batch, verdict.verdict, verdict.reason) == ("core-1", "fail", "regression")
+            assert await on_fleet(found, "core") == before
+
+            rollout = await publish(lab, found, write_release(folder, good, core=good, gate=gate))
+            log = await ended(found, rollout, "succeeded")
+        await check_log(found, log)
+        await check_switches(lab, found, rollout, "core", good, lab.nodes)
+    assert [by_source(one) for one in log.of(e.VerdictReached)] == [("pass", "pass")] * 2
+    rate = next(one for one in log.of(e.VerdictReached)[0].evidence if one.rule == "error_rate")
+    assert rate.samples >= GATE["min_samples"]
+
+
+async def test_it_dies_while_a_batch_bakes(
+    lab: Lab, folder: Path, prometheus: PrometheusServer, gate: dict[str, Any]
+) -> None:
+    new = lab.fresh()
+    async with lab.client() as found:
+        async with lab.load():
+            path = write_release(folder, new, core=new, gate={**gate, "window_s": 6})
+            rollout = await publish(lab, found, path)
+            await until(found, rollout, lambda seen: "core-1" in seen.gates, "a judgement")
+            prometheus.stop()
+            log = await log_when(found, rollout, lambda log: log.status == "paused", "the rollout to pause")
+            verdict = log.one(e.VerdictReached)
+            assert (verdict.verdict, verdict.reason) == ("inconclusive", "no_data")
+            assert f"prometheus {prometheus.url} told nothing of node-1" in verdict.detail
+
+            prometheus.start()
+            await seeing(lab, prometheus)
+            assert (await lab.cli("resume", rollout)).code == 0
+            log = await ended(found, rollout, "succeeded")
+        await check_switches(lab, found, rollout, "core", new, lab.nodes)
+    assert [by_source(one) for one in log.of(e.VerdictReached)] == [
+        ("inconclusive", "inconclusive"),
+        ("pass", "pass"),
+        ("pass", "pass"),
+    ]
+
+
+async def test_the_health_gate_is_killed_while_it_judges(
+    lab: Lab, folder: Path, gate: dict[str, Any]
+) -> None:
+    new = lab.fresh()
+    async with lab.client() as found:
+        async with lab.load():
+            rollout = await publish(lab, found, write_release(folder, new, core=new, gate=gate))
+            await until(found, rollout, lambda seen: "core-1" in seen.gates, "a judgement")
+            lab.kill("health-gate")
+            lab.start("health-gate")
+            log = await ended(found, rollout, "succeeded")
+        await check_log(found, log)
+        await check_switches(lab, found, rollout, "core", new, lab.nodes)
+    assert len(log.of(c.OpenGate)) == len(log.of(e.VerdictReached)) == 2
+    assert [by_source(one) for one in log.of(e.VerdictReached)] == [("pass", "pass")] * 2
