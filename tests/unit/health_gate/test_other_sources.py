@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from bumpless.common.contract.events import MetricsSampled
-from bumpless.common.model.gate import ErrorRateRule, GateSpec, GaugeRule, RestartsRule
+from bumpless.common.model.gate import (
+    Baseline,
+    ErrorRateRule,
+    GateSpec,
+    GaugeRule,
+    RestartsRule,
+    SequentialErrors,
+)
 from bumpless.common.model.metric_source import MetricsFrom, PrometheusFrom
 from bumpless.common.model.verdict import Reason, Verdict
 from bumpless.health_gate.coverage import covered
@@ -144,3 +151,31 @@ def test_what_only_nodes_measure_still_comes_from_them() -> None:
 def test_the_same_samples_in_another_order_give_the_same_judgement() -> None:
     other = [*measured("n1", 0, 70), *measured("n2", -60, 70)]
     assert judged(70, alive(), other) == judged(70, alive()[::-1], [*other[::-1], *other])
+
+
+SEQUENTIAL = (SequentialErrors(), RestartsRule())
+LONG = {"rules": SEQUENTIAL, "warm_up_s": 10, "window_s": 60, "baseline": Baseline(history_s=600)}
+
+
+def with_past(load: Load, until: float) -> list[tuple[Member, Reading]]:
+    """Ten minutes before the switch on both nodes, then the new version under `load` on n1."""
+    digests = {"n1": OLD, "n2": OLD}
+    past = [one for node, digest in digests.items() for one in measured(node, -600, -5, digest=digest)]
+    peers = measured("n2", -600, until, digest=OLD)
+    return [*past[: len(past) // 2], *peers, *measured("n1", 0, until, load, digest=NEW)]
+
+
+def alive_long(until: float) -> list[MetricsSampled]:
+    return [*said("n1", -600, -5, OLD), *said("n1", -2, until, NEW), *said("n2", -600, until, OLD)]
+
+
+def test_sequential_rules_read_the_source_too() -> None:
+    good = judged(400, alive_long(400), with_past(Load(), 400), **LONG)
+    assert good.verdict is Verdict.PASS, good.detail
+    tested = next(one for one in good.evidence if one.sequential is not None)
+    assert tested.sequential is not None
+    assert tested.sequential.source == "prometheus main"
+    bad = judged(400, alive_long(400), with_past(Load(bad=25), 400), **LONG)
+    assert (bad.verdict, bad.reason) == (Verdict.FAIL, Reason.REGRESSION)
+    silent = judged(100, alive_long(400), with_past(Load(), 30), **LONG)
+    assert (silent.verdict, silent.reason) == (Verdict.INCONCLUSIVE, Reason.NO_DATA)

@@ -164,7 +164,7 @@ async def build_release(
                 hooks=item.hooks,
                 needs=item.needs,
                 strategy=item.strategy or file.strategy,
-                gate=item.gate or file.gate,
+                gate=item.gate or (file.gate and file.gate.for_depending(bool(item.depends_on))),
                 found=config_findings(path.parent, item, component_version, lifecycle),
                 migrations=signed_migrations(path.parent, item),
             )

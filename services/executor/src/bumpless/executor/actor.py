@@ -27,6 +27,7 @@ from bumpless.executor.ports import ArtifactSource, ProcessSwitch
 from bumpless.executor.record import Command, ComponentRecord, Instance
 from bumpless.executor.starter import Starter
 from bumpless.executor.steps import Steps, stop_timeout_s
+from bumpless.executor.trying import Trying
 
 log = get_logger(__name__)
 
@@ -71,6 +72,7 @@ class ComponentActor:
         )
         hooks = Lifecycle(record.component, record.node, address, layout, starter)
         self._steps = Steps(layout, switch, source, starter, hooks, self.tell, lambda: self.record, now)
+        self.trying = Trying(record.component, record.node, layout, starter)
         self._watchers: dict[str, asyncio.Task[None]] = {}
 
     def _in_use(self) -> frozenset[Digest]:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Received
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import inputs as heard
-from bumpless.executor import rivals, telemetry
+from bumpless.executor import resources, rivals, telemetry
 from bumpless.executor.actor import ComponentActor
 from bumpless.executor.availability import Availability
 from bumpless.executor.drivers.drill import DrilledSource, DrilledSwitch, Drills
@@ -36,6 +37,7 @@ from bumpless.executor.journal import Journal
 from bumpless.executor.layout import Layout, free_bytes
 from bumpless.executor.metrics import Sampler
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch, Reports
+from bumpless.executor.prober import Prober
 from bumpless.executor.record import Command, ComponentRecord
 from bumpless.executor.reporter import Reporter
 from bumpless.executor.reserve import Reserve
@@ -304,7 +306,9 @@ class Executor:
             actor.tell(heard.Availability(self._availability.drain is not None))
 
     def _sample(self, actor: ComponentActor) -> None:
-        sampler = Sampler(lambda: actor.record, self._switch, self._reports, self._now)
+        prober = Prober(self._config.node, actor.trying)
+        used = partial(resources.samples, disk=self._config.data_dir)
+        sampler = Sampler(lambda: actor.record, self._switch, self._reports, self._now, prober, used)
         self._samplers[actor.record.component] = sampler
         self._keep(sampler.run())
 

@@ -1,4 +1,7 @@
-"""Scrapes the instances that take traffic, at each one's own interval, and says so also when one does not answer."""
+"""Scrapes the instances that take traffic, at each one's own interval, and says so also when one does not answer.
+
+What was tried beside an instance, and what it uses of the machine, is shipped with its scrape.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from datetime import datetime
 from bumpless.common.contract.base import derive_id
 from bumpless.common.contract.events import MetricsSampled
 from bumpless.common.errors import Retryable
+from bumpless.common.model.plan import Target
 from bumpless.common.shell.log import get_logger
 from bumpless.executor.facts import ITEM_CALLS, item_calls
 from bumpless.executor.ports import ProcessSwitch, Reports, Unanswered
+from bumpless.executor.prober import Prober
 from bumpless.executor.record import ComponentRecord, Instance
 
 log = get_logger(__name__)
@@ -53,7 +58,8 @@ def _split(line: str) -> tuple[str, float | None]:
 
 
 class Sampler:
-    """One loop per component. `record` returns its present record."""
+    """One loop per component. `record` returns its present record. `prober` has what is tried beside its instances;
+    `used` tells, for the families named and a pid, what is used of the machine."""
 
     def __init__(
         self,
@@ -61,8 +67,11 @@ class Sampler:
         switch: ProcessSwitch,
         reports: Reports,
         now: Callable[[], datetime],
+        prober: Prober | None = None,
+        used: Callable[[Iterable[str], int], dict[str, float]] = lambda families, pid: {},
     ) -> None:
         self._record, self._switch, self._reports, self._now = record, switch, reports, now
+        self._prober, self._used = prober, used
         self._sequences: dict[str, int] = {}
         self._last: Instance | None = None
         self._calls: dict[str, dict[str, float]] = {}
@@ -77,9 +86,18 @@ class Sampler:
         return found
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        finally:
+            if self._prober is not None:
+                await self._prober.close()
+
+    async def _run(self) -> None:
         while True:
             record = self._record()
             due = list(record.takes_traffic)
+            if self._prober is not None:
+                self._prober.keep((instance, _described(record, instance).probes) for instance in due)
             if due:
                 self._last = due[0]
             elif record.current is not None and self._last is not None:
@@ -94,7 +112,10 @@ class Sampler:
         up = True
         try:
             text = await self._switch.scrape(instance)
-            samples = keep(text, _shipped(record, instance))
+            shipped = _shipped(record, instance)
+            samples = keep(text, shipped) | self._used(shipped, instance.pid)
+            if self._prober is not None:
+                samples |= self._prober.take(instance.id)
             alive = {i.id for i in record.instances}
             self._calls = {i: calls for i, calls in self._calls.items() if i in alive}
             self._calls[instance.id] = item_calls(keep(text, (ITEM_CALLS,)))
@@ -126,8 +147,11 @@ class Sampler:
 
 
 def _shipped(record: ComponentRecord, instance: Instance) -> tuple[str, ...]:
-    """The families to ship: the standing target's, which may have been described anew since the start."""
+    """The families to ship."""
+    return _described(record, instance).keep_metrics
+
+
+def _described(record: ComponentRecord, instance: Instance) -> Target:
+    """What the instance runs, in the words of the standing target, which may have been described anew since its start."""
     current = record.current
-    if current is not None and current.root == instance.target.root:
-        return current.keep_metrics
-    return instance.target.keep_metrics
+    return current if current is not None and current.root == instance.target.root else instance.target

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from bumpless.common.model.probe import NoTraffic
 from bumpless.common.model.verdict import Reason
+from bumpless.health_gate import tryouts
 from bumpless.health_gate.histogram import Histogram, Quantile, pooled
 from bumpless.health_gate.series import selector, total
 from bumpless.health_gate.view import Finding, Pool, View, finding
@@ -127,8 +129,11 @@ def unseen(view: View, rule: str, seen: Counted | None, silent: list[str], what:
     """The finding where the canary itself tells nothing; None: there are requests to judge."""
     if seen is not None and seen.requests > 0:
         return None
-    if view.spec.no_traffic == "allowed" and (seen is not None or len(silent) == len(view.canary)):
+    nowhere = seen is not None or len(silent) == len(view.canary)
+    if view.spec.no_traffic == "allowed" and nowhere:
         return finding(rule, Reason.PASSED, "no requests, which the gate allows")
+    if isinstance(view.spec.no_traffic, NoTraffic) and nowhere:
+        return tryouts.instead_of_requests(view, rule, view.spec.no_traffic)
     if seen is None or silent:
         where = f" on {', '.join(silent)}" if silent else ""
         return finding(rule, Reason.NO_DATA, f"expected {what}, found none{where}")

@@ -139,6 +139,6 @@ def _silence(view: View, test: Tested) -> tuple[Reason, str] | None:
     if heard is None or view.now - heard >= silence:
         return Reason.NO_DATA, f"no node of the canary reported for {view.spec.silence_s:g} s or more"
     served = counted.served or view.judged_from
-    if view.spec.no_traffic != "allowed" and any(counted.told) and view.now - served >= silence:
+    if view.spec.no_traffic == "inconclusive" and any(counted.told) and view.now - served >= silence:
         return Reason.LOW_TRAFFIC, f"no requests for {view.spec.silence_s:g} s or more"
     return None

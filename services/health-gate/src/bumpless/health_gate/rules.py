@@ -23,7 +23,8 @@ from bumpless.common.model.gate import (
     TrendRule,
     VersionRule,
 )
-from bumpless.health_gate import checks, rates, values
+from bumpless.common.model.probe import DependenciesRule, ProbeRule, ValueRule
+from bumpless.health_gate import checks, rates, tryouts, values
 from bumpless.health_gate.view import Finding, View
 
 
@@ -57,5 +58,11 @@ def _evaluate(rule: Rule, view: View) -> Finding | None:
             return values.trend(view, rule)
         case SequentialErrors() | SequentialLatency() | CompositeRule():
             return None
+        case ProbeRule():
+            return tryouts.probed(view, rule)
+        case ValueRule():
+            return tryouts.valued(view, rule)
+        case DependenciesRule():
+            return tryouts.linked(view, rule)
         case _:
             assert_never(rule)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bumpless.common.model.probe import NoTraffic
 from bumpless.common.model.verdict import (
     CarriedEvidence,
     CarriedProcess,
@@ -19,6 +20,7 @@ from bumpless.health_gate.sequential import SequentialTest
 from bumpless.health_gate.sequential.combined import STARTUP_SHARE
 from bumpless.health_gate.sequential.kinds import Kind
 from bumpless.health_gate.trial import Counted, SequentialRule, Trial, Trials, run
+from bumpless.health_gate.tryouts import instead_of_requests
 from bumpless.health_gate.view import Finding, View, finding
 
 JOINT = "sequential"
@@ -129,6 +131,9 @@ def _lacking(view: View, trial: Trial, index: int, shown: Kind) -> tuple[Reason,
     silent = sorted({member.node for member in view.gate.canary} - told)
     if spec.no_traffic == "allowed" and n <= 0 and len(silent) in (0, len(view.gate.canary)):
         return Reason.PASSED, "no requests, which the gate allows"
+    if isinstance(spec.no_traffic, NoTraffic) and n <= 0 and len(silent) in (0, len(view.gate.canary)):
+        instead = instead_of_requests(view, trial.rules[index].called, spec.no_traffic)
+        return instead.reason, instead.evidence.text
     channel = trial.channels[index]
     if silent and view.now >= view.judged_from + view.patience:
         return Reason.NO_DATA, _unseen(view, channel_name(trial, index), silent)
@@ -238,6 +243,7 @@ def _evidence(trial: Trial, view: View) -> SequentialEvidence:
         nodes=(len(view.gate.canary), counted.peers),
         history_s=past * spec.interval_s,
         judged_s=test.ticks * spec.interval_s,
+        source="agent" if spec.source is None else spec.source.title,
         kinds=tuple(_kind(kind, trial) for kind in test.kinds if kind.level is not None),
         curve=_curve(test, view),
     )

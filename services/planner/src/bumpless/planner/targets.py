@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from bumpless.common.model.finding import Code, Finding, blocking
 from bumpless.common.model.fleet import ComponentObserved, ComponentState, Node
 from bumpless.common.model.plan import Target
+from bumpless.common.model.probe import DependenciesRule, LinkProbe, Probe
 from bumpless.common.model.release import Component, Limits, Run, Through
 from bumpless.common.model.release_hooks import Hooks
 
@@ -57,7 +58,27 @@ def target_of(component: Component, release: str, peers: dict[str, str], finding
         keep_metrics=keep,
         produces=component.produces,
         consumes=component.consumes,
+        probes=probes_of(component, peers),
     )
+
+
+def probes_of(component: Component, peers: dict[str, str]) -> tuple[Probe, ...]:
+    """What the nodes try out for the component's gate, the links to what it depends on included."""
+    if component.gate is None:
+        return ()
+    links = [
+        Probe(
+            name=name,
+            links=LinkProbe(addresses=tuple(peers[name].split(","))),
+            interval_s=rule.interval_s,
+            timeout_s=rule.timeout_s,
+        )
+        for rule in component.gate.rules
+        if isinstance(rule, DependenciesRule)
+        for name in component.depends_on
+        if peers.get(name)
+    ]
+    return (*component.gate.probes, *links)
 
 
 def brought_by(

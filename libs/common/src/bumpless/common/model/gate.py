@@ -23,6 +23,7 @@ from bumpless.common.model.gate_rules import (
     TrendRule,
 )
 from bumpless.common.model.metric_source import MetricsFrom
+from bumpless.common.model.probe import DependenciesRule, NoTraffic, Probe, ProbeRule, ProbeRules, ValueRule
 from bumpless.common.model.selector import Matcher, MetricName, Selector, parse_selector, unescape
 
 __all__ = [
@@ -179,7 +180,8 @@ Rule = Annotated[
     | ThresholdRule
     | EqualsRule
     | TrendRule
-    | CompositeRule,
+    | CompositeRule
+    | ProbeRules,
     Field(discriminator="rule"),
 ]
 
@@ -219,7 +221,8 @@ class GateSpec(StrictModel):
     that of passing one that is worse by a rule's critical increase. `onset_s`: reckon with faults that begin any time
     in the first so many seconds; quicker for late ones, and more easily alarmed.
 
-    `source` None: the metrics are those that the nodes scrape.
+    `source` None: the metrics are those that the nodes scrape. `probes` are tried by the nodes, for rules that
+    read them.
     """
 
     interval_s: float = Field(default=5, gt=0)
@@ -227,7 +230,7 @@ class GateSpec(StrictModel):
     window_s: float = Field(default=60, gt=0)
     timeout_s: float = Field(default=900, gt=0)
     min_samples: int = Field(default=100, ge=0)
-    no_traffic: Literal["inconclusive", "allowed"] = "inconclusive"
+    no_traffic: Literal["inconclusive", "allowed"] | NoTraffic = "inconclusive"
     baseline: Baseline = Baseline()
     on_inconclusive: OnInconclusive = OnInconclusive.PAUSE
     false_alarm: FalseAlarm = Field(default=FalseAlarm(), exclude_if=lambda found: found == FalseAlarm())
@@ -237,6 +240,7 @@ class GateSpec(StrictModel):
     onset_s: float | None = Field(default=None, gt=0, exclude_if=lambda onset: onset is None)
     rules: tuple[Rule, ...] = Field(default_factory=_default_rules, min_length=1)
     source: MetricsFrom | None = Field(default=None, exclude_if=lambda found: found is None)
+    probes: tuple[Probe, ...] = Field(default=(), exclude_if=lambda found: not found)
 
     @model_validator(mode="before")
     @classmethod
@@ -284,6 +288,35 @@ class GateSpec(StrictModel):
             raise ValueError("expected a rule that decides, found dry runs only: the gate could never fail")
         return self
 
+    @model_validator(mode="after")
+    def _probes_are_known(self) -> Self:
+        names = [probe.name for probe in self.probes]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"expected every probe under a name of its own, found {twice} twice")
+        if made := next((probe.name for probe in self.probes if probe.links is not None), None):
+            raise ValueError(
+                f"expected no links in probe {made}: the rule dependencies makes them from depends_on"
+            )
+        read = [rule.probe for rule in self.rules if isinstance(rule, ProbeRule | ValueRule)]
+        read += [self.no_traffic.probe] if isinstance(self.no_traffic, NoTraffic) else []
+        if unknown := next((name for name in read if name not in names), None):
+            raise ValueError(
+                f"expected one of the gate's probes ({', '.join(names) or 'none'}), found {unknown}"
+            )
+        by_name = {probe.name: probe for probe in self.probes}
+        for rule in self.rules:
+            command = by_name[rule.probe].command if isinstance(rule, ValueRule) else None
+            if isinstance(rule, ValueRule) and (command is None or command.reads != "number"):
+                raise ValueError(
+                    f"expected probe {rule.probe} to be a command with reads: number, for rule value"
+                )
+        return self
+
+    def for_depending(self, depends: bool) -> Self:
+        """This gate for a component that depends on others, or on none: there are no links of it to look at then."""
+        kept = tuple(rule for rule in self.rules if depends or not isinstance(rule, DependenciesRule))
+        return self if kept in (self.rules, ()) else self.model_copy(update={"rules": kept})
+
     @property
     def sequential(self) -> bool:
         """Whether any rule is a sequential one."""
@@ -320,5 +353,7 @@ def _read_by(rule: Rule) -> Iterator[str]:
             yield from (rule.total, rule.histogram)
         case ThresholdRule() | TrendRule():
             yield from parse_expression(rule.value).metrics
-        case VersionRule() | RestartsRule() | CompositeRule():
+        case (
+            VersionRule() | RestartsRule() | CompositeRule() | ProbeRule() | ValueRule() | DependenciesRule()
+        ):
             pass

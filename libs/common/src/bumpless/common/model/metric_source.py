@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -16,6 +15,7 @@ from bumpless.common.contract.base import StrictModel, Token
 LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 NODE, COMPONENT = "{node}", "{component}"
 _PLACEHOLDER = re.compile(r"\{(?:node|component)\}")
+_URL = re.compile(r"https?://[^/?#\s]+(?:/[^?#\s]*)?")
 _BRACED = re.compile(r"\{[a-z_.]*\}")
 
 
@@ -35,16 +35,13 @@ def _pattern(text: str) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"expected http://HOST:PORT or https://HOST:PORT, found {url!r}")
-    if parts.username is not None or parts.password is not None:
+    if "@" in url:
         raise ValueError(
             "expected a URL without user and password: give the Prometheus a name in the settings of the health "
             "gate, and name it here"
         )
-    if parts.query or parts.fragment:
-        raise ValueError(f"expected a URL without ? and #, found {url!r}")
+    if not _URL.fullmatch(url):
+        raise ValueError(f"expected http://HOST:PORT or https://HOST:PORT, maybe with a path, found {url!r}")
     return url.rstrip("/")
 
 

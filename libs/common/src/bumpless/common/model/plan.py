@@ -14,6 +14,7 @@ from bumpless.common.contract.base import BatchId, Digest, Model, PlanHash, Roll
 from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.level import Level
+from bumpless.common.model.probe import Probe
 from bumpless.common.model.release import RollbackPolicy, Run
 from bumpless.common.model.release_hooks import Hooks
 
@@ -36,7 +37,8 @@ class Target(Model):
     """One version of one component, complete: what to fetch, what digest to end with, how to run it, what to run around.
 
     `release` is the product's version that brought it; `root` is the digest of the rebuilt tree, `artifact` that of the blob with its signed description, `keep_metrics`
-    names the metric families that the node ships. `produces` and `consumes` are kept for the release after this one.
+    names the metric families that the node ships. `produces` and `consumes` are kept for the release after this one. `probes` are what the node tries out
+    beside its instances.
     """
 
     component: Token
@@ -50,6 +52,7 @@ class Target(Model):
     keep_metrics: tuple[str, ...] = ()
     produces: tuple[Produces, ...] = ()
     consumes: tuple[Consumes, ...] = ()
+    probes: tuple[Probe, ...] = Field(default=(), exclude_if=lambda probes: not probes)
 
     @cached_property
     def id(self) -> TargetId:

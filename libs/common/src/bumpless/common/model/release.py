@@ -24,6 +24,7 @@ from bumpless.common.model.hooks import Profile, Proxy, SwitchHooks
 from bumpless.common.model.interfaces import Interfaces, InterfacesFile
 from bumpless.common.model.migration import Migration, MigrationFile
 from bumpless.common.model.preflight import Needs, Preflight
+from bumpless.common.model.probe import DependenciesRule
 from bumpless.common.model.release_hooks import Hooks
 from bumpless.common.model.service_settings import ServiceSettings
 from bumpless.common.model.strategy import CheckedShare, Strategy
@@ -214,6 +215,13 @@ class ComponentFile(StrictModel):
         names = [migration.id for migration in self.migrations]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"expected one migration for each id, found {twice} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _links_lead_somewhere(self) -> Self:
+        rules = () if self.gate is None or self.depends_on else self.gate.rules
+        if any(isinstance(rule, DependenciesRule) for rule in rules):
+            raise ValueError("expected depends_on beside a gate with the rule dependencies, found none")
         return self
 
     @model_validator(mode="after")

@@ -21,7 +21,8 @@ class Reason(StrEnum):
     `passed`: within its limits. `regression`, `crash_loop`, `version_mismatch`, `down`: the causes of a fail.
     `no_data`: something that was to be seen was not. `low_traffic`: too few requests to tell. `baseline_missing`:
     nothing to compare with. `limit_crossed`: a rule that may only pause is broken. `baseline_unstable`: the nodes differed from their peers before the batch already.
-    `deadline`: the time was over before the rule could tell.
+    `deadline`: the time was over before the rule could tell. `probe_failed`, `dependency_down`: what the
+    nodes tried out for the gate did not work, so it is a fail.
     """
 
     PASSED = "passed"
@@ -35,6 +36,8 @@ class Reason(StrEnum):
     BASELINE_UNSTABLE = "baseline_unstable"
     LIMIT_CROSSED = "limit_crossed"
     DEADLINE = "deadline"
+    PROBE_FAILED = "probe_failed"
+    DEPENDENCY_DOWN = "dependency_down"
 
 
 class KindEvidence(Model):

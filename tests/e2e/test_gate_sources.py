@@ -1,7 +1,9 @@
-"""Rollouts whose gates read a real Prometheus: it judges, it dies in the middle, the health gate dies in the middle."""
+"""Rollouts whose gates read a real Prometheus, which judges, or dies in the middle, or the health gate does; and one
+whose gates read what the nodes tried out."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from support.fleet_watch import check_log, check_switches, ended, log_when, on_f
 from support.prometheus import SCRAPE_S, PrometheusServer, Scraped, needs_prometheus
 from support.waiting import comes_true
 
-pytestmark = [pytest.mark.timeout(300), needs_prometheus]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def by_source(verdict: e.VerdictReached) -> tuple[str, str]:
     return verdict.verdict, found[0].verdict
 
 
+@needs_prometheus
 async def test_a_bad_release_is_found_and_a_good_one_passes(
     lab: Lab, folder: Path, gate: dict[str, Any]
 ) -> None:
@@ -70,6 +73,7 @@ async def test_a_bad_release_is_found_and_a_good_one_passes(
     assert rate.samples >= GATE["min_samples"]
 
 
+@needs_prometheus
 async def test_it_dies_while_a_batch_bakes(
     lab: Lab, folder: Path, prometheus: PrometheusServer, gate: dict[str, Any]
 ) -> None:
@@ -97,6 +101,7 @@ async def test_it_dies_while_a_batch_bakes(
     ]
 
 
+@needs_prometheus
 async def test_the_health_gate_is_killed_while_it_judges(
     lab: Lab, folder: Path, gate: dict[str, Any]
 ) -> None:
@@ -112,3 +117,58 @@ async def test_the_health_gate_is_killed_while_it_judges(
         await check_switches(lab, found, rollout, "core", new, lab.nodes)
     assert len(log.of(c.OpenGate)) == len(log.of(e.VerdictReached)) == 2
     assert [by_source(one) for one in log.of(e.VerdictReached)] == [("pass", "pass")] * 2
+
+
+TRIED = {
+    "probes": [
+        {
+            "name": "health",
+            "interval_s": 0.3,
+            "http": {"url": "http://{node.address}:7201/", "contains": "{"},
+        },
+        {"name": "port", "interval_s": 0.3, "tcp": {"address": "{node.address}:7201"}},
+        {
+            "name": "smoke",
+            "repeat": False,
+            "interval_s": 0.3,
+            "command": {"argv": ["python3", "-c", "import app_is_here"]},
+        },
+        {
+            "name": "rows",
+            "interval_s": 0.5,
+            "command": {"argv": ["python3", "-c", "print(42)"], "reads": "number"},
+        },
+    ],
+    "rules": [
+        {"rule": "probe", "probe": "health"},
+        {"rule": "probe", "probe": "port"},
+        {"rule": "value", "probe": "rows", "min": 1, "max": 100},
+        {"rule": "gauge", "metric": "bumpless_process_open_fds", "max_value": 5000},
+        {"rule": "gauge", "metric": "bumpless_node_disk_used_ratio", "max_value": 1},
+    ],
+}
+LINKED = {"rules": [{"rule": "dependencies", "interval_s": 0.3}]}
+
+
+async def test_what_the_nodes_try_out_is_judged(lab: Lab, folder: Path) -> None:
+    new = lab.fresh()
+    async with lab.client() as found:
+        path = write_release(folder, new, core=new, front=new, gate={**GATE, **TRIED})
+        release = json.loads(path.read_text())
+        core, front = release["components"]
+        front["gate"] = {**GATE, **LINKED}
+        core["gate"]["rules"].append({"rule": "probe", "probe": "smoke", "once": True, "failures": 2})
+        path.write_text(json.dumps(release))
+        async with lab.load():
+            # The tree has no such module, so the smoke test fails on the first node.
+            log = await ended(found, await publish(lab, found, path), "reverted")
+            verdict = log.one(e.VerdictReached)
+            assert (verdict.verdict, verdict.reason) == ("fail", "probe_failed")
+            assert "probe smoke failed 2 times in a row on node-1: it exited with status 1" in verdict.detail
+
+            core["gate"]["probes"][2]["command"]["argv"][-1] = "import sys"
+            path.write_text(json.dumps(release))
+            log = await ended(found, await publish(lab, found, path), "succeeded")
+    rules = {one.rule: one.verdict for verdict in log.of(e.VerdictReached) for one in verdict.evidence}
+    assert {"probe health", "probe port", "value rows", "probe smoke", "gauge", "dependencies"} < set(rules)
+    assert set(rules.values()) == {"pass"}
