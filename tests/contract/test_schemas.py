@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bumpless.common.contract import wire
+from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.model.release import Release, ReleaseFile
 from bumpless.common.render import PlanView
@@ -68,6 +69,8 @@ def test_messages(snapshots: Snapshots) -> None:
         (Release, "release"),
         (StageCheck, "stage-check"),
         (StageChecked, "stage-checked"),
+        (GateDryRun, "gate-dry-run"),
+        (GateDryRunAnswer, "gate-dry-run-answer"),
         (PlanView, "plan-view"),
         (Comparison, "rollout-comparison"),
     ],

@@ -81,7 +81,7 @@ def command() -> TyperGroup:
         LazyCommand("config", "config_commands", "Configuration files of components: checked, carried from version to version, rendered for a mixed fleet."),
         LazyCommand("record", "record_commands", "Records of a release's types: checked, and moved from version to version."),
         LazyCommand("rollout", "rollout_commands", "Rollouts: what goes on, what went on."),
-        LazyCommand("gate", "gate_commands", "Gates judged without a rollout: recorded traces, simulated traffic."),
+        LazyCommand("gate", "gate_commands", "Gates without a rollout: what they would read, recorded traces, simulated traffic."),
         LazyCommand("fleet", "fleet_commands", "Nodes, and what runs on them."),
         LazyCommand("events", "fleet_commands", "Events from the broker."),
     ):  # fmt: skip

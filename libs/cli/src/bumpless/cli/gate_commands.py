@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bumpless.cli.context import Context
+from bumpless.cli.gate_dry_run import dry_run
 from bumpless.cli.output import table
 from bumpless.cli.recording import record
 from bumpless.common.errors import Refused
@@ -39,8 +40,9 @@ ComponentOpt = Annotated[
 
 def register(app: typer.Typer) -> None:
     gate = typer.Typer(
-        no_args_is_help=True, help="Gates judged without a rollout: recorded traces, simulated traffic."
+        no_args_is_help=True, help="Gates without a rollout: what they would read, recorded traces, simulated traffic."
     )
+    gate.command("dry-run")(dry_run)
     gate.command("replay")(replay_trace)
     gate.command("record")(record)
     gate.command("simulate")(simulate)

@@ -1,7 +1,7 @@
 """Tries the probes of the instances that take traffic, each in its own time, and keeps what came of it as samples.
 
-An outcome is shipped once, so that what is shipped counts tries; that of a probe that is not repeated is shipped with
-every scrape, because a lost sample would not come again.
+An outcome is shipped once, so that what is shipped counts tries; the success of a probe that is not repeated is shipped
+with every scrape, because a lost sample would not come again.
 """
 
 from __future__ import annotations
@@ -78,12 +78,10 @@ class Prober:
             failed = [outcome.detail for outcome in outcomes.values() if not outcome.ok]
             if failed:
                 log.warning("a probe failed", probe=probe.name, instance=instance.id, detail=failed[0])
-            if probe.repeat:
-                self._fresh[key] = samples
-            else:
+            if not probe.repeat and not failed:
                 self._lasting[key] = samples
-                if not failed:
-                    return
+                return
+            self._fresh[key] = samples
             await asyncio.sleep(max(0.0, probe.interval_s - taken))
 
 

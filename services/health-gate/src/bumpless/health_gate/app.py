@@ -11,6 +11,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from bumpless.common.contract import commands as c
+from bumpless.common.contract import subjects
+from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
@@ -50,6 +52,11 @@ def make_subscribers(url: str, gate: HealthGate | None, connection: Connection |
     async def command(message: Commands) -> None:
         assert gate is not None
         await gate.command(message)
+
+    @broker.subscriber(subjects.API_GATE_DRY_RUN, title="health-gate: dry runs")
+    async def dry_run(message: GateDryRun) -> GateDryRunAnswer:
+        assert gate is not None
+        return await gate.dry_run(message)
 
     return broker
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.commands import CloseGate, OpenGate
 from bumpless.common.contract.events import VerdictReached
+from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.engine.decision import Deadline, Decision
 from bumpless.common.shell.broker import Connection, Received
@@ -115,6 +116,10 @@ class HealthGate:
         await self._runner.handle(aggregate_of(message), message)
         if isinstance(message, CloseGate):
             await self._sources.end(message.gate)
+
+    async def dry_run(self, asked: GateDryRun) -> GateDryRunAnswer:
+        """Which series a gate would read now."""
+        return await self._sources.dry_run(asked)
 
     async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
         """A tick: look at the samples and tell the gate. Left for the next look while samples are still replayed."""

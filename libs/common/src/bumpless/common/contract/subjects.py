@@ -95,6 +95,7 @@ STREAM_SUBJECTS: dict[Stream, tuple[str, ...]] = {
 COMMANDS_LIVE_SOURCE = "cmd.*.*"
 COMMANDS_LIVE_TARGET = "live.{{wildcard(1)}}.{{wildcard(2)}}"
 API_PLAN = "api.planner.plan"
+API_GATE_DRY_RUN = "api.health-gate.dry-run"
 ARTIFACT_BUCKET = "artifacts"
 PLAN_BUCKET = "plans"
 SHOWN_BUCKET = "plans-shown"

@@ -76,7 +76,7 @@ async def command(
     try:
         said = await run_command(argv, env, cwd, timeout_s, log)
     except (Refused, OSError) as error:
-        return Outcome(False, _short(error.found if isinstance(error, Refused) else error))
+        return Outcome(False, _short(_ending(error.found) if isinstance(error, Refused) else error))
     if probe.reads == "exit":
         return Outcome(True)
     last = said.splitlines()[-1] if said else ""
@@ -84,6 +84,12 @@ async def command(
         return Outcome(True, value=float(last))
     except ValueError:
         return Outcome(False, f"expected a number in its last line, found {last!r}"[:DETAIL])
+
+
+def _ending(found: str) -> str:
+    """How it ended, with the last line that it wrote, which is most often the reason."""
+    how, _, words = found.removeprefix("it ").partition("; its last words: ")
+    return f"{how}: {words.splitlines()[-1]}" if words else how
 
 
 def _short(error: object) -> str:

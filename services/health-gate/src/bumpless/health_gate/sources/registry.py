@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bumpless.common.contract.base import MessageId
 from bumpless.common.contract.commands import OpenGate
+from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.model.metric_source import PrometheusFrom
 from bumpless.common.shell.clock import Clock
 from bumpless.health_gate.coverage import covered
+from bumpless.health_gate.dry_run import read
 from bumpless.health_gate.judge import Judgement, judge
 from bumpless.health_gate.ports import MetricSource
+from bumpless.health_gate.series import Labels
 from bumpless.health_gate.sources.merged import OURS, merged
 from bumpless.health_gate.sources.prometheus.client import Prometheus, PrometheusAccess
-from bumpless.health_gate.sources.prometheus.source import PrometheusSource
+from bumpless.health_gate.sources.prometheus.source import PrometheusSource, newest
 from bumpless.health_gate.trial import Trials
 from bumpless.health_gate.window import Member, SampleWindow
+
+NEWEST = timedelta(minutes=2)
+"""A scrape that is older tells a dry run nothing about now."""
 
 
 @dataclass
@@ -72,14 +79,62 @@ class Sources:
                 await found.source.start(gate.switched_at - timedelta(seconds=gate.spec.baseline.history_s))
         return found
 
+    async def dry_run(self, asked: GateDryRun) -> GateDryRunAnswer:
+        """Which series the rules of a gate would read now."""
+        members = [Member(node, asked.component) for node in asked.nodes]
+        wanted = asked.spec.source
+        now = self._clock()
+        said = {member.node: _said(self._nodes.window, member, now) for member in members}
+        if wanted is None:
+            return GateDryRunAnswer(source="nodes", metrics=read(asked, said))
+        access = self._access(wanted.prometheus)
+        if isinstance(access, str):
+            return GateDryRunAnswer(source=wanted.title, trouble=access, metrics=read(asked, {}))
+        prometheus = Prometheus(access)
+        try:
+            families = asked.spec.metric_names()
+            measured, trouble = await newest(prometheus, wanted.prometheus, members, families, now)
+        finally:
+            await prometheus.close()
+        both = {
+            node: {s: v for s, v in series.items() if s.startswith(OURS)} | measured.get(node, {})
+            for node, series in said.items()
+        }
+        return GateDryRunAnswer(source=wanted.title, trouble=trouble, metrics=read(asked, both))
+
     def _made(self, gate: OpenGate, spec: PrometheusFrom) -> _Own:
-        access = PrometheusAccess(url=spec.url) if spec.url is not None else self._known.get(spec.name or "")
-        if access is None:
-            names = ", ".join(sorted(self._known)) or "none"
-            return _Own(None, f"the health gate's settings know no Prometheus of that name, but {names}")
+        access = self._access(spec)
+        if isinstance(access, str):
+            return _Own(None, access)
         members = {Member(m.node, m.component) for m in (*gate.canary, *gate.control)}
         families = {name for name in gate.spec.metric_names() if not name.startswith(OURS)}
         source = PrometheusSource(
             Prometheus(access), spec, members, families, gate.spec.interval_s, self._clock
         )
         return _Own(source)
+
+    def _access(self, spec: PrometheusFrom) -> PrometheusAccess | str:
+        """How to reach it; or why it cannot be reached, in words."""
+        if spec.url is not None:
+            return PrometheusAccess(url=spec.url)
+        found = self._known.get(spec.name or "")
+        names = ", ".join(sorted(self._known)) or "none"
+        return found or f"the health gate's settings know no Prometheus of that name, but {names}"
+
+
+def _said(window: SampleWindow, member: Member, now: datetime) -> dict[str, float]:
+    """The series of the newest scrape of a component on a node that was answered, if that is not old."""
+    found = window.instances(member, now - NEWEST, now, lambda reading: reading.up)
+    latest = max((readings[-1] for readings in found), key=lambda reading: reading.at, default=None)
+    if latest is None:
+        return {}
+    return {
+        _text(name, labels): value
+        for name, family in latest.families.items()
+        for labels, value in family.items()
+    }
+
+
+def _text(name: str, labels: Labels) -> str:
+    inside = ",".join(f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in labels)
+    return f"{name}{{{inside}}}" if inside else name

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from bumpless.common.model.metric_source import PrometheusFrom
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.log import get_logger
-from bumpless.health_gate.sources.prometheus import queries
+from bumpless.health_gate.sources.prometheus import answers, queries
 from bumpless.health_gate.sources.prometheus.answers import BadAnswer, Scrape, scrapes
 from bumpless.health_gate.sources.prometheus.client import Away, Prometheus
 from bumpless.health_gate.window import Member, Reading, SampleWindow
@@ -123,6 +123,28 @@ class PrometheusSource:
         if end == now:
             self._first.add(member)
         return end == now
+
+
+async def newest(
+    prometheus: Prometheus,
+    spec: PrometheusFrom,
+    members: Iterable[Member],
+    families: Iterable[str],
+    now: datetime,
+) -> tuple[dict[str, dict[str, float]], str]:
+    """The newest value of every series by node, and what kept the Prometheus from telling all."""
+    found: dict[str, dict[str, float]] = {}
+    families = tuple(families)
+    troubles: list[str] = []
+    for member in members:
+        try:
+            body = await prometheus.query(queries.selector(spec, member, families), now)
+            found[member.node] = answers.newest(body)
+        except BadAnswer as error:
+            troubles.append(f"{member.node}: {error}")
+        except (Away, OSError) as error:
+            return found, str(error)
+    return found, "; ".join(troubles)
 
 
 def _reading(scrape: Scrape) -> Reading:
