@@ -135,6 +135,21 @@ TRIED = {
             "command": {"argv": ["python3", "-c", "import sys"]},
         },
         {
+            "name": "scenario",
+            "interval_s": 0.3,
+            "scenario": {
+                "base": "http://{node.address}:7201",
+                "calls": [
+                    {"path": "/", "capture": {"pid": "pid"}},
+                    {
+                        "method": "POST",
+                        "path": "/{var.pid}",
+                        "expect": {"status": [201], "contains": "version"},
+                    },
+                ],
+            },
+        },
+        {
             "name": "rows",
             "interval_s": 0.5,
             "command": {"argv": ["python3", "-c", "print(42)"], "reads": "number"},
@@ -143,6 +158,8 @@ TRIED = {
     "rules": [
         {"rule": "probe", "probe": "health"},
         {"rule": "probe", "probe": "port"},
+        {"rule": "probe", "probe": "scenario"},
+        {"rule": "speed", "probe": "health", "max_ratio": 20, "floor_s": 2, "least": 5},
         {"rule": "value", "probe": "rows", "min": 1, "max": 100},
         {"rule": "gauge", "metric": "bumpless_process_open_fds", "max_value": 5000},
         {"rule": "gauge", "metric": "bumpless_node_disk_used_ratio", "max_value": 1},
@@ -166,11 +183,20 @@ async def test_what_the_nodes_try_out_is_judged(lab: Lab, folder: Path) -> None:
         assert answer.code == 0, answer.err
         seen = json.loads(answer.out)
         assert {row["node"] for row in seen if row["metric"] == "bumpless_process_open_fds"} == set(lab.nodes)
-        core["gate"]["rules"][3]["metric"] = "bumpless_proces_open_fds"
+        core["gate"]["rules"][5]["metric"] = "bumpless_proces_open_fds"
         path.write_text(json.dumps(release))
         answer = await lab.cli("gate", "dry-run", str(path), "--component", "core")
         assert answer.code == 1
         assert "1 metrics are missing" in answer.err
     rules = {one.rule: one.verdict for verdict in log.of(e.VerdictReached) for one in verdict.evidence}
-    assert {"probe health", "probe port", "value rows", "probe smoke", "gauge", "dependencies"} < set(rules)
+    assert {
+        "probe health",
+        "probe port",
+        "value rows",
+        "probe smoke",
+        "probe scenario",
+        "speed health",
+        "gauge",
+        "dependencies",
+    } < set(rules)
     assert set(rules.values()) == {"pass"}

@@ -10,8 +10,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from bumpless.cli.publishing import read_release
+from bumpless.cli.scenarios import read_scenario
+from bumpless.common.errors import Refused
+from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.probe import CommandProbe, HttpProbe
-from bumpless.executor.drivers import probing
+from bumpless.common.model.scenario import Call, Expected
+from bumpless.executor.drivers import probing, scenarios
 from support.prometheus import free_port
 
 LIMIT_S = 30.0
@@ -82,3 +87,77 @@ async def test_a_command_that_hangs_or_is_not_there(tmp_path: Path) -> None:
     none = await probing.command(probe, ("./nothing-there",), {}, tmp_path, LIMIT_S, tmp_path / "log")
     assert not none.ok
     assert none.detail
+
+
+ORDER = """
+base: http://{node.address}:1
+calls:
+  - {name: order, method: POST, path: /orders, json: {item: tea, day: 2026-01-01}, expect: {status: [201]}, capture: {id: order.id}}
+  - name: look
+    path: /orders/{var.id}
+    headers: {X-Order: "{var.id}"}
+    expect: {contains: tea, json: {order.item: tea, order.id: 7, lines.0: "{var.id}"}}
+"""
+
+
+async def test_scenarios(tmp_path: Path) -> None:
+    async def order(request: web.Request) -> web.Response:
+        assert await request.json() == {"item": "tea", "day": "2026-01-01"}
+        answer = web.json_response({"order": {"id": 7}}, status=201)
+        answer.set_cookie("session", "s1")
+        return answer
+
+    async def look(request: web.Request) -> web.Response:
+        assert request.headers["X-Order"] == request.match_info["id"] == "7"
+        assert request.cookies["session"] == "s1"
+        return web.json_response({"order": {"id": 7, "item": item}, "lines": ["7"]})
+
+    item = "tea"
+    app = web.Application()
+    app.router.add_post("/orders", order)
+    app.router.add_get("/orders/{id}", look)
+    server = TestServer(app)
+    await server.start_server()
+    (tmp_path / "order.yaml").write_text(ORDER)
+    read = read_scenario(tmp_path / "order.yaml")
+    scenario = read.model_copy(update={"base": str(server.make_url("/")).rstrip("/")})
+    assert await scenarios.play(scenario, LIMIT_S) == probing.Outcome(True)
+    item = "tea, but hot"
+    found = await scenarios.play(scenario, LIMIT_S)
+    assert found.detail == 'call 2 (look): order.item is "tea, but hot", expected "tea"'
+    nowhere = scenario.model_copy(update={"calls": (Call(path="/none", expect=Expected(status=(200, 204))),)})
+    assert (await scenarios.play(nowhere, LIMIT_S)).detail == "call 1: status 404, expected 200 or 204"
+    await server.close()
+    assert "call 1 (order): " in (await scenarios.play(scenario, LIMIT_S)).detail
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("base: http://h:1\ncalls: []", "calls"),
+        ("base: here\ncalls: [{path: /}]", "expected a URL"),
+        ("base: http://h:1\ncalls: [{path: '/{var.id}'}]", "captured by an earlier one"),
+        ("base: http://h:1\ncalls: [{path: /, body: a, json: {}}]", "expected body or json"),
+        ("base: http://h:1\ncalls: [{path: /, expects: {}}]", "Extra inputs"),
+        ("{", "expected YAML"),
+    ],
+)
+def test_a_scenario_file_that_cannot_work_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(Refused, match=fault):
+        read_scenario(tmp_path / "bad.yaml")
+    with pytest.raises(Refused, match=r"nothing\.yaml"):
+        read_scenario(tmp_path / "nothing.yaml")
+
+
+def test_a_release_carries_its_scenarios(tmp_path: Path) -> None:
+    (tmp_path / "order.yaml").write_text(ORDER)
+    (tmp_path / "release.yaml").write_text(
+        "version: 1.0.0\ngate: {probes: [{name: order, scenario_file: order.yaml}], rules: [{rule: probe, probe: order}]}\n"
+        "components: {api: {artifact: tree, run: {command: [x]}}}\n"
+    )
+    gate = read_release(tmp_path / "release.yaml").gate
+    assert gate is not None
+    assert gate.probes[0].scenario == read_scenario(tmp_path / "order.yaml")
+    assert gate.probes[0].scenario_file is None
+    assert GateSpec.model_validate_json(gate.model_dump_json()) == gate

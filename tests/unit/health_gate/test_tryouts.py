@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.release import ComponentFile
 from bumpless.common.model.verdict import Reason, Verdict
 from bumpless.health_gate.judge import Judgement
+from bumpless.health_gate.speed import chance
 from unit.health_gate.scenes import NEW, OLD, STEP, Scene, sample
 
 HEALTH = {"name": "health", "http": {"url": "http://{node.address}:80/healthz"}}
@@ -164,10 +166,11 @@ def test_a_probe_never_makes_up_for_too_few_requests() -> None:
     [
         ({"rules": [PROBE]}, "expected one of the gate's probes"),
         ({"probes": [HEALTH, HEALTH]}, "found health twice"),
-        ({"probes": [{"name": "x"}]}, "expected one of http, tcp and command"),
+        ({"probes": [{"name": "x"}]}, "expected one of http, tcp, command"),
         ({"probes": [{"name": "x", "links": {"addresses": []}}]}, "expected no links"),
         ({"probes": [HEALTH], "rules": [{"rule": "value", "probe": "health", "min": 1}]}, "reads: number"),
         ({"probes": [ROWS], "rules": [{"rule": "value", "probe": "rows"}]}, "expected min or max"),
+        ({"probes": [ROWS], "rules": [{"rule": "speed", "probe": "rows"}]}, "not tried"),
         ({"probes": [{"name": "x", "http": {"url": "healthz"}}]}, "expected a URL"),
         ({"probes": [{"name": "x", "tcp": {"address": "here"}}]}, "expected HOST:PORT"),
         ({"no_traffic": {"probe": "health"}}, "expected one of the gate's probes"),
@@ -184,3 +187,37 @@ def test_the_rule_about_dependencies_needs_some() -> None:
         ComponentFile.model_validate({"name": "api", "gate": gate})
     assert [rule.rule for rule in gate.for_depending(False).rules] == ["error_rate"]
     assert gate.for_depending(True) is gate
+
+
+SPEED = {"rule": "speed", "probe": "health"}
+
+
+def took(seconds: float) -> dict[str, float]:
+    return {**UP, 'bumpless_probe_duration_seconds{probe="health"}': seconds}
+
+
+def varied(seconds: float) -> dict[float, dict[str, float]]:
+    """Durations around `seconds`, as a small load shows them."""
+    return {at: took(seconds * (1 + 0.1 * math.sin(at))) for at in every(UP)}
+
+
+def test_the_new_version_may_not_be_slower_than_the_old() -> None:
+    alike = judged([SPEED], varied(0.020), peers=varied(0.020), probes=[HEALTH])
+    assert alike.verdict is Verdict.PASS, alike.detail
+    found = judged([SPEED], varied(0.040), peers=varied(0.020), probes=[HEALTH])
+    assert (found.verdict, found.reason) == (Verdict.FAIL, Reason.REGRESSION)
+    assert found.detail == "health takes 39.2 ms, 19.6 ms before, limit 29.4 ms"
+
+
+def test_few_or_no_durations_are_no_pass() -> None:
+    few = {at: took(0.02) for at in (30.0, 35.0)}
+    assert judged([SPEED], few, peers=varied(0.02), probes=[HEALTH]).reason is Reason.LOW_TRAFFIC
+    assert judged([SPEED], {}, peers=varied(0.02), probes=[HEALTH]).reason is Reason.NO_DATA
+    assert judged([SPEED], varied(0.02), probes=[HEALTH]).reason is Reason.BASELINE_MISSING
+
+
+def test_what_may_be_chance_is_no_fail() -> None:
+    same = [0.01 * (1 + i % 3) for i in range(12)]
+    assert chance(same, same) > 0.3
+    assert chance([1.0] * 5, [1.0] * 5) == 1.0
+    assert chance([one + 1 for one in same], same) < 0.001

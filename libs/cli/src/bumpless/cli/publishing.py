@@ -13,6 +13,7 @@ from bumpless.cli.configuring import config_findings, rendered, signed_records
 from bumpless.cli.contracting import signed_contracts
 from bumpless.cli.interfaces import signed_interfaces
 from bumpless.cli.migrating import signed_migrations
+from bumpless.cli.scenarios import with_scenarios
 from bumpless.common.artifacts.build import PreviousTree, build_artifact
 from bumpless.common.artifacts.errors import ArtifactError, Corrupt
 from bumpless.common.artifacts.manifest import Artifact, BlobRef, open_artifact
@@ -92,11 +93,11 @@ def read_release(path: Path) -> ReleaseFile:
     """Read and check a release file.
 
     Raises:
-        Refused: it is not there.
+        Refused: it is not there, or a scenario that it names.
         ReleaseInvalid: see `release_file`.
     """
     try:
-        return parse_release_file(path.read_text(), str(path))
+        return with_scenarios(parse_release_file(path.read_text(), str(path)), path.parent)
     except FileNotFoundError as error:
         raise Refused("a release file", f"nothing at {path}") from error
     except UnicodeDecodeError as error:

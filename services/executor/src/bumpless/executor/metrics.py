@@ -14,6 +14,7 @@ from bumpless.common.contract.base import derive_id
 from bumpless.common.contract.events import MetricsSampled
 from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Target
+from bumpless.common.model.probe import Probe
 from bumpless.common.shell.log import get_logger
 from bumpless.executor.facts import ITEM_CALLS, item_calls
 from bumpless.executor.ports import ProcessSwitch, Reports, Unanswered
@@ -97,7 +98,7 @@ class Sampler:
             record = self._record()
             due = list(record.takes_traffic)
             if self._prober is not None:
-                self._prober.keep((instance, _described(record, instance).probes) for instance in due)
+                self._prober.keep((instance, _probes(record, instance)) for instance in due)
             if due:
                 self._last = due[0]
             elif record.current is not None and self._last is not None:
@@ -149,6 +150,19 @@ class Sampler:
 def _shipped(record: ComponentRecord, instance: Instance) -> tuple[str, ...]:
     """The families to ship."""
     return _described(record, instance).keep_metrics
+
+
+def _probes(record: ComponentRecord, instance: Instance) -> tuple[Probe, ...]:
+    """The instance's own, and those of the version that is to come here, so that old and new can be compared.
+
+    Commands of that version are in its tree, and not tried before it runs.
+    """
+    own = _described(record, instance).probes
+    coming = None if record.command is None else record.command.target
+    if coming is None or coming.root == instance.target.root:
+        return own
+    known = {probe.name for probe in own}
+    return (*own, *(one for one in coming.probes if one.command is None and one.name not in known))
 
 
 def _described(record: ComponentRecord, instance: Instance) -> Target:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bumpless.common.model.probe import CommandProbe, Probe
-from bumpless.executor.drivers import probing
-from bumpless.executor.drivers.environment import base
+from bumpless.executor.drivers import probing, scenarios
+from bumpless.executor.drivers.environment import base as environment
 from bumpless.executor.drivers.probing import Outcome
 from bumpless.executor.layout import Layout
 from bumpless.executor.record import Instance
@@ -32,6 +32,9 @@ class Trying:
         if probe.http is not None:
             (url,) = self._starter.fill((probe.http.url,), run)
             return {"": await probing.http(probe.http.model_copy(update={"url": url}), limit)}
+        if probe.scenario is not None:
+            (base,) = self._starter.fill((probe.scenario.base,), run)
+            return {"": await scenarios.play(probe.scenario.model_copy(update={"base": base}), limit)}
         if probe.tcp is not None:
             return {"": await probing.tcp(self._starter.fill((probe.tcp.address,), run)[0], limit)}
         assert probe.command is not None
@@ -40,7 +43,7 @@ class Trying:
     async def _command(self, name: str, probe: CommandProbe, instance: Instance, timeout_s: float) -> Outcome:
         target = instance.target
         env = {
-            **base(),
+            **environment(),
             **self._starter.filled(target.run).env,
             "BUMPLESS_PROBE": name,
             "BUMPLESS_NODE": self._node,

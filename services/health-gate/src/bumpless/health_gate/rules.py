@@ -23,8 +23,8 @@ from bumpless.common.model.gate import (
     TrendRule,
     VersionRule,
 )
-from bumpless.common.model.probe import DependenciesRule, ProbeRule, ValueRule
-from bumpless.health_gate import checks, rates, tryouts, values
+from bumpless.common.model.probe import DependenciesRule, ProbeRule, SpeedRule, ValueRule
+from bumpless.health_gate import checks, rates, speed, tryouts, values
 from bumpless.health_gate.view import Finding, View
 
 
@@ -62,6 +62,8 @@ def _evaluate(rule: Rule, view: View) -> Finding | None:
             return tryouts.probed(view, rule)
         case ValueRule():
             return tryouts.valued(view, rule)
+        case SpeedRule():
+            return speed.speed(view, rule)
         case DependenciesRule():
             return tryouts.linked(view, rule)
         case _:

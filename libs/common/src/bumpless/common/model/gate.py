@@ -23,7 +23,15 @@ from bumpless.common.model.gate_rules import (
     TrendRule,
 )
 from bumpless.common.model.metric_source import MetricsFrom
-from bumpless.common.model.probe import DependenciesRule, NoTraffic, Probe, ProbeRule, ProbeRules, ValueRule
+from bumpless.common.model.probe import (
+    DependenciesRule,
+    NoTraffic,
+    Probe,
+    ProbeRule,
+    ProbeRules,
+    SpeedRule,
+    ValueRule,
+)
 from bumpless.common.model.selector import Matcher, MetricName, Selector, parse_selector, unescape
 
 __all__ = [
@@ -297,7 +305,7 @@ class GateSpec(StrictModel):
             raise ValueError(
                 f"expected no links in probe {made}: the rule dependencies makes them from depends_on"
             )
-        read = [rule.probe for rule in self.rules if isinstance(rule, ProbeRule | ValueRule)]
+        read = [rule.probe for rule in self.rules if isinstance(rule, ProbeRule | ValueRule | SpeedRule)]
         read += [self.no_traffic.probe] if isinstance(self.no_traffic, NoTraffic) else []
         if unknown := next((name for name in read if name not in names), None):
             raise ValueError(
@@ -309,6 +317,11 @@ class GateSpec(StrictModel):
             if isinstance(rule, ValueRule) and (command is None or command.reads != "number"):
                 raise ValueError(
                     f"expected probe {rule.probe} to be a command with reads: number, for rule value"
+                )
+            if isinstance(rule, SpeedRule) and by_name[rule.probe].command is not None:
+                raise ValueError(
+                    f"expected http, tcp or a scenario for rule speed, found the command {rule.probe}: it is not tried "
+                    "beside the earlier version"
                 )
         return self
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from bumpless.common.contract.base import StrictModel, Token
 from bumpless.common.model.gate_rules import JudgedRule
+from bumpless.common.model.scenario import ScenarioFile
 
 SUCCESS = "bumpless_probe_success"
 DURATION = "bumpless_probe_duration_seconds"
@@ -74,12 +75,17 @@ class LinkProbe(StrictModel):
 
 
 class Probe(StrictModel):
-    """`node`: only there. `repeat` False: not again after it has succeeded once beside an instance."""
+    """`node`: only there. `repeat` False: not again after it has succeeded once beside an instance.
+
+    `scenario_file` is read when the release is built, and is `scenario` from then on.
+    """
 
     name: Token
     http: HttpProbe | None = None
     tcp: TcpProbe | None = None
     command: CommandProbe | None = None
+    scenario: ScenarioFile | None = Field(default=None, exclude_if=lambda found: found is None)
+    scenario_file: str | None = Field(default=None, exclude_if=lambda found: found is None)
     links: LinkProbe | None = None
     interval_s: float = Field(default=5, ge=0.1)
     timeout_s: float = Field(default=5, gt=0, le=600)
@@ -88,9 +94,11 @@ class Probe(StrictModel):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = [self.http, self.tcp, self.command, self.links]
+        kinds = [self.http, self.tcp, self.command, self.scenario, self.scenario_file, self.links]
         if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("expected one of http, tcp and command, found none or several")
+            raise ValueError(
+                "expected one of http, tcp, command, scenario and scenario_file, found none or several"
+            )
         return self
 
     @property
@@ -151,7 +159,26 @@ class DependenciesRule(JudgedRule):
     timeout_s: float = Field(default=2, gt=0, le=60)
 
 
-ProbeRules = ProbeRule | ValueRule | DependenciesRule
+class SpeedRule(JudgedRule):
+    """Fails when the new version answers the probe slower than the old one, by more than chance explains.
+
+    The medians are compared: the new one's must not be above `max_ratio` times the old one's and `floor_s`. `least` is how
+    many successful tries each of them needs.
+    """
+
+    rule: Literal["speed"] = "speed"
+    probe: Token
+    max_ratio: float = Field(default=1.5, ge=1)
+    floor_s: float = Field(default=0.005, ge=0)
+    least: int = Field(default=10, ge=5)
+
+    @property
+    def called(self) -> str:
+        """Its name, or its kind and its probe."""
+        return self.name or f"{self.rule} {self.probe}"
+
+
+ProbeRules = ProbeRule | ValueRule | SpeedRule | DependenciesRule
 
 
 class NoTraffic(StrictModel):

@@ -42,7 +42,7 @@ async def http(probe: HttpProbe, timeout_s: float) -> Outcome:
                 allow_redirects=False,
             ) as answer,
         ):
-            body = b"" if probe.contains is None else await answer.content.read(MAX_BODY)
+            body = b"" if probe.contains is None else await beginning(answer)
     except TimeoutError:
         return Outcome(False, f"no answer within {timeout_s:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -52,6 +52,17 @@ async def http(probe: HttpProbe, timeout_s: float) -> Outcome:
     if probe.contains is not None and probe.contains.encode() not in body:
         return Outcome(False, f"no {probe.contains!r} in the answer"[:DETAIL])
     return Outcome(True)
+
+
+async def beginning(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, or MAX_BODY of it."""
+    found = b""
+    async for piece in answer.content.iter_chunked(1 << 16):
+        found += piece
+        if len(found) >= MAX_BODY:
+            answer.close()
+            break
+    return found[:MAX_BODY]
 
 
 async def tcp(address: str, timeout_s: float) -> Outcome:
