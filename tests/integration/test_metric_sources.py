@@ -1,4 +1,5 @@
-"""Every source of samples against one suite: the fake, the nodes' events on a real broker, and a real Prometheus."""
+"""Every source of samples against one suite: the fake, the nodes' events and pushed ones on a real broker, and a real
+Prometheus."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bumpless.common.contract import wire
+from bumpless.common.contract.events import MetricsPushed
+from bumpless.common.contract.subjects import subject_for
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.topology import ensure_topology
@@ -20,9 +24,11 @@ from support.servers import NatsServer
 from support.source_stages import (
     COUNTER,
     MEMBER,
+    SERIES,
     AgentStage,
     MemoryStage,
     PrometheusStage,
+    PushedStage,
     Stage,
     readings,
     values,
@@ -57,18 +63,18 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(stack.enter_context(PrometheusServer(directory, targets)), left)
 
 
-@pytest.fixture(params=["memory", "agent", pytest.param("prometheus", marks=needs_prometheus)])
+@pytest.fixture(params=["memory", "agent", "pushed", pytest.param("prometheus", marks=needs_prometheus)])
 async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         match request.param:
             case "memory":
                 yield MemoryStage()
-            case "agent":
+            case "agent" | "pushed":
                 server = stack.enter_context(NatsServer(tmp_path / "nats"))
                 connection = await Connection.connect(server.url, name="test")
                 stack.push_async_callback(connection.close)
                 await ensure_topology(connection)
-                yield AgentStage(connection)
+                yield AgentStage(connection) if request.param == "agent" else PushedStage(connection)
             case _:
                 yield request.getfixturevalue("scene").stage()[0]
 
@@ -133,6 +139,24 @@ async def test_a_stopped_source_is_not_ready_and_changes_no_more(stage: Stage) -
     await stage.offer(1.0)
     assert not source.ready
     assert values(source) == []
+
+
+async def test_what_names_another_node_than_its_subject_is_left_out(tmp_path: Path) -> None:
+    with NatsServer(tmp_path / "nats") as server:
+        connection = await Connection.connect(server.url, name="test")
+        await ensure_topology(connection)
+        stage = PushedStage(connection)
+        source = stage.source()
+        await source.start(clock.now() - HOUR)
+        lie = MetricsPushed(
+            id=clock.fresh_id(), at=clock.now(), node="n1", component="api", samples={SERIES: 666.0}
+        )
+        subject = subject_for(MetricsPushed, node="n2")
+        await connection.js.publish(subject, wire.encode(lie))
+        await stage.offer(1.0)
+        await comes_true(lambda: values(source) == [1.0], "what is told under its own subject")
+        await source.stop()
+        await connection.close()
 
 
 # what only a Prometheus does

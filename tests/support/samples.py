@@ -190,6 +190,11 @@ _FIELDS: dict[type[Message], dict[str, Any]] = {
         "restarts": 1,
         "samples": {'http_requests_total{status="200"}': 12.0, "inflight": float("inf")},
     },
+    e.MetricsPushed: {
+        "node": "n1",
+        "component": "api",
+        "samples": {'orders_total{status="paid"}': 12.0},
+    },
     e.VerdictReached: {
         "gate": "g1",
         "rollout": "r1",

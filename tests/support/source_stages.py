@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from bumpless.common.contract.events import MetricsSampled
+from bumpless.common.contract.events import MetricsPushed, MetricsSampled
 from bumpless.common.model.metric_source import PrometheusFrom
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection
@@ -18,6 +18,7 @@ from bumpless.health_gate.ports import MetricSource
 from bumpless.health_gate.sources.agent import AgentSource
 from bumpless.health_gate.sources.prometheus.client import Prometheus, PrometheusAccess
 from bumpless.health_gate.sources.prometheus.source import PrometheusSource
+from bumpless.health_gate.sources.pushed import PushedSource
 from bumpless.health_gate.window import Member
 from support.memory_source import MemorySource
 from support.prometheus import SCRAPE_S, Exporter, PrometheusServer
@@ -76,6 +77,27 @@ class AgentStage:
 
     async def offer(self, value: float) -> None:
         await self._connection.publish(self._samples.next(value), source="executor")
+
+
+class PushedStage:
+    """What somebody on the node publishes, of this component and of another."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def source(self) -> MetricSource:
+        return PushedSource(self._connection, [MEMBER], clock.now)
+
+    async def offer(self, value: float) -> None:
+        for component in ("api", "other"):
+            message = MetricsPushed(
+                id=clock.fresh_id(),
+                at=clock.now(),
+                node="n1",
+                component=component,
+                samples={SERIES: value, "up": 1.0},
+            )
+            await self._connection.publish(message, source="test")
 
 
 class PrometheusStage:

@@ -69,7 +69,7 @@ async def run(settings: HealthGateSettings) -> None:
     async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
         nodes = AgentSource(connection, clock.now, keep)
         await nodes.start(clock.now() - keep)
-        sources = Sources(nodes, settings.prometheus, clock.now)
+        sources = Sources(connection, nodes, settings.prometheus, clock.now)
         kind = GateKind(connection)
         runner = Runner(kind, store, Relay(connection, OWNER), clock.now, fenced)
         gate = HealthGate(runner, sources, clock.now)

@@ -11,7 +11,6 @@ from bumpless.common.contract.commands import OpenGate
 from bumpless.common.model.metric_source import MetricsFrom
 from bumpless.common.model.verdict import Evidence, Reason, Verdict
 from bumpless.health_gate.judge import Judgement
-from bumpless.health_gate.view import MISSING_TICKS
 from bumpless.health_gate.window import Member
 
 RULE = "source"
@@ -56,7 +55,7 @@ def covered(
 def _whole(gate: OpenGate, source: MetricsFrom, times: Sequence[datetime], now: datetime) -> bool:
     """Whether `times` leave no silence within the last window (what there is of it, before it is over)."""
     spec = gate.spec
-    longest = timedelta(seconds=MISSING_TICKS * max(spec.interval_s, source.interval_s))
+    longest = timedelta(seconds=spec.missing_ticks * max(spec.interval_s, source.interval_s))
     judged_from = gate.switched_at + timedelta(seconds=spec.warm_up_s)
     since = max(judged_from, now - timedelta(seconds=spec.window_s))
     inside = sorted(at for at in times if at >= since)

@@ -131,5 +131,12 @@ class HealthGate:
         if found is None:
             return
         await self._runner.handle(aggregate, judged(state.opened, found, now))
-        if found.verdict is not None:
+        if found.verdict is not None or (
+            state.opened.spec.source is not None and not await self._is_open(aggregate)
+        ):
             await self._sources.end(state.gate)
+
+    async def _is_open(self, aggregate: str) -> bool:
+        """Whether the gate is still open: it may have been closed while it was judged."""
+        state = await self._runner.peek(aggregate)
+        return state is not None and state.status is GateStatus.OPEN

@@ -144,10 +144,11 @@ def _adopted(readings: Sequence[Reading], earlier: bool = False) -> Iterator[Rea
         earlier = True
 
 
-def _reading(sample: MetricsSampled) -> Reading:
+def families_of(samples: Mapping[str, float]) -> tuple[dict[str, dict[Labels, float]], bool]:
+    """Series as text, by family; none, and True, where there are more than MOST_SERIES."""
     families: dict[str, dict[Labels, float]] = {}
-    crowded = len(sample.samples) > MOST_SERIES
-    for text, value in sample.samples.items() if sample.up and not crowded else ():
+    crowded = len(samples) > MOST_SERIES
+    for text, value in () if crowded else samples.items():
         if not math.isfinite(value):
             continue
         try:
@@ -155,6 +156,11 @@ def _reading(sample: MetricsSampled) -> Reading:
         except ValueError:
             continue  # a series nobody can name is missing, and missing is never healthy
         families.setdefault(series.name, {})[series.labels] = value
+    return families, crowded
+
+
+def _reading(sample: MetricsSampled) -> Reading:
+    families, crowded = families_of(sample.samples)
     return Reading(
         at=sample.at,
         sequence=sample.sequence,
@@ -163,7 +169,7 @@ def _reading(sample: MetricsSampled) -> Reading:
         restarts=sample.restarts,
         version=sample.version,
         root=sample.root,
-        families=families,
+        families=families if sample.up else {},
         crowded=crowded,
     )
 

@@ -288,6 +288,18 @@ class MetricsSampled(Message):
     samples: dict[str, float] = {}
 
 
+class MetricsPushed(Message):
+    """What somebody on a node measured of a component there, pushed: cumulative counters, buckets and gauges by series.
+
+    `at` is when it was measured; the id makes copies known. A series `release_info{digest="…"}` says which version it is of.
+    """
+
+    type: Literal["metrics-pushed"] = "metrics-pushed"
+    node: Token
+    component: Token
+    samples: dict[str, float]
+
+
 class VerdictReached(Message):
     """The end of a gate. `detail` is one sentence a person can act on.
 

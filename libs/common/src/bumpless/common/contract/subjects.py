@@ -70,6 +70,7 @@ ROUTES: dict[type[Message], Route] = {
     e.ComponentCrashLooping: Route(Stream.EVT, "evt.{node}.component-crash-looping", "executor"),
     e.ReturnedToPrevious: Route(Stream.EVT, "evt.{node}.returned-to-previous", "executor"),
     e.MetricsSampled: Route(Stream.EVT, "evt.{node}.metrics-sampled", "executor"),
+    e.MetricsPushed: Route(Stream.EVT, "evt.{node}.metrics-pushed", "whoever measures on the node"),
     e.NodeObserved: Route(Stream.INV, "inv.{name}", "executor"),
     e.RolloutProgressed: Route(Stream.PROG, "prog.{rollout}.rollout", "planner, rollback"),
     e.StepProgressed: Route(Stream.PROG, "prog.{rollout}.step.{node}.{component}", "executor"),

@@ -82,20 +82,37 @@ class PrometheusFrom(StrictModel):
         return f"prometheus {self.name or self.url}"
 
 
+class PushedFrom(StrictModel):
+    """Metrics that somebody on each node pushes over the broker, every `interval_s`."""
+
+    interval_s: float = Field(default=10, gt=0, le=300)
+
+
 class MetricsFrom(StrictModel):
     """The source of a gate's metrics. Liveness, version and restarts always come from the nodes.
 
     A source that has told nothing of any canary node for `silent_s` ends the gate as inconclusive.
     """
 
-    prometheus: PrometheusFrom
+    prometheus: PrometheusFrom | None = Field(default=None, exclude_if=lambda found: found is None)
+    pushed: PushedFrom | None = Field(default=None, exclude_if=lambda found: found is None)
     silent_s: float = Field(default=120, gt=0)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.prometheus is None) == (self.pushed is None):
+            raise ValueError("expected either prometheus or pushed, found both or neither")
+        return self
 
     @property
     def title(self) -> str:
-        return self.prometheus.title
+        """How messages call it."""
+        return "pushed metrics" if self.prometheus is None else self.prometheus.title
 
     @property
     def interval_s(self) -> float:
         """How often a sample of a node is to be expected."""
+        if self.pushed is not None:
+            return self.pushed.interval_s
+        assert self.prometheus is not None
         return self.prometheus.scrape_interval_s

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bumpless.common.contract.commands import OpenGate
-from bumpless.health_gate.view import MISSING_TICKS
 from bumpless.health_gate.window import Family, Member, Reading, SampleWindow
 
 OURS = "bumpless_"
@@ -35,11 +34,11 @@ class Merged:
 def merged(gate: OpenGate, nodes: SampleWindow, foreign: SampleWindow, now: datetime) -> Merged:
     """The samples of `gate` from the earliest that it looks at until `now`."""
     start = gate.switched_at - timedelta(seconds=gate.spec.baseline.history_s)
-    patience = timedelta(seconds=MISSING_TICKS * gate.spec.interval_s)
+    patience = timedelta(seconds=gate.spec.missing_ticks * gate.spec.interval_s)
     wanted = {Member(m.node, m.component): m.root for m in gate.canary}
     window = SampleWindow()
     told: dict[Member, list[datetime]] = {member: [] for member in wanted}
-    for member in {*wanted, *(Member(m.node, m.component) for m in gate.control)}:
+    for member in members_of(gate):
         said = _put_said(window, member, nodes, start - patience, now)
         for readings in foreign.instances(member, start, now, lambda reading: reading.up):
             for measured in _owned(readings, said, patience):
@@ -47,6 +46,11 @@ def merged(gate: OpenGate, nodes: SampleWindow, foreign: SampleWindow, now: date
                 if measured.root == wanted.get(member):
                     told[member].append(measured.at)
     return Merged(window, told)
+
+
+def members_of(gate: OpenGate) -> frozenset[Member]:
+    """Everybody whose samples the judge may look at."""
+    return frozenset(Member(m.node, m.component) for m in (*gate.canary, *gate.control, *gate.earlier))
 
 
 def _put_said(

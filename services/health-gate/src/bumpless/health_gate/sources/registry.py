@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bumpless.common.contract.base import MessageId
 from bumpless.common.contract.commands import OpenGate
 from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
-from bumpless.common.model.metric_source import PrometheusFrom
+from bumpless.common.model.metric_source import MetricsFrom, PrometheusFrom
+from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.clock import Clock
 from bumpless.health_gate.coverage import covered
 from bumpless.health_gate.dry_run import read
 from bumpless.health_gate.judge import Judgement, judge
-from bumpless.health_gate.ports import MetricSource
+from bumpless.health_gate.ports import GateSource, MetricSource
 from bumpless.health_gate.series import Labels
-from bumpless.health_gate.sources.merged import OURS, merged
+from bumpless.health_gate.sources.merged import OURS, members_of, merged
 from bumpless.health_gate.sources.prometheus.client import Prometheus, PrometheusAccess
 from bumpless.health_gate.sources.prometheus.source import PrometheusSource, newest
+from bumpless.health_gate.sources.pushed import PushedSource
 from bumpless.health_gate.trial import Trials
 from bumpless.health_gate.window import Member, SampleWindow
 
 NEWEST = timedelta(minutes=2)
 """A scrape that is older tells a dry run nothing about now."""
+PUSHED_S = 10.0
 
 
 @dataclass
 class _Own:
     """A gate's own source; `source` None: the settings know none of that name."""
 
-    source: PrometheusSource | None
+    source: GateSource | None
     trouble: str = ""
 
 
 class Sources:
     """`nodes` are the samples of the executors, `known` the Prometheis of the settings."""
 
-    def __init__(self, nodes: MetricSource, known: Mapping[str, PrometheusAccess], clock: Clock) -> None:
-        self._nodes, self._known, self._clock = nodes, known, clock
+    def __init__(
+        self,
+        connection: Connection,
+        nodes: MetricSource,
+        known: Mapping[str, PrometheusAccess],
+        clock: Clock,
+    ) -> None:
+        self._connection, self._nodes, self._known, self._clock = connection, nodes, known, clock
         self._own: dict[MessageId, _Own] = {}
         self._memory = Trials()
 
@@ -50,7 +60,7 @@ class Sources:
             return None
         if wanted is None:
             return judge(gate, self._nodes.window, now, self._memory)
-        own = await self._of(gate, wanted.prometheus)
+        own = await self._of(gate, wanted)
         if own.source is not None and not own.source.ready and now < gate.deadline:
             return None
         foreign = SampleWindow() if own.source is None else own.source.window
@@ -71,7 +81,7 @@ class Sources:
             await self.end(gate)
         await self._nodes.stop()
 
-    async def _of(self, gate: OpenGate, spec: PrometheusFrom) -> _Own:
+    async def _of(self, gate: OpenGate, spec: MetricsFrom) -> _Own:
         found = self._own.get(gate.gate)
         if found is None:
             found = self._own[gate.gate] = self._made(gate, spec)
@@ -87,29 +97,50 @@ class Sources:
         said = {member.node: _said(self._nodes.window, member, now) for member in members}
         if wanted is None:
             return GateDryRunAnswer(source="nodes", metrics=read(asked, said))
-        access = self._access(wanted.prometheus)
-        if isinstance(access, str):
-            return GateDryRunAnswer(source=wanted.title, trouble=access, metrics=read(asked, {}))
-        prometheus = Prometheus(access)
-        try:
-            families = asked.spec.metric_names()
-            measured, trouble = await newest(prometheus, wanted.prometheus, members, families, now)
-        finally:
-            await prometheus.close()
+        families = {name for name in asked.spec.metric_names() if not name.startswith(OURS)}
+        measured, trouble = await self._measured(wanted, members, families, now)
         both = {
-            node: {s: v for s, v in series.items() if s.startswith(OURS)} | measured.get(node, {})
+            node: {text: value for text, value in series.items() if text.startswith(OURS)}
+            | measured.get(node, {})
             for node, series in said.items()
         }
         return GateDryRunAnswer(source=wanted.title, trouble=trouble, metrics=read(asked, both))
 
-    def _made(self, gate: OpenGate, spec: PrometheusFrom) -> _Own:
-        access = self._access(spec)
+    async def _measured(
+        self, spec: MetricsFrom, members: Sequence[Member], families: Iterable[str], now: datetime
+    ) -> tuple[dict[str, dict[str, float]], str]:
+        """The newest values of the source by node, and why there may be too few."""
+        if spec.prometheus is None:
+            pushed = PushedSource(self._connection, members, self._clock)
+            await pushed.start(now - NEWEST)
+            try:
+                async with asyncio.timeout(PUSHED_S):
+                    while not pushed.ready:  # noqa: ASYNC110 - a window tells nobody that it grew
+                        await asyncio.sleep(0.05)
+            except TimeoutError:
+                return {}, f"the broker did not give what was pushed within {PUSHED_S:g} s"
+            finally:
+                await pushed.stop()
+            return {member.node: _said(pushed.window, member, now) for member in members}, ""
+        access = self._access(spec.prometheus)
+        if isinstance(access, str):
+            return {}, access
+        prometheus = Prometheus(access)
+        try:
+            return await newest(prometheus, spec.prometheus, members, families, now)
+        finally:
+            await prometheus.close()
+
+    def _made(self, gate: OpenGate, spec: MetricsFrom) -> _Own:
+        members = members_of(gate)
+        if spec.prometheus is None:
+            return _Own(PushedSource(self._connection, members, self._clock))
+        access = self._access(spec.prometheus)
         if isinstance(access, str):
             return _Own(None, access)
-        members = {Member(m.node, m.component) for m in (*gate.canary, *gate.control)}
         families = {name for name in gate.spec.metric_names() if not name.startswith(OURS)}
         source = PrometheusSource(
-            Prometheus(access), spec, members, families, gate.spec.interval_s, self._clock
+            Prometheus(access), spec.prometheus, members, families, gate.spec.interval_s, self._clock
         )
         return _Own(source)
 
