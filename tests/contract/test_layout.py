@@ -14,7 +14,7 @@ SOURCES = sorted(file for top in ("libs", "services") for file in (ROOT / top).g
 COMMON = ROOT / "libs/common/src/bumpless/common"
 SUBJECTS = COMMON / "contract/subjects.py"
 TOPOLOGY = COMMON / "shell/topology.py"
-SUBJECT = re.compile(r"^(rel|cmd|live|ro|op|evt|inv|prog|dlq|drill|report|api)\.|\$JS")
+SUBJECT = re.compile(r"^(rel|cmd|live|ro|op|alr|evt|inv|prog|dlq|drill|report|api)\.|\$JS")
 DECLARES = {"add_stream", "add_consumer", "create_object_store"}
 PURE = sorted(
     file for layer in ("compat", "contract", "model", "engine") for file in (COMMON / layer).glob("*.py")

@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from bumpless.common.contract import wire
 from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
+from bumpless.common.model.alerting import AlertsFile
 from bumpless.common.model.release import Release, ReleaseFile
 from bumpless.common.render import PlanView
 from bumpless.common.render.comparison import Comparison
@@ -22,7 +23,7 @@ from support.samples import SAMPLES
 from support.snapshots import Snapshots
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-SERVICES = ("planner", "rollback", "health_gate")
+SERVICES = ("planner", "rollback", "health_gate", "alerts")
 
 
 def messages_schema() -> dict[str, Any]:
@@ -73,6 +74,7 @@ def test_messages(snapshots: Snapshots) -> None:
         (GateDryRunAnswer, "gate-dry-run-answer"),
         (PlanView, "plan-view"),
         (Comparison, "rollout-comparison"),
+        (AlertsFile, "alerts-file"),
     ],
 )
 def test_models(snapshots: Snapshots, model: type[BaseModel], name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bumpless.common.contract import alerts as a
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Message, derive_id
@@ -34,6 +35,79 @@ BATCH = {
     "sequence": 2,
     "steps": (STEP,),
     "expires_at": at(60),
+}
+SILENCE = {
+    "id": "s1",
+    "matchers": [
+        {"name": "alertname", "value": "NodeDown", "isRegex": False, "isEqual": True},
+        {"name": "node", "value": "web-.*", "isRegex": True, "isEqual": True},
+    ],
+    "startsAt": at(1),
+    "endsAt": at(900),
+    "createdBy": "ann",
+    "comment": "new memory",
+}
+ALERT = {
+    "fingerprint": "0123456789abcdef",
+    "labels": {"alertname": "DiskFull", "node": "n1"},
+    "annotations": {"summary": "the disk fills up", "runbook": "https://example.org/disk"},
+    "severity": "critical",
+    "source": "rule",
+    "status": "acknowledged",
+    "episode": 2,
+    "revision": 9,
+    "since": at(5),
+    "active_since": at(1),
+    "fired_at": at(3),
+    "resolved_at": at(0),
+    "ends_at": at(99),
+    "for_s": 2,
+    "value": 0.97,
+    "detail": "97 % full",
+    "route": {
+        "name": "default",
+        "steps": [{"after_s": 0, "channels": [{"channel": "chat", "again_s": 60, "resolved": False}]}],
+        "repeat_s": 60,
+        "repeat_times": 3,
+        "ack_s": 600,
+    },
+    "round": 2,
+    "told": 1,
+    "told_from": at(3),
+    "told_at": at(4),
+    "acknowledged": {"by": "ann", "comment": "on it", "at": at(5), "until": at(605)},
+    "muted_by": ["s1"],
+    "muted_until": at(900),
+    "deliveries": [
+        {
+            "id": "d1",
+            "channel": "chat",
+            "about": "firing",
+            "step": 0,
+            "status": "delivered",
+            "due": at(60),
+            "again_s": 60,
+            "resolved": False,
+            "tries": 2,
+            "detail": "HTTP 200",
+            "at": at(4),
+        }
+    ],
+    "actions": [
+        {
+            "id": "a1",
+            "name": "back",
+            "do": "rollback",
+            "status": "sent",
+            "due": at(3600),
+            "tries": 1,
+            "tries_max": 2,
+            "rollouts": ["r1"],
+            "outcomes": {"r1": "accepted"},
+            "detail": "ordered",
+            "at": at(4),
+        }
+    ],
 }
 ORDER = {"rollout": "r1", "by": "ann", "reason": "lunch"}
 EVIDENCE = (
@@ -206,6 +280,13 @@ _FIELDS: dict[type[Message], dict[str, Any]] = {
         "opened_at": at(1),
     },
     e.AlertFired: {"rollout": "r1", "name": "errors", "detail": "too many", "fail": False},
+    a.AlertChanged: {"alert": ALERT, "why": ("acknowledged by ann",)},
+    a.SilenceChanged: {"silence": SILENCE},
+    a.AlertingAnswered: {"about": "s1", "accepted": True, "text": "done"},
+    a.AcknowledgeAlert: {"by": "ann", "alert": "0123456789abcdef", "comment": "on it", "hold_s": 60},
+    a.SetSilence: {"by": "ann", "silence": SILENCE},
+    a.ExpireSilence: {"by": "ann", "silence_id": "s1"},
+    a.TryChannel: {"by": "ann", "channel": "chat"},
     e.MessageParked: {
         "service": "planner",
         "stream": "OPS",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bumpless.common.contract import alerts as a
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Message
@@ -17,6 +18,7 @@ class Stream(StrEnum):
     CMD = "CMD"
     RO = "RO"
     OPS = "OPS"
+    ALR = "ALR"
     EVT = "EVT"
     INV = "INV"
     PROG = "PROG"
@@ -62,7 +64,14 @@ ROUTES: dict[type[Message], Route] = {
     c.DrainNode: Route(Stream.OPS, "op.{to}.{node}.drain-node", "operator"),
     c.UndrainNode: Route(Stream.OPS, "op.{to}.{node}.undrain-node", "operator"),
     e.NodeOrderAnswered: Route(Stream.OPS, "op.answers.{node}.node-order-answered", "planner"),
-    e.AlertFired: Route(Stream.OPS, "op.planner.{rollout}.alert-fired", "alerting"),
+    e.AlertFired: Route(Stream.OPS, "op.planner.{rollout}.alert-fired", "alerts"),
+    a.AcknowledgeAlert: Route(Stream.OPS, "op.alerts.{alert}.acknowledge", "operator"),
+    a.SetSilence: Route(Stream.OPS, "op.alerts.{silence_id}.set-silence", "operator"),
+    a.ExpireSilence: Route(Stream.OPS, "op.alerts.{silence_id}.expire-silence", "operator"),
+    a.TryChannel: Route(Stream.OPS, "op.alerts.{channel}.try-channel", "operator"),
+    a.AlertChanged: Route(Stream.ALR, "alr.{fingerprint}.changed", "alerts"),
+    a.SilenceChanged: Route(Stream.ALR, "alr.{silence_id}.silence", "alerts"),
+    a.AlertingAnswered: Route(Stream.ALR, "alr.{about}.answered", "alerts"),
     c.InjectFault: Route(Stream.CORE, "drill.{node}", "operator"),
     c.RequestReport: Route(Stream.CORE, "report.all", "planner, rollback"),
     e.StepStaged: Route(Stream.EVT, "evt.{node}.step-staged", "executor"),
@@ -83,6 +92,7 @@ STREAM_SUBJECTS: dict[Stream, tuple[str, ...]] = {
     Stream.CMD: ("cmd.*.*",),
     Stream.RO: ("ro.*.*",),
     Stream.OPS: ("op.*.*.*",),
+    Stream.ALR: ("alr.*.*",),
     Stream.EVT: ("evt.*.*",),
     Stream.INV: ("inv.*",),
     Stream.PROG: ("prog.>",),

@@ -22,6 +22,8 @@ DAY_S = 86_400.0
 OLDEST_SERVER = (2, 12)
 SHOWN_S = 7 * DAY_S
 """How long after a dry run its plan can be compared with another."""
+ALERT_HISTORY = 200
+"""Changes of one alert that are kept. Silences outlive the other streams' ages, so this one has none."""
 MAX_DELIVER = -1
 """`consume.py` decides when to park; what waits for a store or a broker to come back waits as long as it takes."""
 
@@ -61,6 +63,15 @@ GATE_COMMANDS = Durable(
 )
 ROLLBACK_EVENTS = Durable("rollback", Stream.RO, (subjects.subject_for(e.RolloutFailed),))
 ROLLBACK_OPERATORS = Durable("rollback", Stream.OPS, (subjects.operator_subjects("rollback"),))
+ALERTS_OPERATORS = Durable("alerts", Stream.OPS, (subjects.operator_subjects("alerts"),), ack_wait_s=90.0)
+ALERTS_OUTCOMES = Durable(
+    "alerts",
+    Stream.RO,
+    tuple(
+        subjects.subject_for(kind)
+        for kind in (e.CommandAnswered, e.RolloutFailed, e.RolloutReverted, e.RolloutHalted)
+    ),
+)
 ROLLBACK_RESULTS = Durable("rollback", Stream.EVT, (subjects.subject_for(e.StepFinished),))
 
 DURABLES = (
@@ -72,6 +83,8 @@ DURABLES = (
     ROLLBACK_EVENTS,
     ROLLBACK_OPERATORS,
     ROLLBACK_RESULTS,
+    ALERTS_OPERATORS,
+    ALERTS_OUTCOMES,
 )
 
 
@@ -98,6 +111,7 @@ def _streams() -> tuple[api.StreamConfig, ...]:
         ),
         stream(Stream.RO, max_age=90 * DAY_S, duplicate_window=DAY_S),
         stream(Stream.OPS, max_age=90 * DAY_S, duplicate_window=DAY_S),
+        stream(Stream.ALR, max_msgs_per_subject=ALERT_HISTORY, duplicate_window=DAY_S),
         stream(
             Stream.EVT,
             max_age=7 * DAY_S,
