@@ -83,6 +83,7 @@ def command() -> TyperGroup:
         LazyCommand("rollout", "rollout_commands", "Rollouts: what goes on, what went on."),
         LazyCommand("gate", "gate_commands", "Gates without a rollout: what they would read, recorded traces, simulated traffic."),
         LazyCommand("fleet", "fleet_commands", "Nodes, and what runs on them."),
+        LazyCommand("alert", "alert_commands", "Alerts: what is wrong, who takes care of it, and what is silenced."),
         LazyCommand("events", "fleet_commands", "Events from the broker."),
     ):  # fmt: skip
         found.add_command(part)

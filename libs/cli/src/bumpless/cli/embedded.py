@@ -23,7 +23,9 @@ from signal import SIGKILL, SIGTERM, Signals
 from bumpless.cli.home import SOCKET_PATH_LIMIT, Home
 from bumpless.common.errors import Refused
 
-SERVICES = ("planner", "health-gate", "rollback")
+SERVICES = ("planner", "health-gate", "rollback", "alerts")
+WEBHOOK = "alerts-webhook"
+"""The port on which alerts from outside come in."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Layout:
     nats_port: int
     redis_url: str
     ops_ports: Mapping[str, int]
+    webhook_port: int
 
     @property
     def nats_url(self) -> str:
@@ -74,9 +77,10 @@ def layout(home: Home, names: list[str]) -> Layout:
     ops = known.setdefault("ops", {})
     for name in names:
         ops.setdefault(name, _free_port())
+    webhook = known.setdefault(WEBHOOK, _free_port())
     file.write_text(json.dumps(known, indent=2))
     file.chmod(0o600)
-    return Layout(known["nats"], known["redis"], {name: ops[name] for name in names})
+    return Layout(known["nats"], known["redis"], {name: ops[name] for name in names}, webhook)
 
 
 def nats_part(home: Home, where: Layout) -> Part:
@@ -158,7 +162,21 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
         env[prefix + "TRUST"] = str(home.trust)
     if name == "planner" and home.preflight.exists():
         env[prefix + "PREFLIGHT"] = str(home.preflight)
+    if name == "alerts":
+        env[prefix + "CONFIG"] = str(home.alerts)
+        env[prefix + "WEBHOOK_PORT"] = str(where.webhook_port)
+        env[prefix + "WEBHOOK_SECRET"] = str(_webhook_secret(home))
     return Part(name, (sys.executable, "-m", f"bumpless.{module}.app"), env)
+
+
+def _webhook_secret(home: Home) -> Path:
+    """The secret that whoever reports alerts must know; made once."""
+    if not home.webhook_secret.exists():
+        home.webhook_secret.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(home.webhook_secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+    return home.webhook_secret
 
 
 def executor_part(home: Home, where: Layout, node: NodeSpec, number: int, *, drills: bool = False) -> Part:

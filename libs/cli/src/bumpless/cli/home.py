@@ -46,6 +46,15 @@ class Home:
         return self.path / "preflight.yaml"
 
     @property
+    def alerts(self) -> Path:
+        """The alerts file of the fleet; it may be written, changed and removed at any time."""
+        return self.path / "alerts.yaml"
+
+    @property
+    def webhook_secret(self) -> Path:
+        return self.keys / "webhook.secret"
+
+    @property
     def cluster_file(self) -> Path:
         return self.path / "cluster.json"
 

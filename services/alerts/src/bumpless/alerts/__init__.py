@@ -1,0 +1,1 @@
+"""Alerts: told to people until somebody takes them up, and to rollouts that cause them."""

@@ -1,0 +1,79 @@
+"""Actions outside of rollouts: a command beside the service, or a signed request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from datetime import datetime
+from typing import Any
+
+from bumpless.alerts.channels.http import (
+    ID_HEADER,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    post_bytes,
+    read_secret,
+    signed,
+)
+from bumpless.alerts.channels.port import Outcome
+from bumpless.alerts.notice import Notice
+from bumpless.common.model.alert import ActionRun, Alert
+from bumpless.common.model.alerting import ActionFile
+
+KEPT_CHARS = 300
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "HOME", "TZ")
+"""Of our own environment; our settings name secrets, and a script needs none of them."""
+
+
+def told(alert: Alert, action: ActionRun, now: datetime) -> dict[str, Any]:
+    """What an action is given: the alert as webhooks have it, and which action of it this is."""
+    payload = Notice(action.id, "firing", 0, alert, now).payload()
+    return {**payload, "action": action.name}
+
+
+async def run_command(config: ActionFile, alert: Alert, action: ActionRun, now: datetime) -> Outcome:
+    """Run it without a shell, with the alert as JSON on its standard input. All its processes end with its time."""
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env |= {"BUMPLESS_ACTION_ID": action.id, "BUMPLESS_ALERT": alert.name}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *config.command,
+            env=env,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        return Outcome(False, f"cannot be started: {error}")
+    try:
+        async with asyncio.timeout(config.timeout_s):
+            said, _ = await process.communicate(json.dumps(told(alert, action, now)).encode())
+    except TimeoutError:
+        return Outcome(False, f"no end within {config.timeout_s:g} s")
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    text = said.decode(errors="replace").strip()[-KEPT_CHARS:]
+    return Outcome(
+        process.returncode == 0, f"exit status {process.returncode}" + (f": {text}" if text else "")
+    )
+
+
+async def call_webhook(config: ActionFile, alert: Alert, action: ActionRun, now: datetime) -> Outcome:
+    body = json.dumps(told(alert, action, now), sort_keys=True).encode()
+    stamp = str(int(now.timestamp()))
+    headers = {ID_HEADER: action.id, TIMESTAMP_HEADER: stamp}
+    if config.secret_file is not None:
+        try:
+            headers[SIGNATURE_HEADER] = signed(read_secret(config.secret_file), stamp, body)
+        except (OSError, ValueError) as error:
+            return Outcome(False, f"no secret to sign with: {error}")
+    assert config.url is not None
+    return await post_bytes(
+        config.url, body, headers, timeout_s=config.timeout_s, allow_private=config.allow_private
+    )

@@ -1,0 +1,1 @@
+"""Ways to tell somebody: one port, and what implements it."""

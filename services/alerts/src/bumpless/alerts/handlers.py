@@ -1,0 +1,202 @@
+"""The service while it works: rules are looked at, messages sent, actions carried out, and what came of it recorded.
+
+Everything here may happen again after a crash: what an alert is told is decided by `machine`, which knows what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from bumpless.alerts import acting, escalation, evaluate, follow_up
+from bumpless.alerts.book import Book
+from bumpless.alerts.channels.made import make
+from bumpless.alerts.channels.port import Outcome
+from bumpless.alerts.config import Config
+from bumpless.alerts.feeds import Feeds
+from bumpless.alerts.inputs import Concerned, Observed, Ran, Sent
+from bumpless.alerts.kind import OWNER, Kept, alert_aggregate, silence_aggregate
+from bumpless.alerts.notice import Notice, trial_alert
+from bumpless.alerts.observing import Observing
+from bumpless.common.contract import alerts as a
+from bumpless.common.contract import events as e
+from bumpless.common.contract.base import derive_id
+from bumpless.common.engine.decision import Deadline
+from bumpless.common.errors import Retryable
+from bumpless.common.model.alert import ActionKind, ActionRun, Alert, Delivery, Silence, fingerprint
+from bumpless.common.model.alerting import ActionFile
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.clock import Clock
+from bumpless.common.shell.deadlines import deadline_message
+from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.run import Runner
+
+log = get_logger(__name__)
+
+MAX_ACTIVE = 10_000
+"""Alerts at once, from outside: beyond that somebody labels alerts with what changes every time."""
+OUTCOMES = e.CommandAnswered | e.RolloutFailed | e.RolloutReverted | e.RolloutHalted
+COMMANDS = a.AcknowledgeAlert | a.SetSilence | a.ExpireSilence | a.TryChannel
+
+
+class Alerts:
+    """Handlers of the service; each may be called again with the same message at any time."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        runner: Runner[Kept],
+        book: Book,
+        feeds: Feeds,
+        config: Config,
+        clock: Clock,
+    ) -> None:
+        self._connection = connection
+        self._runner = runner
+        self._book = book
+        self._feeds = feeds
+        self._config = config
+        self._clock = clock
+        self._observing = Observing()
+
+    async def keep_looking(self) -> None:
+        """For ever: read the alerts file when it changes, evaluate its rules, tell alerts what they do not know."""
+        while True:
+            try:
+                await self._look()
+            except Retryable as error:
+                log.warning("rules were not evaluated", reason=str(error))
+            except Exception:
+                log.exception("rules were not evaluated")
+            await asyncio.sleep(self._config.file.interval_s)
+
+    async def _look(self) -> None:
+        if self._config.look():
+            await self._feeds.sample(self._config.file)
+        now = self._clock()
+        self._feeds.forget(now)
+        await self._feeds.read_plans()
+        file = self._config.file
+        answers = evaluate.evaluate(file.every_rule, self._feeds.facts, now)
+        for observed in list(self._observing.told(file, answers, self._book.active(), now)):
+            await self._observed(observed)
+
+    async def take(self, observed: list[Observed]) -> int:
+        """Save what somebody outside said; returns how many new alerts there was no room for."""
+        room = MAX_ACTIVE - sum(1 for _ in self._book.active())
+        full = 0
+        for message in observed:
+            known = self._book.alert(fingerprint(message.labels)) is not None
+            if message.holds and not known and room <= 0:
+                full += 1
+                continue
+            room -= message.holds and not known
+            await self._observed(message)
+        return full
+
+    async def _observed(self, message: Observed) -> None:
+        await self._runner.handle(alert_aggregate(fingerprint(message.labels)), message)
+
+    async def operator(self, message: COMMANDS) -> None:
+        match message:
+            case a.AcknowledgeAlert():
+                await self._runner.handle(alert_aggregate(message.alert), message)
+            case a.SetSilence() | a.ExpireSilence():
+                await self._runner.handle(silence_aggregate(message.silence_id), message)
+                await self._ask_again(message.silence_id)
+            case a.TryChannel():
+                await self._try(message)
+
+    async def _ask_again(self, silence: str) -> None:
+        """Have every alert that the silence may concern look who mutes it."""
+        now = self._clock()
+        for alert in list(self._book.active()):
+            if silence in alert.muted_by or silence in self._book.muting(alert, now).by:
+                aggregate = alert_aggregate(alert.fingerprint)
+                await self._runner.handle(aggregate, deadline_message(aggregate, Deadline("look", now)))
+
+    async def outcome(self, message: OUTCOMES) -> None:
+        for alert in self._book.ordered(message.rollout):
+            await self._runner.handle(alert_aggregate(alert), message)
+
+    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
+        """Do what is due, then tell the alert; without anything to do, tell it the time."""
+        state = await self._runner.peek(aggregate)
+        if state is None or isinstance(state, Silence):
+            return
+        now = self._clock()
+        if deadline.name == "send":
+            due = [d for d in escalation.open_deliveries(state) if d.due is not None and d.due <= now]
+            await asyncio.gather(*(self._send(aggregate, state, delivery) for delivery in due))
+        elif deadline.name == "act":
+            for action in follow_up.due_actions(state):
+                if action.due is not None and action.due <= now:
+                    await self._act(aggregate, state, action)
+        else:
+            await self._runner.expire(aggregate, deadline)
+
+    async def _send(self, aggregate: str, state: Alert, delivery: Delivery) -> None:
+        now = self._clock()
+        notice = Notice(delivery.id, delivery.about, delivery.step, state, now, delivery.again_s)
+        outcome = await self._through(delivery.channel, notice)
+        done = self._clock()
+        sent = Sent(
+            id=derive_id(delivery.id, "sent", done.isoformat()),
+            at=done,
+            delivery=delivery.id,
+            ok=outcome.ok,
+            for_good=outcome.for_good,
+            detail=outcome.detail[:300],
+        )
+        await self._runner.handle(aggregate, sent)
+
+    async def _through(self, name: str, notice: Notice) -> Outcome:
+        config = self._config.file.channels.get(name)
+        if config is None:
+            return Outcome(False, f"the alerts file has no channel {name} any more", for_good=True)
+        return await make(config).send(notice)
+
+    async def _act(self, aggregate: str, state: Alert, action: ActionRun) -> None:
+        config = next((known for known in self._config.file.actions if known.name == action.name), None)
+        if config is None:
+            outcome = Outcome(False, "the alerts file has no such action any more")
+        elif config.do in (ActionKind.COMMAND, ActionKind.WEBHOOK):
+            run = acting.run_command if config.do is ActionKind.COMMAND else acting.call_webhook
+            outcome = await run(config, state, action, self._clock())
+        else:
+            return await self._order(aggregate, state, action, config)
+        now = self._clock()
+        number = derive_id(action.id, "ran", now.isoformat())
+        ran = Ran(id=number, at=now, action=action.id, ok=outcome.ok, detail=outcome.detail)
+        await self._runner.handle(aggregate, ran)
+        return None
+
+    async def _order(self, aggregate: str, state: Alert, action: ActionRun, config: ActionFile) -> None:
+        if not self._feeds.ready:
+            await self._feeds.read_plans()
+            return
+        rollouts = self._feeds.picture.concerned(state.labels, every=config.every_rollout)
+        now = self._clock()
+        number = derive_id(action.id, "concerned", now.isoformat())
+        concerned = Concerned(id=number, at=now, action=action.id, rollouts=rollouts)
+        await self._runner.handle(aggregate, concerned)
+
+    async def _try(self, message: a.TryChannel) -> None:
+        now = self._clock()
+        if now - message.at > timedelta(minutes=5):
+            log.info("too old to try", channel=message.channel)
+            return
+        notice = Notice(derive_id(message.id, "trial"), "test", 0, trial_alert(message.channel, now), now)
+        outcome = await self._through(message.channel, notice)
+        await self._connection.publish(_tried(message, outcome, self._clock()), source=OWNER)
+
+
+def _tried(message: a.TryChannel, outcome: Outcome, now: datetime) -> a.AlertingAnswered:
+    return a.AlertingAnswered(
+        id=derive_id(message.id, "answer"),
+        at=now,
+        cause=message.id,
+        about=message.channel,
+        accepted=outcome.ok,
+        text=outcome.detail or ("sent" if outcome.ok else "not sent"),
+    )

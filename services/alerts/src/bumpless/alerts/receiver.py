@@ -1,0 +1,124 @@
+"""The door for alerts from outside: HTTP, one path, one secret.
+
+A request is answered with 200 only when everything in it is saved. What is wrong is said in the answer, and kept on the
+dead-letter stream, since Alertmanager does not send again what was refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from aiohttp import web
+
+from bumpless.alerts.channels.http import SIGNATURE_HEADER, TIMESTAMP_HEADER, read_secret, signed
+from bumpless.alerts.incoming import understood
+from bumpless.alerts.inputs import Observed
+from bumpless.common.errors import Retryable
+from bumpless.common.model.alerting import AlertsFile
+from bumpless.common.shell.clock import Clock
+from bumpless.common.shell.log import get_logger
+
+log = get_logger(__name__)
+
+PATH = "/api/v1/alertmanager"
+SKEW_S = 300
+"""How old a signed request may be."""
+
+Take = Callable[[list[Observed]], Awaitable[int]]
+"""Saves what was observed; returns how many there was no room for."""
+Park = Callable[[bytes, str], Awaitable[None]]
+
+
+class Receiver:
+    def __init__(
+        self, secret: Path, file: Callable[[], AlertsFile], take: Take, park: Park, clock: Clock
+    ) -> None:
+        self._secret, self._file, self._take, self._park, self._clock = secret, file, take, park, clock
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Raises: OSError, if the address is taken; Refused or ValueError, if there is no secret."""
+        read_secret(str(self._secret))
+        app = web.Application(client_max_size=self._file().receiver.max_bytes)
+        app.add_routes([web.post(PATH, self._post)])
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _post(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            limit = self._file().receiver.max_bytes
+            return _answer(413, f"expected at most {limit} bytes, found more")
+        now = self._clock()
+        refusal = self._stranger(request, body, now)
+        if refusal:
+            log.warning("webhook refused", reason=refusal, remote=request.remote)
+            return _answer(401, refusal)
+        try:
+            found = understood(body, self._file(), now)
+        except ValueError as error:
+            return await self._wrong(body, str(error))
+        try:
+            full = await self._take(found.observed)
+        except Retryable as error:
+            return _answer(503, f"nothing is lost if you send it again: {error}")
+        if full:
+            return _answer(429, f"{full} alerts are one too many: there are so many already")
+        result = {
+            "accepted": len(found.observed),
+            "ours": found.ours,
+            "refused": [asdict(fault) for fault in found.faults],
+        }
+        if found.faults:
+            reasons = "; ".join(f"alerts.{fault.place}.{fault.reason}" for fault in found.faults[:10])
+            return await self._wrong(body, reasons, **result)
+        return web.json_response(result)
+
+    async def _wrong(self, body: bytes, reason: str, **more: object) -> web.Response:
+        try:
+            await self._park(body, reason)
+        except Retryable as error:
+            return _answer(503, f"{reason}; and it cannot be kept: {error}", **more)
+        return _answer(400, reason, **more)
+
+    def _stranger(self, request: web.Request, body: bytes, now: datetime) -> str:
+        """Why the request is not from one who knows the secret; empty: it is."""
+        try:
+            secret = read_secret(str(self._secret))
+        except (OSError, ValueError) as error:
+            log.error("no secret to check webhooks with", reason=str(error))
+            return "expected to be called by one who knows the secret; there is none"
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return "" if _same(token.strip().encode(), secret) else "expected the right token, found another"
+        signature, stamp = request.headers.get(SIGNATURE_HEADER), request.headers.get(TIMESTAMP_HEADER, "")
+        if signature is None:
+            return f"expected Authorization: Bearer, or {SIGNATURE_HEADER} with {TIMESTAMP_HEADER}; found neither"
+        if (
+            not (stamp.isascii() and stamp.isdigit() and len(stamp) < 12)
+            or abs(int(stamp) - now.timestamp()) > SKEW_S
+        ):
+            return f"expected a {TIMESTAMP_HEADER} of the last {SKEW_S} s in seconds, found {stamp[:20]!r}"
+        same = _same(signature.encode(), signed(secret, stamp, body).encode())
+        return "" if same else "expected the right signature, found another"
+
+
+def _same(found: bytes, wanted: bytes) -> bool:
+    """Compared by their digests, so that neither the length nor the place of a difference shows in time."""
+    return hmac.compare_digest(hashlib.sha256(found).digest(), hashlib.sha256(wanted).digest())
+
+
+def _answer(status: int, reason: str, **more: object) -> web.Response:
+    return web.json_response({"error": reason, **more}, status=status)
