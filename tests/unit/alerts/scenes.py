@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from bumpless.alerts import escalation, machine
-from bumpless.alerts.inputs import Muted, Observed, Sent, Wanted
+from bumpless.alerts import escalation, follow_up, machine
+from bumpless.alerts.inputs import Concerned, Muted, Observed, Sent, Wanted
 from bumpless.common.contract.alerts import AcknowledgeAlert
-from bumpless.common.contract.base import Message, derive_id
+from bumpless.common.contract.base import Message, RolloutId, derive_id
 from bumpless.common.model.alert import Alert, Route, Severity, Step, Told, fingerprint
 from bumpless.common.shell.deadlines import deadline_message
 
@@ -63,10 +63,11 @@ def wanted(*kinds: str) -> tuple[Wanted, ...]:
 class World:
     """One alert and the service around it: deadlines fire in order, channels take every message or none.
 
-    `mute`: from when until when it is silenced, in seconds. `told` is what reached channels, as (second, channel, about).
+    `rollouts` are those that actions concern. `mute`: from when until when it is silenced, in seconds. `told` is what reached channels, as (second, channel, about).
     """
 
     works: bool = True
+    rollouts: tuple[RolloutId, ...] = ()
     mute: tuple[float, float] | None = None
     alert: Alert | None = None
     told: list[tuple[float, str, str]] = field(default_factory=list)
@@ -101,6 +102,10 @@ class World:
                             detail="" if self.works else "refused",
                         )
                         self.give(sent, now)
+            elif due.name == "act":
+                for action in follow_up.due_actions(self.alert):
+                    number = derive_id(action.id, str(now))
+                    self.give(Concerned(id=number, at=due.due, action=action.id, rollouts=self.rollouts), now)
             else:
                 self.give(deadline_message(FINGERPRINT, due), now)
         raise AssertionError(f"expected time to pass, found {limit} deadlines before {second} s")

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from bumpless.cli.client import ANSWER_S, Client
 from bumpless.common.contract import alerts as a
+from bumpless.common.contract import wire
 from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.alert import Alert, Silence, SilenceMatcher
@@ -86,7 +87,7 @@ async def ask(
     finally:
         await listening.unsubscribe()
     if not answer.accepted:
-        raise Refused(f"{command.__class__.__name__} of {about} to be accepted", "a refusal", answer.text)
+        raise Refused(f"{wire.type_of(command)} of {about} to be accepted", "a refusal", answer.text)
     return answer
 
 

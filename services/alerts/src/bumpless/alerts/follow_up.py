@@ -62,7 +62,7 @@ def order_id(action: str, rollout: str) -> MessageId:
 def concerned(state: Alert, message: Concerned, now: datetime) -> Found:
     """Give the orders of an action to the rollouts it concerns."""
     found = _action(state, message.action)
-    if found is None or found.status is not A.DUE:
+    if found is None or found.status is not A.DUE or found.due is None:
         return Decision(state, notes=(f"action {message.action}: nobody waits for it",))
     if not message.rollouts:
         nothing = {
@@ -103,7 +103,7 @@ def _order(state: Alert, action: ActionRun, rollout: RolloutId, now: datetime) -
 def ran(state: Alert, message: Ran, now: datetime) -> Found:
     """Record how a command or webhook went; it is tried again while it may be."""
     found = _action(state, message.action)
-    if found is None or found.status is not A.DUE:
+    if found is None or found.status is not A.DUE or found.due is None:
         return Decision(state, notes=(f"action {message.action}: nobody waits for it",))
     tries = found.tries + 1
     update: dict[str, object] = {"tries": tries, "detail": message.detail, "at": now}

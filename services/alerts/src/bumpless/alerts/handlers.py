@@ -35,6 +35,8 @@ log = get_logger(__name__)
 
 MAX_ACTIVE = 10_000
 """Alerts at once, from outside: beyond that somebody labels alerts with what changes every time."""
+FILE_S = 1.0
+"""How often the alerts file is looked at."""
 OUTCOMES = e.CommandAnswered | e.RolloutFailed | e.RolloutReverted | e.RolloutHalted
 COMMANDS = a.AcknowledgeAlert | a.SetSilence | a.ExpireSilence | a.TryChannel
 
@@ -61,19 +63,21 @@ class Alerts:
 
     async def keep_looking(self) -> None:
         """For ever: read the alerts file when it changes, evaluate its rules, tell alerts what they do not know."""
+        looked = self._clock() - timedelta(days=1)
         while True:
             try:
-                await self._look()
+                if self._config.look():
+                    await self._feeds.sample(self._config.file)
+                if self._clock() - looked >= timedelta(seconds=self._config.file.interval_s):
+                    looked = self._clock()
+                    await self._look(looked)
             except Retryable as error:
                 log.warning("rules were not evaluated", reason=str(error))
             except Exception:
                 log.exception("rules were not evaluated")
-            await asyncio.sleep(self._config.file.interval_s)
+            await asyncio.sleep(min(self._config.file.interval_s, FILE_S))
 
-    async def _look(self) -> None:
-        if self._config.look():
-            await self._feeds.sample(self._config.file)
-        now = self._clock()
+    async def _look(self, now: datetime) -> None:
         self._feeds.forget(now)
         await self._feeds.read_plans()
         file = self._config.file
@@ -153,7 +157,7 @@ class Alerts:
     async def _through(self, name: str, notice: Notice) -> Outcome:
         config = self._config.file.channels.get(name)
         if config is None:
-            return Outcome(False, f"the alerts file has no channel {name} any more", for_good=True)
+            return Outcome(False, f"expected a channel of the alerts file, found {name}", for_good=True)
         return await make(config).send(notice)
 
     async def _act(self, aggregate: str, state: Alert, action: ActionRun) -> None:
