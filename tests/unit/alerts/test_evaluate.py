@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from bumpless.alerts.evaluate import Answer, Answers, Facts, Happened, evaluate
 from bumpless.alerts.samples import Samples
 from bumpless.alerts.trend import trend
+from bumpless.common.alerts_file import read_alerts
 from bumpless.common.contract.base import derive_id
 from bumpless.common.contract.events import MetricsSampled
 from bumpless.common.model.alert_rules import EventKind, Rule
@@ -244,6 +246,16 @@ def test_what_is_wrong_with_an_alerts_file_is_said(raw: dict[str, Any], said: st
     with pytest.raises(ValidationError) as error:
         AlertsFile.model_validate(raw)
     assert said in str(error.value)
+
+
+def test_the_file_that_the_page_shows_is_taken() -> None:
+    page = (Path(__file__).parents[3] / "docs/alerts.md").read_text()
+    shown = page.split("```yaml\n")[1].split("```")[0]
+    assert len(read_alerts(shown, "docs/alerts.md").rules) == 4
+    with pytest.raises(ValueError, match=r"docs/alerts.md: .*stale"):
+        read_alerts(shown.replace("stale_s", "stale"), "docs/alerts.md")
+    with pytest.raises(ValueError, match="expected YAML"):
+        read_alerts("a: [", "docs/alerts.md")
 
 
 def test_a_rule_replaces_the_one_built_in_of_its_name() -> None:

@@ -106,7 +106,7 @@ _AWAY = (RedisError, OSError, TimeoutError)
 
 
 class RedisState:
-    """The state of one owner (`planner`, `rollback`, `health-gate`) in Redis.
+    """The state of one owner (`planner`, `rollback`, `health-gate`, `alerts`) in Redis.
 
     Keys, all under `bumpless:<owner>:`: `value:<id>` (hash), `unpublished` (set), `deadlines` (sorted set by
     milliseconds) with `deadline-names`, `lease`, `incarnation`. `token` is this process's own and is never reused,

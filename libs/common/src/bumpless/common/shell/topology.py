@@ -23,7 +23,7 @@ OLDEST_SERVER = (2, 12)
 SHOWN_S = 7 * DAY_S
 """How long after a dry run its plan can be compared with another."""
 ALERT_HISTORY = 200
-"""Changes of one alert that are kept. Silences outlive the other streams' ages, so this one has none."""
+"""Changes of one alert that are kept."""
 MAX_DELIVER = -1
 """`consume.py` decides when to park; what waits for a store or a broker to come back waits as long as it takes."""
 
@@ -111,7 +111,7 @@ def _streams() -> tuple[api.StreamConfig, ...]:
         ),
         stream(Stream.RO, max_age=90 * DAY_S, duplicate_window=DAY_S),
         stream(Stream.OPS, max_age=90 * DAY_S, duplicate_window=DAY_S),
-        stream(Stream.ALR, max_msgs_per_subject=ALERT_HISTORY, duplicate_window=DAY_S),
+        stream(Stream.ALR, max_msgs_per_subject=ALERT_HISTORY, max_age=90 * DAY_S, duplicate_window=DAY_S),
         stream(
             Stream.EVT,
             max_age=7 * DAY_S,
