@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,8 @@ def test_events_of_bumpless_itself() -> None:
     )
     silent = rule("event", event="node-silent", window_s=30)
     assert holds(silent, known=known) == {(("node", "n1"),): False, (("node", "n2"),): True}
+    young = replace(known, since=at(40))
+    assert holds(silent, known=young) == {(("node", "n1"),): False, (("node", "n2"),): None}
     assert holds(rule("event", event="crash-loop", window_s=30), known=known) == {}
     assert holds(rule("event", event="crash-loop", window_s=300), known=known) == {N1: True}
     parked = rule("event", event="parked", more_than=1)

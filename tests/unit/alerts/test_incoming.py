@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bumpless.alerts import machine
+from bumpless.alerts import machine, routing
 from bumpless.alerts.evaluate import Answer
 from bumpless.alerts.incoming import understood
 from bumpless.alerts.observing import Observing
-from bumpless.common.model.alert import Alert
+from bumpless.common.model.alert import Alert, Severity
 from bumpless.common.model.alerting import AlertsFile
 from unit.alerts.scenes import T0, at
 
@@ -187,3 +187,15 @@ def test_events_that_are_not_seen_again_end_and_so_do_rules_that_are_gone() -> N
     assert told(seen, 0, alert("Crash")) == [("Crash", False, "it was not seen again")]
     assert told(seen, 0, alert("Gone")) == [("Gone", False, "its rule is gone")]
     assert told(seen, 0, alert("Gone", source="alertmanager")) == []
+
+
+def test_a_severity_that_no_label_says_is_matched_all_the_same() -> None:
+    file = AlertsFile.model_validate(
+        {"actions": [{"name": "all", "match": 'severity="critical"', "do": "pause"}]}
+    )
+    for labels, severity, found in (
+        ({}, Severity.CRITICAL, ["all"]),
+        ({}, Severity.WARNING, []),
+        ({"severity": "page"}, Severity.CRITICAL, []),
+    ):
+        assert [wanted.name for wanted in routing.wanted(file, labels, severity)] == found

@@ -53,7 +53,7 @@ class Book:
             self._alerts.pop(state.fingerprint, None)
 
     def muting(self, alert: Alert, now: datetime) -> Muting:
-        return muting(alert.labels, self.silences(now), now)
+        return muting(alert.matched, self.silences(now), now)
 
     def silences(self, now: datetime) -> list[Silence]:
         """Those of people, of open windows, and of batches under way."""

@@ -36,11 +36,12 @@ class Happened:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known. `nodes`: when each of them was last heard."""
+    """What is known. `nodes`: when each of them was last heard; `since`: how long we have listened for them."""
 
     samples: Samples
     nodes: Mapping[str, datetime] = field(default_factory=dict)
     events: Sequence[Happened] = ()
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,11 @@ def _limits(rule: ThresholdRule | RatioRule | TrendRule) -> str:
 def _events(rule: EventRule, facts: Facts, now: datetime) -> Answers:
     since = now - timedelta(seconds=rule.window_s)
     if rule.event is EventKind.NODE_SILENT:
+        # After an outage of ours nodes have not had the time to say anything.
+        silent = True if facts.since is None or facts.since <= since else None
         return {
             (("node", node),): Answer(
-                heard < since,
+                silent if heard < since else False,
                 (now - heard).total_seconds(),
                 f"nothing from {node} since {heard:%Y-%m-%d %H:%M:%S} UTC, expected a word every {rule.window_s:g} s",
             )

@@ -67,7 +67,7 @@ class Feeds:
 
     @property
     def facts(self) -> Facts:
-        return Facts(self._samples, self._nodes, tuple(self._events.values()))
+        return Facts(self._samples, self._nodes, tuple(self._events.values()), self._started)
 
     @property
     def ready(self) -> bool:

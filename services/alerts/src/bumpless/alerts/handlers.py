@@ -35,6 +35,8 @@ log = get_logger(__name__)
 
 MAX_ACTIVE = 10_000
 """Alerts at once, from outside: beyond that somebody labels alerts with what changes every time."""
+AT_ONCE = 32
+"""Alerts that are saved at the same time: each waits for the disk."""
 FILE_S = 1.0
 """How often the alerts file is looked at."""
 OUTCOMES = e.CommandAnswered | e.RolloutFailed | e.RolloutReverted | e.RolloutHalted
@@ -88,15 +90,12 @@ class Alerts:
     async def take(self, observed: list[Observed]) -> int:
         """Save what somebody outside said; returns how many new alerts there was no room for."""
         room = MAX_ACTIVE - sum(1 for _ in self._book.active())
-        full = 0
-        for message in observed:
-            known = self._book.alert(fingerprint(message.labels)) is not None
-            if message.holds and not known and room <= 0:
-                full += 1
-                continue
-            room -= message.holds and not known
-            await self._observed(message)
-        return full
+        new = [m for m in observed if m.holds and self._book.alert(fingerprint(m.labels)) is None]
+        full = new[max(room, 0) :]
+        taken = [message for message in observed if message not in full] if full else observed
+        for start in range(0, len(taken), AT_ONCE):
+            await asyncio.gather(*(self._observed(message) for message in taken[start : start + AT_ONCE]))
+        return len(full)
 
     async def _observed(self, message: Observed) -> None:
         await self._runner.handle(alert_aggregate(fingerprint(message.labels)), message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bumpless.alerts.inputs import Wanted
-from bumpless.common.model.alert import Route, Severity, Step, Told
+from bumpless.common.model.alert import Route, Severity, Step, Told, matched
 from bumpless.common.model.alerting import (
     ActionFile,
     AlertmanagerChannel,
@@ -28,7 +28,7 @@ def fits(selector: str | None, labels: Mapping[str, str]) -> bool:
 def route(file: AlertsFile, labels: Mapping[str, str], severity: Severity) -> Route:
     """The first route that fits, else the escalation `default`, else nobody."""
     for known in file.routes:
-        if severity.rank >= known.severity.rank and fits(known.match, labels):
+        if severity.rank >= known.severity.rank and fits(known.match, matched(labels, severity)):
             return _route(file, known.escalation, file.escalations[known.escalation])
     if DEFAULT in file.escalations:
         return _route(file, DEFAULT, file.escalations[DEFAULT])
@@ -63,7 +63,7 @@ def actions(file: AlertsFile, labels: Mapping[str, str], severity: Severity) -> 
     return tuple(
         action
         for action in file.actions
-        if severity.rank >= action.severity.rank and fits(action.match, labels)
+        if severity.rank >= action.severity.rank and fits(action.match, matched(labels, severity))
     )
 
 

@@ -53,6 +53,11 @@ def fingerprint(labels: Mapping[str, str]) -> str:
     return hashlib.sha256(canonical_json(dict(labels))).hexdigest()[:16]
 
 
+def matched(labels: Mapping[str, str], severity: Severity) -> dict[str, str]:
+    """What silences, routes and actions look at: the labels, and the severity where none of them says it."""
+    return {"severity": severity.value, **labels}
+
+
 class SilenceMatcher(Model):
     """One condition on one label; a label that is not there is empty, expressions match as a whole."""
 
@@ -242,6 +247,11 @@ class Alert(Model):
     @property
     def name(self) -> str:
         return self.labels.get(NAME, "")
+
+    @property
+    def matched(self) -> dict[str, str]:
+        """What silences look at."""
+        return matched(self.labels, self.severity)
 
     @property
     def active(self) -> bool:
