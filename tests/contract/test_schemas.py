@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from bumpless.common.contract import wire
 from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
+from bumpless.common.contract.alert_hook import AlertHookRan, RunAlertHook
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.model.alerting import AlertsFile
 from bumpless.common.model.release import Release, ReleaseFile
@@ -72,6 +73,8 @@ def test_messages(snapshots: Snapshots) -> None:
         (StageChecked, "stage-checked"),
         (GateDryRun, "gate-dry-run"),
         (GateDryRunAnswer, "gate-dry-run-answer"),
+        (RunAlertHook, "run-alert-hook"),
+        (AlertHookRan, "alert-hook-ran"),
         (PlanView, "plan-view"),
         (Comparison, "rollout-comparison"),
         (AlertsFile, "alerts-file"),

@@ -165,6 +165,7 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
     if name == "alerts":
         env[prefix + "CONFIG"] = str(home.alerts)
         env[prefix + "WEBHOOK_PORT"] = str(where.webhook_port)
+        env[prefix + "DEPLOY_KEY"] = str(home.deploy_key)
         env[prefix + "WEBHOOK_SECRET"] = str(_webhook_secret(home))
     return Part(name, (sys.executable, "-m", f"bumpless.{module}.app"), env)
 

@@ -1,4 +1,4 @@
-"""Actions outside of rollouts: a command beside the service, or a signed request."""
+"""Actions outside of rollouts: a command beside the service, a hook on nodes, or a signed request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import signal
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bumpless.alerts.channels.http import (
@@ -20,10 +20,18 @@ from bumpless.alerts.channels.http import (
 )
 from bumpless.alerts.channels.port import Outcome
 from bumpless.alerts.notice import Notice
+from bumpless.common.artifacts.signing import SigningKey
+from bumpless.common.contract.alert_hook import AlertHookRan, RunAlertHook
+from bumpless.common.contract.envelope import ALERT_HOOK_TYPE
+from bumpless.common.contract.subjects import api_alert_hook
+from bumpless.common.errors import Retryable
 from bumpless.common.model.alert import ActionRun, Alert
 from bumpless.common.model.alerting import ActionFile
+from bumpless.common.shell.broker import Connection
 
 KEPT_CHARS = 300
+ON_ITS_WAY_S = 10.0
+"""What an order to a node may take beyond the hook's own time."""
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "HOME", "TZ")
 """Of our own environment; our settings name secrets, and a script needs none of them."""
 
@@ -77,3 +85,47 @@ async def call_webhook(config: ActionFile, alert: Alert, action: ActionRun, now:
     return await post_bytes(
         config.url, body, headers, timeout_s=config.timeout_s, allow_private=config.allow_private
     )
+
+
+async def run_on_nodes(
+    connection: Connection,
+    key: SigningKey | None,
+    config: ActionFile,
+    alert: Alert,
+    action: ActionRun,
+    now: datetime,
+) -> Outcome:
+    """Have every node concerned run the hook; well only if all of them did. Nodes run it once for an action."""
+    nodes = config.nodes or tuple(node for node in [alert.labels.get("node")] if node)
+    if not nodes:
+        return Outcome(False, "expected a node in the action or in the alert's labels, found none")
+    if key is None:
+        return Outcome(False, "expected a key to sign orders to nodes with (deploy_key), found none")
+    assert config.hook is not None
+    payload = json.dumps(told(alert, action, now))
+    expires = now + timedelta(seconds=ON_ITS_WAY_S)
+
+    async def one(node: str) -> tuple[str, AlertHookRan]:
+        order = RunAlertHook(
+            node=node,
+            hook=str(config.hook),
+            action=action.id,
+            alert=payload,
+            timeout_s=config.timeout_s,
+            expires_at=expires,
+        )
+        signed_order = key.sign(ALERT_HOOK_TYPE, order.model_dump_json().encode()).to_bytes()
+        try:
+            answer = await connection.request(
+                api_alert_hook(node), signed_order, config.timeout_s + ON_ITS_WAY_S
+            )
+            return node, AlertHookRan.model_validate_json(answer)
+        except (Retryable, ValueError) as error:
+            return node, AlertHookRan(ok=False, detail=str(error))
+
+    try:
+        answers = await asyncio.gather(*(one(node) for node in nodes))
+    except ValueError as error:  # a label that names no node
+        return Outcome(False, f"cannot be ordered: {error}")
+    text = "; ".join(f"{node}: {answer.detail}" for node, answer in answers)
+    return Outcome(all(answer.ok for _, answer in answers), text[:KEPT_CHARS])

@@ -19,6 +19,7 @@ from bumpless.alerts.handlers import Alerts
 from bumpless.alerts.kind import OWNER, AlertKind
 from bumpless.alerts.picture import Picture
 from bumpless.alerts.receiver import Receiver
+from bumpless.common.artifacts.signing import SigningKey
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import alerts as a
 from bumpless.common.contract import events as e
@@ -36,13 +37,17 @@ from bumpless.common.shell.state import RedisState
 
 
 class AlertsSettings(BrokerSettings):
-    """`config` is the alerts file. Alerts from outside come in on `webhook_port` (0: none), by who knows the secret."""
+    """`config` is the alerts file. Alerts from outside come in on `webhook_port` (0: none), by who knows the secret.
+
+    `deploy_key` signs orders to nodes that run a hook; without it there are none.
+    """
 
     model_config = SettingsConfigDict(env_prefix="bumpless_alerts_", extra="forbid", frozen=True)
     config: Path | None = None
     webhook_host: str = "127.0.0.1"
     webhook_port: int = Field(default=0, ge=0, le=65_535)
     webhook_secret: Path | None = None
+    deploy_key: Path | None = None
 
 
 Commands = Annotated[
@@ -76,6 +81,7 @@ async def run(settings: AlertsSettings) -> None:
     """Run the alerts service until SIGTERM."""
     configure_logging(OWNER, settings.log_level)
     config = Config(settings.config)
+    key = None if settings.deploy_key is None else SigningKey.load(settings.deploy_key)
 
     async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
         config.look()
@@ -87,7 +93,7 @@ async def run(settings: AlertsSettings) -> None:
         for state in await kind.everything():
             book.decided(state)
         runner = Runner(kind, store, Relay(connection, OWNER), clock.now, fenced, book)
-        service = Alerts(connection, runner, book, feeds, config, clock.now)
+        service = Alerts(connection, runner, book, feeds, config, clock.now, key)
         await feeds.start(config.file)
         receiver = await _open(settings, config, service, connection)
         looking = asyncio.create_task(service.keep_looking())

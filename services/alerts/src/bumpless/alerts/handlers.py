@@ -18,6 +18,7 @@ from bumpless.alerts.inputs import Concerned, Observed, Ran, Sent
 from bumpless.alerts.kind import OWNER, Kept, alert_aggregate, silence_aggregate
 from bumpless.alerts.notice import Notice, trial_alert
 from bumpless.alerts.observing import Observing
+from bumpless.common.artifacts.signing import SigningKey
 from bumpless.common.contract import alerts as a
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import derive_id
@@ -44,7 +45,10 @@ COMMANDS = a.AcknowledgeAlert | a.SetSilence | a.ExpireSilence | a.TryChannel
 
 
 class Alerts:
-    """Handlers of the service; each may be called again with the same message at any time."""
+    """Handlers of the service; each may be called again with the same message at any time.
+
+    `key` signs orders to nodes (None: there are no hooks on nodes).
+    """
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class Alerts:
         feeds: Feeds,
         config: Config,
         clock: Clock,
+        key: SigningKey | None = None,
     ) -> None:
         self._connection = connection
         self._runner = runner
@@ -61,6 +66,7 @@ class Alerts:
         self._feeds = feeds
         self._config = config
         self._clock = clock
+        self._key = key
         self._observing = Observing()
 
     async def keep_looking(self) -> None:
@@ -163,11 +169,18 @@ class Alerts:
         config = next((known for known in self._config.file.actions if known.name == action.name), None)
         if config is None:
             outcome = Outcome(False, "the alerts file has no such action any more")
-        elif config.do in (ActionKind.COMMAND, ActionKind.WEBHOOK):
-            run = acting.run_command if config.do is ActionKind.COMMAND else acting.call_webhook
-            outcome = await run(config, state, action, self._clock())
         else:
-            return await self._order(aggregate, state, action, config)
+            match config.do:
+                case ActionKind.COMMAND:
+                    outcome = await acting.run_command(config, state, action, self._clock())
+                case ActionKind.WEBHOOK:
+                    outcome = await acting.call_webhook(config, state, action, self._clock())
+                case ActionKind.NODE_HOOK:
+                    outcome = await acting.run_on_nodes(
+                        self._connection, self._key, config, state, action, self._clock()
+                    )
+                case _:
+                    return await self._order(aggregate, state, action, config)
         now = self._clock()
         number = derive_id(action.id, "ran", now.isoformat())
         ran = Ran(id=number, at=now, action=action.id, ok=outcome.ok, detail=outcome.detail)

@@ -25,11 +25,13 @@ from bumpless.common.contract.subjects import (
     subject_for,
 )
 from bumpless.common.errors import ReleaseError, Retryable
+from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
 from bumpless.executor import rivals
 from bumpless.executor.drivers import kin
+from bumpless.executor.drivers.alert_hooks import AlertHooks
 from bumpless.executor.drivers.artifacts import StoredArtifacts
 from bumpless.executor.drivers.broker import BrokerChecks, BrokerReports
 from bumpless.executor.drivers.choose import switch_of_node
@@ -105,7 +107,8 @@ async def run_executor(
         await executor.start()
         origin.manager.ready()
         log.info("executor runs", node=settings.node, data=str(settings.data_dir))
-        work = (_attend(connection, executor, settings, caught_up), _confirm(executor, origin.launch))
+        hooks = AlertHooks(settings.node, settings.alert_hooks, trust, settings.data_dir / "log", clock.now)
+        work = (_attend(connection, executor, settings, caught_up, hooks), _confirm(executor, origin.launch))
         await _until((stop, leaving), executor.fault, work)
         return origin.kept.hand_over() if leaving.is_set() else None
 
@@ -203,7 +206,11 @@ def _store(connection: LateConnection, settings: ExecutorSettings) -> BlobReader
 
 
 async def _attend(
-    late: LateConnection, executor: Executor, settings: ExecutorSettings, caught_up: asyncio.Event
+    late: LateConnection,
+    executor: Executor,
+    settings: ExecutorSettings,
+    caught_up: asyncio.Event,
+    hooks: AlertHooks,
 ) -> None:
     """Hear and answer what the broker brings, for ever, from the moment there is one."""
     connection = await late.join()
@@ -211,8 +218,10 @@ async def _attend(
     try:
         await _subscribe(connection, executor, settings)
         await checks.start()
+        await hooks.start(connection)
         await _catch_up(connection, executor, settings, caught_up)
     finally:
+        await hooks.close()
         await checks.close()
 
 

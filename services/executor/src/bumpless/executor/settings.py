@@ -52,4 +52,8 @@ class ExecutorSettings(Settings):
         default=Path("/run/systemd/system"),
         description="Where the systemd driver writes its units (docs/systemd.md)",
     )
+    alert_hooks: dict[Token, tuple[str, ...]] = Field(
+        default={},
+        description="Programs with their arguments that alerts may start here, by name (docs/alerts.md)",
+    )
     stop_services_on_exit: bool = False

@@ -17,6 +17,7 @@ MAX_ENVELOPE_BYTES = 1 << 20
 RELEASE_TYPE = "application/vnd.bumpless.release+json"
 ARTIFACT_TYPE = "application/vnd.bumpless.artifact+json"
 COMMAND_TYPE = "application/vnd.bumpless.command+json"
+ALERT_HOOK_TYPE = "application/vnd.bumpless.alert-hook+json"
 STATEMENT_TYPE = "application/vnd.bumpless.statement+json"
 
 

@@ -165,6 +165,11 @@ def api_stage_check(node: str) -> str:
     return f"api.executor.{node}.stage-check"
 
 
+def api_alert_hook(node: str) -> str:
+    """Where a node is told to run one of its alert hooks (`RunAlertHook`, signed; answered with `AlertHookRan`)."""
+    return f"api.executor.{node}.alert-hook"
+
+
 def _fields(template: str) -> list[str]:
     return [part.split("}")[0] for part in template.split("{")[1:]]
 

@@ -149,6 +149,7 @@ class ActionKind(StrEnum):
     ROLLBACK = "rollback"
     NOTE = "note"
     COMMAND = "command"
+    NODE_HOOK = "node-hook"
     WEBHOOK = "webhook"
 
 

@@ -105,7 +105,8 @@ class ActionFile(StrictModel):
 
     `pause`, `fail`, `rollback` and `note` concern the rollouts under way that the alert's labels name (`rollout`,
     `product`, `release`, `component`, `node`); where it names neither rollout nor product, none, unless `every_rollout`.
-    `command` is a program with its arguments, run beside the service without a shell; `webhook` posts to `url`.
+    `command` is a program with its arguments, run beside the service without a shell; `node-hook` has the alert's node,
+    or `nodes`, run the program that they know under the name `hook`; `webhook` posts to `url`.
     """
 
     name: ActionName
@@ -114,6 +115,8 @@ class ActionFile(StrictModel):
     do: ActionKind
     every_rollout: bool = False
     command: tuple[str, ...] = ()
+    hook: Token | None = None
+    nodes: tuple[Token, ...] = ()
     url: Url | None = None
     secret_file: str | None = None
     allow_private: bool = False
@@ -124,6 +127,8 @@ class ActionFile(StrictModel):
     def _its_own(self) -> Self:
         if (self.do is ActionKind.COMMAND) != bool(self.command):
             raise ValueError(f"expected command where, and only where, do is command; found do {self.do}")
+        if (self.do is ActionKind.NODE_HOOK) != (self.hook is not None) or (self.nodes and not self.hook):
+            raise ValueError(f"expected hook where, and only where, do is node-hook; found do {self.do}")
         if (self.do is ActionKind.WEBHOOK) != (self.url is not None):
             raise ValueError(f"expected url where, and only where, do is webhook; found do {self.do}")
         return self
