@@ -186,3 +186,9 @@ async def test_what_nobody_acknowledges_goes_up_over_the_death_of_the_service(
     acknowledged = await lab.cli("alert", "ack", second["alert"]["fingerprint"], "--comment", "on it")
     assert acknowledged.code == 0, acknowledged.err
     assert (await shown(lab, "Queue"))["status"] == "acknowledged"
+    lab.flush_redis()
+    await say(lab, "resolved", second["alert"]["labels"])
+    await comes_true(
+        lambda: people.at("/chat")[-1]["about"] == people.at("/oncall")[-1]["about"] == "resolved",
+        "the end to be told to both, by a service that had to read the stream again",
+    )

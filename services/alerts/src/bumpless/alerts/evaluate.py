@@ -6,9 +6,10 @@ be either, and the answer is known only where that makes no difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import combinations
 
 from bumpless.alerts.samples import Group, Samples, Scrape, measured, points
 from bumpless.alerts.trend import trend
@@ -178,9 +179,7 @@ def _events(rule: EventRule, facts: Facts, now: datetime) -> Answers:
 
 def _composite(rule: CompositeRule, parts: Mapping[str, tuple[Answers, Rule]]) -> Answers:
     groups = {group for answers, _ in parts.values() for group in answers}
-    finest = {
-        group for group in groups if not any(set(group) < set(other) for other in groups if other != group)
-    }
+    finest = groups - {part for group in groups for part in _parts(group) if part != group}
     return {group: _combined(rule, group, parts) for group in sorted(finest)}
 
 
@@ -188,7 +187,7 @@ def _combined(rule: CompositeRule, group: Group, parts: Mapping[str, tuple[Answe
     yes: list[str] = []
     open_: list[str] = []
     for name, (answers, part) in parts.items():
-        covering = [answer.holds for known, answer in answers.items() if set(known) <= set(group)]
+        covering = [answers[known].holds for known in _parts(group) if known in answers]
         holds = _any(covering) if covering else False if isinstance(part, EventRule) else None
         if holds is None:
             open_.append(name)
@@ -201,6 +200,12 @@ def _combined(rule: CompositeRule, group: Group, parts: Mapping[str, tuple[Answe
     if len(yes) + len(open_) >= rule.needed:
         return Answer(None, len(yes), f"{detail}; not known: {', '.join(open_)}")
     return Answer(False, len(yes), detail)
+
+
+def _parts(group: Group) -> Iterator[Group]:
+    """The group itself, and every one that it belongs to; a group has few labels."""
+    for size in range(len(group) + 1):
+        yield from combinations(group, size)
 
 
 def _any(found: Sequence[bool | None]) -> bool | None:

@@ -67,7 +67,8 @@ class Feeds:
 
     @property
     def facts(self) -> Facts:
-        return Facts(self._samples, self._nodes, tuple(self._events.values()), self._started)
+        """As of now: a copy, for another thread."""
+        return Facts(self._samples.copy(), dict(self._nodes), tuple(self._events.values()), self._started)
 
     @property
     def ready(self) -> bool:

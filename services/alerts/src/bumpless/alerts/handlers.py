@@ -89,7 +89,8 @@ class Alerts:
         self._feeds.forget(now)
         await self._feeds.read_plans()
         file = self._config.file
-        answers = evaluate.evaluate(file.every_rule, self._feeds.facts, now)
+        # Elsewhere, because the trends of a large fleet take seconds, and nobody would renew the lease meanwhile.
+        answers = await asyncio.to_thread(evaluate.evaluate, file.every_rule, self._feeds.facts, now)
         for observed in list(self._observing.told(file, answers, self._book.active(), now)):
             await self._observed(observed)
 

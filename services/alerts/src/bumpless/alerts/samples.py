@@ -8,7 +8,7 @@ two scrapes of an instance counts from zero.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -68,6 +68,15 @@ class Samples:
             if not instances:
                 del self._kept[member]
 
+    def copy(self) -> Samples:
+        """What is kept now; what is added later is not in it."""
+        found = Samples(self.wanted)
+        found._kept = {
+            member: {name: list(scrapes) for name, scrapes in instances.items()}
+            for member, instances in self._kept.items()
+        }
+        return found
+
     def groups(
         self, per: Per, component: str | None, start: datetime, end: datetime
     ) -> Iterator[tuple[Group, list[list[Scrape]]]]:
@@ -78,9 +87,10 @@ class Samples:
                 continue
             group = found.setdefault(group_of(per, name, node), [])
             for _, scrapes in sorted(instances.items()):
-                inside = [scrape for scrape in scrapes if start <= scrape.at <= end]
-                if inside:
-                    group.append(inside)
+                first = bisect_left(scrapes, start, key=lambda scrape: scrape.at)
+                last = bisect_right(scrapes, end, key=lambda scrape: scrape.at)
+                if first < last:
+                    group.append(scrapes[first:last])
         yield from found.items()
 
 

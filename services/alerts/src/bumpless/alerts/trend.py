@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -25,20 +26,17 @@ class Trend:
 
 def trend(points: Sequence[tuple[float, float]]) -> Trend | None:
     """The line through `points` (seconds before now, negative; value); None: fewer than two moments."""
-    slopes: list[float] = []
-    agreement = 0
-    for number, (at, value) in enumerate(points):
-        for earlier, before in points[:number]:
-            if at == earlier:
-                continue
-            slope = (value - before) / (at - earlier)
-            slopes.append(slope)
-            agreement += (slope > 0) - (slope < 0)
-    if not slopes:
+    if len(points) < 2:
         return None
-    slope = median(slopes)
-    level = median(value - slope * at for at, value in points)
+    at, values = np.array(points, dtype=float).T
+    earlier, later = np.triu_indices(len(points), 1)
+    apart = at[later] - at[earlier]
+    slopes = (values[later] - values[earlier])[apart != 0] / apart[apart != 0]
+    if not len(slopes):
+        return None
+    slope = float(np.median(slopes))
+    level = float(np.median(values - slope * at))
     count = len(points)
     spread = math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
-    score = max(0, abs(agreement) - 1) / spread
+    score = max(0.0, abs(float(np.sign(slopes).sum())) - 1) / spread
     return Trend(slope, level, math.erfc(score / math.sqrt(2)) / 2)
