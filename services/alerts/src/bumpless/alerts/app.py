@@ -104,6 +104,7 @@ async def run(settings: AlertsSettings) -> None:
                 await asyncio.wait({looking}, timeout=1)
             if receiver is not None:
                 await receiver.stop()
+            await service.close()
             await feeds.stop()
 
         broker = make_subscribers(settings.nats_url, service, connection)

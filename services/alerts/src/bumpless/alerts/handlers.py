@@ -6,12 +6,14 @@ Everything here may happen again after a crash: what an alert is told is decided
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from bumpless.alerts import acting, escalation, evaluate, follow_up
+from bumpless.alerts import acting, escalation, evaluate, follow_up, machine
 from bumpless.alerts.book import Book
-from bumpless.alerts.channels.made import make
-from bumpless.alerts.channels.port import Outcome
+from bumpless.alerts.channels import made
+from bumpless.alerts.channels.port import Channel, Outcome
 from bumpless.alerts.config import Config
 from bumpless.alerts.feeds import Feeds
 from bumpless.alerts.inputs import Concerned, Observed, Ran, Sent
@@ -24,6 +26,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract.base import derive_id
 from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Retryable
+from bumpless.common.model import alerting
 from bumpless.common.model.alert import ActionKind, ActionRun, Alert, Delivery, Silence, fingerprint
 from bumpless.common.model.alerting import ActionFile
 from bumpless.common.shell.broker import Connection
@@ -33,6 +36,7 @@ from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.run import Runner
 
 log = get_logger(__name__)
+T = TypeVar("T")
 
 MAX_ACTIVE = 10_000
 """Alerts at once, from outside: beyond that somebody labels alerts with what changes every time."""
@@ -59,6 +63,7 @@ class Alerts:
         config: Config,
         clock: Clock,
         key: SigningKey | None = None,
+        make: Callable[[alerting.Channel], Channel] = made.make,
     ) -> None:
         self._connection = connection
         self._runner = runner
@@ -67,6 +72,8 @@ class Alerts:
         self._config = config
         self._clock = clock
         self._key = key
+        self._make = make
+        self._begun: dict[str, asyncio.Task[None]] = {}
         self._observing = Observing()
 
     async def keep_looking(self) -> None:
@@ -130,20 +137,60 @@ class Alerts:
             await self._runner.handle(alert_aggregate(alert), message)
 
     async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
-        """Do what is due, then tell the alert; without anything to do, tell it the time."""
+        """Begin what is to be sent or done, and tell the alert the time, where that is due.
+
+        What is begun goes on beside it: a channel that hangs must not keep the next step of the escalation waiting.
+        """
         state = await self._runner.peek(aggregate)
         if state is None or isinstance(state, Silence):
             return
         now = self._clock()
-        if deadline.name == "send":
-            due = [d for d in escalation.open_deliveries(state) if d.due is not None and d.due <= now]
-            await asyncio.gather(*(self._send(aggregate, state, delivery) for delivery in due))
-        elif deadline.name == "act":
-            for action in follow_up.due_actions(state):
-                if action.due is not None and action.due <= now:
-                    await self._act(aggregate, state, action)
-        else:
-            await self._runner.expire(aggregate, deadline)
+        for delivery in escalation.open_deliveries(state):
+            if machine.reached(delivery.due, now):
+                self._begin(delivery.id, self._send, aggregate, state, delivery)
+        for action in follow_up.due_actions(state):
+            if machine.reached(action.due, now):
+                self._begin(action.id, self._act, aggregate, state, action)
+        due = machine.next_moment(state)
+        if due is not None and machine.reached(due.due, now):
+            await self._runner.expire(aggregate, due)
+
+    def _begin(
+        self,
+        number: str,
+        work: Callable[[str, Alert, T], Awaitable[None]],
+        aggregate: str,
+        state: Alert,
+        what: T,
+    ) -> None:
+        if number in self._begun:
+            return
+
+        async def begun() -> None:
+            try:
+                # What cannot be recorded is not done: it would be done again and again.
+                await self._runner.drain(aggregate)
+                await work(aggregate, state, what)
+            except Retryable as error:
+                log.warning("not done yet", aggregate=aggregate, reason=str(error))
+            except Exception:
+                log.exception("not done", aggregate=aggregate)
+            finally:
+                self._begun.pop(number, None)
+
+        self._begun[number] = asyncio.create_task(begun())
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being sent or done."""
+        return bool(self._begun)
+
+    async def close(self) -> None:
+        """End what was begun; it is begun again by whoever works next."""
+        while tasks := list(self._begun.values()):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1)
 
     async def _send(self, aggregate: str, state: Alert, delivery: Delivery) -> None:
         now = self._clock()
@@ -164,7 +211,7 @@ class Alerts:
         config = self._config.file.channels.get(name)
         if config is None:
             return Outcome(False, f"expected a channel of the alerts file, found {name}", for_good=True)
-        return await make(config).send(notice)
+        return await self._make(config).send(notice)
 
     async def _act(self, aggregate: str, state: Alert, action: ActionRun) -> None:
         config = next((known for known in self._config.file.actions if known.name == action.name), None)

@@ -70,7 +70,14 @@ def _decide(state: Alert | None, message: Message, now: datetime) -> Found:
 
 
 def next_deadline(state: Alert) -> Deadline | None:
-    """The earliest moment at which something is due; the name says what (`send`, `act`: I/O first)."""
+    """The earliest moment at which something is due; `send` and `act` are for the service, the rest is decided here."""
+    found = [Deadline("send", d.due) for d in escalation.open_deliveries(state) if d.due is not None]
+    found += [Deadline("act", a.due) for a in follow_up.due_actions(state) if a.due is not None]
+    return _earliest([*found, *([] if (moment := next_moment(state)) is None else [moment])])
+
+
+def next_moment(state: Alert) -> Deadline | None:
+    """The earliest moment at which time alone changes something."""
     found: list[Deadline] = []
     match state.status:
         case S.PENDING:
@@ -81,9 +88,11 @@ def next_deadline(state: Alert) -> Deadline | None:
             found.append(Deadline("acknowledgement", state.acknowledged.until))
     if state.active and state.ends_at is not None:
         found.append(Deadline("ends", state.ends_at))
-    found += [Deadline("send", d.due) for d in escalation.open_deliveries(state) if d.due is not None]
-    found += [Deadline("act", a.due) for a in follow_up.due_actions(state) if a.due is not None]
     found += [Deadline("outcome", a.due) for a in follow_up.open_outcomes(state) if a.due is not None]
+    return _earliest(found)
+
+
+def _earliest(found: list[Deadline]) -> Deadline | None:
     return min(found, key=lambda d: (d.due, d.name), default=None)
 
 

@@ -1,0 +1,177 @@
+"""The service around the machine: what hangs or fails in one place does not keep the rest waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+import pytest
+
+from bumpless.alerts.book import Book
+from bumpless.alerts.channels.port import Channel, Outcome
+from bumpless.alerts.config import Config
+from bumpless.alerts.feeds import Feeds
+from bumpless.alerts.handlers import Alerts
+from bumpless.alerts.kind import AlertKind, Kept, alert_aggregate
+from bumpless.alerts.notice import Notice
+from bumpless.alerts.picture import Picture
+from bumpless.common.contract.base import Message
+from bumpless.common.errors import Retryable
+from bumpless.common.model import alerting
+from bumpless.common.model.alert import Alert
+from bumpless.common.model.alerting import AlertsFile
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.run import Rebuilt, Runner
+from support.memory_channel import MemoryChannel
+from support.memory_state import MemoryState, MemoryStore
+from support.waiting import comes_true
+from unit.alerts.scenes import FINGERPRINT, T0, at, observed
+
+AGGREGATE = alert_aggregate(FINGERPRINT)
+HOOK = "https://example.org"
+
+
+class Kind(AlertKind):
+    """Without a broker there is nothing to rebuild from."""
+
+    async def rebuild(self, aggregate: str) -> Rebuilt[Kept] | None:
+        return None
+
+
+@dataclass
+class Outbound:
+    sent: list[Message] = field(default_factory=list)
+    away: bool = False
+
+    async def log(self, entry: Message, after: int) -> int:
+        raise AssertionError("alerts have no log of inputs")
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        if self.away:
+            raise Retryable("the broker is away")
+        self.sent += messages
+
+
+class Hanging:
+    """A channel whose other end never answers."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def send(self, notice: Notice) -> Outcome:
+        self.asked += 1
+        await asyncio.Event().wait()
+        return Outcome(True)
+
+
+@dataclass
+class Rig:
+    """One service with a clock that the test sets. `tick` does what the watch over deadlines does."""
+
+    channels: dict[str, Channel]
+    file: AlertsFile
+    now: datetime = T0
+    outbound: Outbound = field(default_factory=Outbound)
+
+    async def start(self) -> Rig:
+        self.store = MemoryState(MemoryStore(), "t", lambda: self.now)
+        await self.store.acquire(1e9)
+        nobody = cast(Connection, None)
+        config = Config(None)
+        config.file = self.file
+        picture = Picture()
+        book = Book(picture, lambda: self.file)
+        self.runner = Runner(Kind(nobody), self.store, self.outbound, lambda: self.now, None, book)
+        names = {id(channel): name for name, channel in self.file.channels.items()}
+
+        def make(config: alerting.Channel) -> Channel:
+            return self.channels[names[id(config)]]
+
+        feeds = cast(Feeds, None)
+        self.service = Alerts(nobody, self.runner, book, feeds, config, lambda: self.now, None, make)
+        return self
+
+    async def tick(self, second: float) -> None:
+        self.now = at(second)
+        for aggregate, deadline in await self.store.due(self.now):
+            await self.service.on_deadline(aggregate, deadline)
+
+    async def alert(self) -> Alert:
+        found = await self.runner.peek(AGGREGATE)
+        assert isinstance(found, Alert)
+        return found
+
+
+def file(**fields: Any) -> AlertsFile:
+    channels = {name: {"kind": "webhook", "url": f"{HOOK}/{name}"} for name in ("chat", "oncall")}
+    return AlertsFile.model_validate({"channels": channels, **fields})
+
+
+async def test_a_channel_that_hangs_keeps_nobody_else_waiting() -> None:
+    chat, oncall = Hanging(), MemoryChannel()
+    rig = await Rig({"chat": chat, "oncall": oncall}, file()).start()
+    await rig.runner.handle(AGGREGATE, observed())
+    await rig.tick(0)
+    await rig.tick(0.1)
+    await comes_true(lambda: chat.asked, "chat to be asked")
+    await rig.tick(300)
+    await rig.tick(300.1)
+    await comes_true(lambda: oncall.sent, "the next step to be taken")
+    await rig.tick(300.2)
+    assert chat.asked == 1
+    await rig.service.close()
+
+
+async def test_an_action_that_takes_long_keeps_nobody_waiting() -> None:
+    action = {
+        "name": "slow",
+        "match": 'alertname="DiskFull"',
+        "do": "command",
+        "command": ["/bin/sleep", "300"],
+        "timeout_s": 600,
+    }
+    chat = MemoryChannel()
+    rig = await Rig({"chat": chat, "oncall": chat}, file(actions=[action])).start()
+    wanted = [{"name": "slow", "do": "command"}]
+    await rig.runner.handle(AGGREGATE, observed(actions=wanted))
+    for second in (0, 0.1, 0.2, 300, 300.1):
+        await rig.tick(second)
+    await comes_true(lambda: len(chat.sent) == 2, "both steps to be taken")
+    await rig.service.close()
+
+
+async def test_what_cannot_be_recorded_is_not_sent() -> None:
+    chat = MemoryChannel()
+    rig = await Rig({"chat": chat, "oncall": chat}, file()).start()
+    await rig.runner.handle(AGGREGATE, observed())
+    rig.outbound.away = True
+    with pytest.raises(Retryable):
+        await rig.tick(0)
+    for second in (0.1, 0.2, 0.3):
+        await rig.tick(second)
+        await comes_true(lambda: not rig.service.busy, "the attempt to end")
+    assert chat.sent == []
+    rig.outbound.away = False
+    await rig.tick(1)
+    await comes_true(lambda: chat.sent, "the message once the broker is back")
+    await rig.service.close()
+
+
+async def test_a_message_that_was_sent_is_recorded() -> None:
+    chat = MemoryChannel([Outcome(False, "no"), Outcome(True, "HTTP 200")])
+    rig = await Rig({"chat": chat, "oncall": chat}, file()).start()
+    await rig.runner.handle(AGGREGATE, observed())
+
+    async def told(second: float, count: int) -> str:
+        await rig.tick(second)
+        await rig.tick(second)
+        await comes_true(lambda: len(chat.sent) == count and not rig.service.busy, "the message")
+        return (await rig.alert()).deliveries[0].detail
+
+    assert await told(0, 1) == "no"
+    assert await told(0.5, 1) == "no"
+    assert await told(1.1, 2) == "HTTP 200"
+    assert len({notice.id for notice in chat.sent}) == 1
