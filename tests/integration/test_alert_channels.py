@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bumpless.alerts import ack_link
+from bumpless.alerts.ack_link import Link
 from bumpless.alerts.channels import http
 from bumpless.alerts.channels.alertmanager import Alertmanager
 from bumpless.alerts.channels.by_apprise import Apprise
@@ -236,6 +238,7 @@ class Door:
     parked: list[tuple[bytes, str]]
     away: bool = False
     full: int = 0
+    links: list[Link] = field(default_factory=list)
 
     async def knock(self, body: bytes, **headers: str) -> tuple[int, Any]:
         async with (
@@ -263,7 +266,11 @@ async def door(tmp_path: Path) -> Any:
     async def park(body: bytes, reason: str) -> None:
         found.parked.append((body, reason))
 
-    receiver = Receiver(secret, lambda: file, take, park, clock.now)
+    async def acknowledge(link: Link) -> str:
+        found.links.append(link)
+        return "it is over" if found.full else ""
+
+    receiver = Receiver(secret, lambda: file, take, park, acknowledge, clock.now)
     await receiver.start("127.0.0.1", int(found.url.rsplit(":", 1)[1]))
     yield found
     await receiver.stop()
@@ -327,3 +334,35 @@ async def test_what_cannot_be_saved_is_to_be_sent_again(door: Door) -> None:
 async def test_what_is_too_large_is_not_read(door: Door) -> None:
     status, answer = await door.knock(b" " * 5000, Authorization=TOKEN)
     assert (status, answer["error"]) == (413, "expected at most 4096 bytes, found more")
+
+
+async def follow(door: Door, url: str, how: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.request(how, url) as answer:
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        return answer.status, await answer.text()
+
+
+async def test_a_link_acknowledges_when_its_button_is_pressed_and_not_when_it_is_opened(door: Door) -> None:
+    fired = alert()
+    url = ack_link.link(door.url, SECRET, fired, "chat", clock.now())
+    status, page = await follow(door, url, "GET")
+    assert (status, "<form" in page, door.links) == (200, True, [])
+    assert (await follow(door, url, "POST"))[0] == 200
+    assert door.links == [Link(fired.fingerprint, 1, "chat")]
+    door.full = 1
+    assert (await follow(door, url, "POST"))[0] == 409
+
+
+@pytest.mark.parametrize("how", ["another alert", "old", "another secret", "script"])
+async def test_a_link_that_was_changed_or_is_old_does_nothing(door: Door, how: str) -> None:
+    now = clock.now() - timedelta(days=2) if how == "old" else clock.now()
+    secret = b"x" * 32 if how == "another secret" else SECRET
+    url = ack_link.link(door.url, secret, alert(), "chat", now)
+    if how == "another alert":
+        url = url.replace("episode=1", "episode=2")
+    if how == "script":
+        url = url.replace("channel=chat", "channel=%3Cscript%3E")
+    for method in ("GET", "POST"):
+        status, page = await follow(door, url, method)
+        assert (status, "<form" in page, "<script" in page) == (403, False, False)
+    assert door.links == []

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from bumpless.alerts import ack_link
 from bumpless.alerts.book import Book
 from bumpless.alerts.channels.port import Channel, Outcome
 from bumpless.alerts.config import Config
@@ -75,6 +78,7 @@ class Rig:
     file: AlertsFile
     now: datetime = T0
     outbound: Outbound = field(default_factory=Outbound)
+    secret: Path | None = None
 
     async def start(self) -> Rig:
         self.store = MemoryState(MemoryStore(), "t", lambda: self.now)
@@ -91,7 +95,9 @@ class Rig:
             return self.channels[names[id(config)]]
 
         feeds = cast(Feeds, None)
-        self.service = Alerts(nobody, self.runner, book, feeds, config, lambda: self.now, None, make)
+        self.service = Alerts(
+            nobody, self.runner, book, feeds, config, lambda: self.now, None, make, self.secret
+        )
         return self
 
     async def tick(self, second: float) -> None:
@@ -175,3 +181,27 @@ async def test_a_message_that_was_sent_is_recorded() -> None:
     assert await told(0.5, 1) == "no"
     assert await told(1.1, 2) == "HTTP 200"
     assert len({notice.id for notice in chat.sent}) == 1
+
+
+async def test_the_link_in_a_message_acknowledges_its_episode_and_no_other(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef")
+    chat = MemoryChannel()
+    config = file(receiver={"external_url": "https://alerts.example.org"})
+    rig = await Rig({"chat": chat, "oncall": chat}, config, secret=secret).start()
+    await rig.runner.handle(AGGREGATE, observed())
+    await rig.tick(0)
+    await rig.tick(0)
+    await comes_true(lambda: chat.sent and not rig.service.busy, "the message")
+    url = urlsplit(chat.sent[0].ack_url)
+    assert url.hostname == "alerts.example.org"
+    assert chat.sent[0].ack_url in chat.sent[0].body
+    link = ack_link.read(secret.read_bytes(), dict(parse_qsl(url.query)), rig.now)
+    assert await rig.service.acknowledge(link) == ""
+    alert = await rig.alert()
+    assert alert.acknowledged is not None
+    assert alert.acknowledged.by == "the link in chat"
+    await rig.runner.handle(AGGREGATE, observed(False, second=1))
+    await rig.runner.handle(AGGREGATE, observed(second=2))
+    assert "over" in await rig.service.acknowledge(link)
+    assert (await rig.alert()).acknowledged is None

@@ -93,7 +93,16 @@ async def run(settings: AlertsSettings) -> None:
         for state in await kind.everything():
             book.decided(state)
         runner = Runner(kind, store, Relay(connection, OWNER), clock.now, fenced, book)
-        service = Alerts(connection, runner, book, feeds, config, clock.now, key)
+        service = Alerts(
+            connection,
+            runner,
+            book,
+            feeds,
+            config,
+            clock.now,
+            key,
+            secret=settings.webhook_secret,
+        )
         await feeds.start(config.file)
         receiver = await _open(settings, config, service, connection)
         looking = asyncio.create_task(service.keep_looking())
@@ -135,7 +144,9 @@ async def _open(
             body=body,
         )
 
-    receiver = Receiver(settings.webhook_secret, lambda: config.file, service.take, keep, clock.now)
+    receiver = Receiver(
+        settings.webhook_secret, lambda: config.file, service.take, keep, service.acknowledge, clock.now
+    )
     await receiver.start(settings.webhook_host, settings.webhook_port)
     return receiver
 

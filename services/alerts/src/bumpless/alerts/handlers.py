@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
-from bumpless.alerts import acting, escalation, evaluate, follow_up, machine
+from bumpless.alerts import ack_link, acting, escalation, evaluate, follow_up, machine
+from bumpless.alerts.ack_link import Link
 from bumpless.alerts.book import Book
 from bumpless.alerts.channels import made
+from bumpless.alerts.channels.http import read_secret
 from bumpless.alerts.channels.port import Channel, Outcome
 from bumpless.alerts.config import Config
 from bumpless.alerts.feeds import Feeds
@@ -51,7 +54,7 @@ COMMANDS = a.AcknowledgeAlert | a.SetSilence | a.ExpireSilence | a.TryChannel
 class Alerts:
     """Handlers of the service; each may be called again with the same message at any time.
 
-    `key` signs orders to nodes (None: there are no hooks on nodes).
+    `key` signs orders to nodes (None: there are no hooks on nodes), `secret` is the file by which links are signed.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Alerts:
         clock: Clock,
         key: SigningKey | None = None,
         make: Callable[[alerting.Channel], Channel] = made.make,
+        secret: Path | None = None,
     ) -> None:
         self._connection = connection
         self._runner = runner
@@ -73,6 +77,7 @@ class Alerts:
         self._clock = clock
         self._key = key
         self._make = make
+        self._secret = secret
         self._begun: dict[str, asyncio.Task[None]] = {}
         self._observing = Observing()
 
@@ -194,7 +199,8 @@ class Alerts:
 
     async def _send(self, aggregate: str, state: Alert, delivery: Delivery) -> None:
         now = self._clock()
-        notice = Notice(delivery.id, delivery.about, delivery.step, state, now, delivery.again_s)
+        ack_url = self._ack_url(state, delivery.channel, now)
+        notice = Notice(delivery.id, delivery.about, delivery.step, state, now, delivery.again_s, ack_url)
         outcome = await self._through(delivery.channel, notice)
         done = self._clock()
         sent = Sent(
@@ -206,6 +212,32 @@ class Alerts:
             detail=outcome.detail[:300],
         )
         await self._runner.handle(aggregate, sent)
+
+    def _ack_url(self, state: Alert, channel: str, now: datetime) -> str:
+        base = self._config.file.receiver.external_url
+        if base is None or self._secret is None:
+            return ""
+        try:
+            return ack_link.link(base, read_secret(str(self._secret)), state, channel, now)
+        except (OSError, ValueError) as error:
+            log.error("no secret to sign links with", reason=str(error))
+            return ""
+
+    async def acknowledge(self, link: Link) -> str:
+        """Acknowledge what a link is for; returns why not, empty: it was."""
+        aggregate = alert_aggregate(link.alert)
+        state = await self._runner.peek(aggregate)
+        if not isinstance(state, Alert) or state.episode != link.episode or not state.active:
+            return "expected an alert that still fires, found one that is over"
+        now = self._clock()
+        message = a.AcknowledgeAlert(
+            id=derive_id(link.alert, "link", str(link.episode), link.channel, now.isoformat()),
+            at=now,
+            by=f"the link in {link.channel}",
+            alert=link.alert,
+        )
+        await self._runner.handle(aggregate, message)
+        return ""
 
     async def _through(self, name: str, notice: Notice) -> Outcome:
         config = self._config.file.channels.get(name)

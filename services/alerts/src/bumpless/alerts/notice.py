@@ -25,6 +25,7 @@ class Notice:
     alert: Alert
     at: datetime
     again_s: float | None = None
+    ack_url: str = ""
 
     @property
     def title(self) -> str:
@@ -46,7 +47,7 @@ class Notice:
             lines.append(f"since {alert.fired_at:%Y-%m-%d %H:%M:%S} UTC")
         lines.append(alert.annotations.get("runbook", ""))
         if self.about == "firing":
-            lines.append(f"bumpless alert ack {alert.fingerprint}")
+            lines.append(self.ack_url or f"bumpless alert ack {alert.fingerprint}")
         return "\n".join(line for line in lines if line)
 
     def payload(self) -> dict[str, Any]:
@@ -60,6 +61,7 @@ class Notice:
             "at": self.at.isoformat(),
             "title": self.title,
             "text": self.body,
+            "ack_url": self.ack_url or None,
             "alert": {
                 "fingerprint": alert.fingerprint,
                 "status": alert.status,

@@ -1,4 +1,4 @@
-"""The door for alerts from outside: HTTP, one path, one secret.
+"""The door for alerts from outside, and for links by which people acknowledge: HTTP, one secret.
 
 A request is answered with 200 only when everything in it is saved. What is wrong is said in the answer, and kept on the
 dead-letter stream, since Alertmanager does not send again what was refused.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import html
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from bumpless.alerts import ack_link
+from bumpless.alerts.ack_link import Link
 from bumpless.alerts.channels.http import SIGNATURE_HEADER, TIMESTAMP_HEADER, read_secret, signed
 from bumpless.alerts.incoming import understood
 from bumpless.alerts.inputs import Observed
@@ -32,12 +35,21 @@ SKEW_S = 300
 Take = Callable[[list[Observed]], Awaitable[int]]
 """Saves what was observed; returns how many there was no room for."""
 Park = Callable[[bytes, str], Awaitable[None]]
+Acknowledge = Callable[[Link], Awaitable[str]]
+"""Does so; returns why not, empty: it was."""
 
 
 class Receiver:
     def __init__(
-        self, secret: Path, file: Callable[[], AlertsFile], take: Take, park: Park, clock: Clock
+        self,
+        secret: Path,
+        file: Callable[[], AlertsFile],
+        take: Take,
+        park: Park,
+        acknowledge: Acknowledge,
+        clock: Clock,
     ) -> None:
+        self._acknowledge = acknowledge
         self._secret, self._file, self._take, self._park, self._clock = secret, file, take, park, clock
         self._runner: web.AppRunner | None = None
 
@@ -45,7 +57,13 @@ class Receiver:
         """Raises: OSError, if the address is taken; Refused or ValueError, if there is no secret."""
         read_secret(str(self._secret))
         app = web.Application(client_max_size=self._file().receiver.max_bytes)
-        app.add_routes([web.post(PATH, self._post)])
+        app.add_routes(
+            [
+                web.post(PATH, self._post),
+                web.get(ack_link.PATH, self._ack_page),
+                web.post(ack_link.PATH, self._ack),
+            ]
+        )
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, reuse_address=True).start()
@@ -86,6 +104,29 @@ class Receiver:
             return await self._wrong(body, reasons, **result)
         return web.json_response(result)
 
+    async def _ack_page(self, request: web.Request) -> web.Response:
+        found = self._link(request)
+        if isinstance(found, str):
+            return _page(403, found)
+        return _page(200, f"Alert {found.alert}, sent to {found.channel}.", ack_link.BUTTON)
+
+    async def _ack(self, request: web.Request) -> web.Response:
+        found = self._link(request)
+        if isinstance(found, str):
+            return _page(403, found)
+        try:
+            refusal = await self._acknowledge(found)
+        except Retryable as error:
+            return _page(503, f"try it again: {error}")
+        return _page(409, refusal) if refusal else _page(200, f"Alert {found.alert} is acknowledged.")
+
+    def _link(self, request: web.Request) -> Link | str:
+        """What the link says, or why it says nothing."""
+        try:
+            return ack_link.read(read_secret(str(self._secret)), request.query, self._clock())
+        except (OSError, ValueError) as error:
+            return str(error)
+
     async def _wrong(self, body: bytes, reason: str, **more: object) -> web.Response:
         try:
             await self._park(body, reason)
@@ -118,6 +159,11 @@ class Receiver:
 def _same(found: bytes, wanted: bytes) -> bool:
     """Compared by their digests, so that neither the length nor the place of a difference shows in time."""
     return hmac.compare_digest(hashlib.sha256(found).digest(), hashlib.sha256(wanted).digest())
+
+
+def _page(status: int, text: str, button: str = "") -> web.Response:
+    page = ack_link.PAGE.format(text=html.escape(text), button=button)
+    return web.Response(status=status, text=page, content_type="text/html", headers=ack_link.HEADERS)
 
 
 def _answer(status: int, reason: str, **more: object) -> web.Response:

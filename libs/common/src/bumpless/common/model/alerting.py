@@ -144,9 +144,13 @@ class Maintenance(StrictModel):
 
 
 class Receiver(StrictModel):
-    """How alerts from outside are read: `severities` maps other words for a severity to ours; what is unknown is `warning`."""
+    """How alerts from outside are read: `severities` maps other words for a severity to ours; what is unknown is `warning`.
+
+    `external_url` is where people reach the service; with it, messages have a link that acknowledges.
+    """
 
     severities: dict[str, Severity] = {"page": Severity.CRITICAL, "error": Severity.CRITICAL}
+    external_url: Url | None = None
     max_bytes: int = Field(default=1 << 20, ge=1024, le=16 << 20)
     max_alerts: int = Field(default=1000, ge=1, le=10_000)
 
