@@ -9,8 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class Trend:
@@ -26,6 +24,8 @@ class Trend:
 
 def trend(points: Sequence[tuple[float, float]]) -> Trend | None:
     """The line through `points` (seconds before now, negative; value); None: fewer than two moments."""
+    import numpy as np  # half of what the service needs to start, and most fleets have no trends
+
     if len(points) < 2:
         return None
     at, values = np.array(points, dtype=float).T
