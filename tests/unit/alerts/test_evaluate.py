@@ -257,6 +257,8 @@ def test_the_file_that_the_page_shows_is_taken() -> None:
     assert len(read_alerts(shown, "docs/alerts.md").rules) == 4
     with pytest.raises(ValueError, match=r"docs/alerts.md: .*stale"):
         read_alerts(shown.replace("stale_s", "stale"), "docs/alerts.md")
+    with pytest.raises(ValueError, match=r"windows.nightly: expected a time zone"):
+        read_alerts(shown.replace("Europe/Berlin", "Europe/Nowhere"), "docs/alerts.md")
     with pytest.raises(ValueError, match="expected YAML"):
         read_alerts("a: [", "docs/alerts.md")
 

@@ -25,6 +25,7 @@ SHOWN_STREAMS = {
     "results": Stream.EVT,
     "releases": Stream.REL,
     "operators": Stream.OPS,
+    "alerts": Stream.ALR,
     "parked": Stream.DLQ,
 }
 

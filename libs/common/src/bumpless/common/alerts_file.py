@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from bumpless.common.model.alerting import AlertsFile
+from bumpless.common.zones import zone_of
 
 MAX_BYTES = 1 << 20
 
@@ -20,10 +21,16 @@ def read_alerts(text: str, where: str) -> AlertsFile:
     except (YAMLError, RecursionError) as error:
         raise ValueError(f"expected YAML in {where}, found: {error}") from error
     try:
-        return AlertsFile.model_validate({} if written is None else written)
+        file = AlertsFile.model_validate({} if written is None else written)
     except ValidationError as error:
         found = [
             ".".join(str(part) for part in fault["loc"]) + (": " if fault["loc"] else "") + fault["msg"]
             for fault in error.errors(include_url=False)
         ]
         raise ValueError(f"{where}: " + "; ".join(found)) from error
+    for window in file.windows:
+        try:
+            zone_of(window.window.zone)
+        except ValueError as error:
+            raise ValueError(f"{where}: windows.{window.name}: {error}") from error
+    return file
