@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bumpless.common.contract import wire
-from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.contract.alert_hook import AlertHookRan, RunAlertHook
+from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.model.alerting import AlertsFile
 from bumpless.common.model.release import Release, ReleaseFile

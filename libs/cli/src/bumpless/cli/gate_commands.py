@@ -40,7 +40,8 @@ ComponentOpt = Annotated[
 
 def register(app: typer.Typer) -> None:
     gate = typer.Typer(
-        no_args_is_help=True, help="Gates without a rollout: what they would read, recorded traces, simulated traffic."
+        no_args_is_help=True,
+        help="Gates without a rollout: what they would read, recorded traces, simulated traffic.",
     )
     gate.command("dry-run")(dry_run)
     gate.command("replay")(replay_trace)
