@@ -66,6 +66,7 @@ async def test_a_block_is_shown_and_refused_until_somebody_signs_for_it(lab: Lab
 
     done = await lab.cli("apply", str(file), "--waiver", str(freeze), "--waiver", str(backup))
     assert done.code == 0, done
+    assert "found: warn FREEZE the release: nothing starts from 2000-01-01" in done.err
     assert set((await on_fleet_of(lab)).values()) == {new}
 
     history = await lab.cli("rollout", "history")
