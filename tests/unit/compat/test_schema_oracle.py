@@ -1,8 +1,8 @@
 """What the comparison calls compatible is a subtype by `jsonsubschema`, which decides it in another way altogether.
 
 Every object says whether it has further fields, because a writer of our schemas makes only those that it names and the
-oracle knows no such rule. Schemas that the oracle gives up on are left out, and `oneOf`, which it takes for disjoint from
-more than it is: these are judged by documents.
+oracle knows no such rule. Schemas that the oracle gives up on are left out, and so are `oneOf`, `allOf` and lengths beside
+enums, which it judges too strictly (it denies that a schema is a subtype of itself twice): these are judged by documents.
 """
 
 from __future__ import annotations
@@ -37,35 +37,30 @@ LEAVES: Drawn = st.one_of(
         st.integers(0, 3),
         st.integers(0, 2),
     ),
-    st.builds(lambda high: {"type": "string", "maxLength": high}, st.integers(1, 3)),
     st.lists(st.sampled_from(["x", "xyz", "abc"]), min_size=1, max_size=3, unique=True).map(
         lambda values: {"type": "string", "enum": values}
     ),
 )
 
 
-def objects(inner: Drawn, names: str = "abc", more: tuple[Any, ...] = (True, False, TEXT)) -> Drawn:
+def objects(inner: Drawn) -> Drawn:
     return st.builds(
         lambda fields, required, more: (
             {"type": "object", "properties": fields, "additionalProperties": more}
             | ({"required": sorted(required)} if required else {})
         ),
-        st.dictionaries(st.sampled_from(names), inner, max_size=3),
-        st.sets(st.sampled_from(names), max_size=2),
-        st.sampled_from(more),
+        st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+        st.sets(st.sampled_from("abc"), max_size=2),
+        st.sampled_from([True, False, TEXT]),
     )
 
 
-def _both(parts: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
-    """Where both name a field they say the same: of one that can have no value the oracle does not notice it."""
-    one, other = parts
-    shared = {k: one["properties"][k] for k in one["properties"].keys() & other["properties"].keys()}
-    return {"allOf": [one, other | {"properties": other["properties"] | shared}]}
+SHORT: Drawn = st.builds(lambda high: {"type": "string", "maxLength": high}, st.integers(1, 3))
 
 
-def schemas(*more: Callable[[Drawn], Drawn]) -> Drawn:
+def schemas(leaves: Drawn, *more: Callable[[Drawn], Drawn]) -> Drawn:
     return st.recursive(
-        LEAVES,
+        leaves,
         lambda inner: st.one_of(
             objects(inner),
             inner.map(lambda items: {"type": "array", "items": items}),
@@ -76,12 +71,9 @@ def schemas(*more: Callable[[Drawn], Drawn]) -> Drawn:
     )
 
 
-SCHEMAS = schemas(
-    lambda inner: st.tuples(objects(inner, "ab", (True, False)), objects(inner, "bc", (True, False))).map(
-        _both
-    )
-)
+SCHEMAS = schemas(LEAVES)
 ALL = schemas(
+    st.one_of(LEAVES, SHORT),
     lambda inner: st.lists(inner, min_size=2, max_size=2).map(lambda parts: {"oneOf": parts}),
     lambda inner: st.lists(objects(inner), min_size=2, max_size=2).map(lambda parts: {"allOf": parts}),
 )
@@ -95,27 +87,28 @@ DOCUMENTS = st.recursive(
 )
 
 
-def relaxed(schema: dict[str, Any], other: dict[str, Any], how: int) -> dict[str, Any]:
+def relaxed(schema: dict[str, Any], other: dict[str, Any], how: int, *, both: bool) -> dict[str, Any]:
     """Something that often takes what `schema` takes."""
     match how:
         case 0:
             return {k: v for k, v in schema.items() if k not in ("required", "maxLength", "maximum", "enum")}
         case 1:
             return {"anyOf": [other, schema]}
-        case 2:
+        case 2 if both:
             return {"allOf": [schema, {k: v for k, v in schema.items() if k != "required"}]}
         case _:
             return schema | ({"additionalProperties": True} if "properties" in schema else {})
 
 
-def pairs(of: Drawn) -> st.SearchStrategy[tuple[dict[str, Any], dict[str, Any]]]:
+def pairs(of: Drawn, *, both: bool = True) -> st.SearchStrategy[tuple[dict[str, Any], dict[str, Any]]]:
     return st.one_of(
-        st.tuples(of, of), st.builds(lambda s, o, how: (s, relaxed(s, o, how)), of, of, st.integers(0, 3))
+        st.tuples(of, of),
+        st.builds(lambda s, o, how: (s, relaxed(s, o, how, both=both)), of, of, st.integers(0, 3)),
     )
 
 
 @QUICK
-@given(pairs(SCHEMAS))
+@given(pairs(SCHEMAS, both=False))
 def test_what_is_called_compatible_is_a_subtype(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     written, read = pair
     assume(not misfits(written, read))
