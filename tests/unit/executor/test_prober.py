@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bumpless.common.contract.commands import StageComponent
 from bumpless.common.model.probe import Probe
 from bumpless.executor import resources
 from bumpless.executor.drivers.probing import Outcome
+from bumpless.executor.metrics import probes_beside
 from bumpless.executor.prober import Prober, as_samples
-from bumpless.executor.record import Instance
-from support.plans import target
+from bumpless.executor.record import ComponentRecord, Instance
+from support.plans import T0, target
+from support.samples import COMMAND
 from support.waiting import comes_true
 
 GOOD, BAD = Outcome(True), Outcome(False, 'said "no"\n')
@@ -113,3 +116,24 @@ def test_resources_are_those_asked_for_of_the_process_and_its_children(tmp_path:
     )
     assert 0 < real["bumpless_node_disk_used_ratio"] < 1
     assert real["bumpless_node_cpu_seconds_total"] > 0
+
+
+def test_the_probes_of_a_version_to_come_are_tried_beside_the_old_but_not_its_commands() -> None:
+    command = probe("smoke", tcp=None, command={"argv": ["bin/smoke"]})
+    coming = target("api", "v2").model_copy(update={"probes": (probe("health"), probe("port"), command)})
+    own = probe("health", interval_s=9)
+    old = instance("i1").model_copy(
+        update={"target": target("api", "v1").model_copy(update={"probes": (own,)})}
+    )
+    order = StageComponent.model_validate(
+        {**COMMAND, "id": "c1", "at": T0, "batch": None, "before": None, "target": coming}
+    )
+    record = ComponentRecord(node="n1", component="api", current=old.target, serving=old)
+    assert probes_beside(record, old) == (own,)
+    staged = record.model_copy(update={"command": order})
+    assert [(one.name, one.interval_s) for one in probes_beside(staged, old)] == [
+        ("health", 9),
+        ("port", 0.1),
+    ]
+    new = old.model_copy(update={"id": "i2", "target": coming})
+    assert probes_beside(staged.model_copy(update={"current": coming}), new) == coming.probes

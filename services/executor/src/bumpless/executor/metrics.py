@@ -98,7 +98,7 @@ class Sampler:
             record = self._record()
             due = list(record.takes_traffic)
             if self._prober is not None:
-                self._prober.keep((instance, _probes(record, instance)) for instance in due)
+                self._prober.keep((instance, probes_beside(record, instance)) for instance in due)
             if due:
                 self._last = due[0]
             elif record.current is not None and self._last is not None:
@@ -152,7 +152,7 @@ def _shipped(record: ComponentRecord, instance: Instance) -> tuple[str, ...]:
     return _described(record, instance).keep_metrics
 
 
-def _probes(record: ComponentRecord, instance: Instance) -> tuple[Probe, ...]:
+def probes_beside(record: ComponentRecord, instance: Instance) -> tuple[Probe, ...]:
     """The instance's own, and those of the version that is to come here, so that old and new can be compared.
 
     Commands of that version are in its tree, and not tried before it runs.

@@ -40,7 +40,7 @@ class _Own:
 
 
 class Sources:
-    """`nodes` are the samples of the executors, `known` the Prometheis of the settings."""
+    """`nodes` are the samples of the executors, `known` the Prometheus servers of the settings."""
 
     def __init__(
         self,
