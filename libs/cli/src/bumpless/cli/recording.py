@@ -55,6 +55,10 @@ def record(
     async def work(client: Client) -> int:
         gate, end = await _gate(client, await client.find(rollout), batch)
         recorder, count = Recorder(gate), 0
+        if gate.spec.source is not None:
+            context.output.say(
+                f"this gate read its metrics from {gate.spec.source.title}; recorded is what the nodes themselves told"
+            )
         async for sample in _samples(client, gate, end, timedelta(seconds=history), follow):
             for row in recorder.rows([sample]):
                 print(row.as_json(), flush=True)

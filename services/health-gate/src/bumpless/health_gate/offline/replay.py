@@ -201,7 +201,7 @@ def fit(spec: GateSpec) -> tuple[GateSpec, list[str]]:
             "a rule over requests, errors, latency or restarts that decides", f"only {', '.join(left_out)}"
         )
     notes = [f"not judged, because a trace has nothing on it: {', '.join(left_out)}"] if left_out else []
-    return spec.model_copy(update={"rules": tuple(rules)}), notes
+    return spec.model_copy(update={"rules": tuple(rules), "source": None}), notes
 
 
 def _fitted(rule: Rule, read: dict[str, Read]) -> Rule | None:
