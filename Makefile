@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts clean executor-tree
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate clean executor-tree
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -45,6 +45,10 @@ faults: $(STAMP)
 # out once. Needs root and loop devices.
 powercuts: $(STAMP)
 	$(PY) -m pytest -m powercuts
+
+# The core under simulation (docs/simulation.md): SEEDS seeds from FIRST on, or one SEED with its whole trace.
+simulate: $(STAMP)
+	cd tests && ../$(PY) -m simulation $(if $(SEED),--seed $(SEED),--quiet --seeds $${SEEDS:-2000} --first $${FIRST:-0})
 
 bench: $(addprefix bench-,$(BENCHES))
 bench-%: $(STAMP)

@@ -1,0 +1,450 @@
+"""One run: a scenario from its first moment to its last, under the eyes of the invariants."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import structlog
+
+from bumpless.common.contract import commands as c
+from bumpless.common.contract import events as e
+from bumpless.common.contract.base import Message, RolloutId, derive_id
+from bumpless.common.contract.commands import OpenGate
+from bumpless.common.contract.envelope import RELEASE_TYPE
+from bumpless.common.contract.subjects import Stream
+from bumpless.common.model.channels import Consumes, Produces
+from bumpless.common.model.fleet import ComponentState
+from bumpless.common.model.plan import Plan, Target
+from bumpless.common.model.release import Component, CrashLoop, Limits, OnCrashLoop, Release, Run, Timing
+from bumpless.common.model.strategy import Strategy
+from bumpless.common.model.verdict import Reason, Verdict
+from bumpless.common.shell import service
+from bumpless.health_gate.judge import Judgement
+from bumpless.planner.targets import STANDARD_METRICS
+from simulation.broker import Broker, SimConnection
+from simulation.events import Ended
+from simulation.invariants import Invariants, Violation
+from simulation.life import Life
+from simulation.loop import Stalled
+from simulation.node import SimNode
+from simulation.scenario import Happening, Scenario
+from simulation.services import LEASE_S, RELEASE_KEY, Service
+from simulation.store import copy_of, restore
+from simulation.world import World
+from support.memory_state import MemoryStore
+from support.plans import digest
+
+BOUND_S = 2400.0
+"""After the last fault, every rollout has ended within this time: two pauses, a revert and every limit of a step."""
+TIMING = Timing(ready_timeout_s=5, soak_s=1, lame_duck_s=1, drain_timeout_s=3, warm_s=20)
+LIMITS = Limits(
+    stage_timeout_s=60,
+    fetch_allowance_s=20,
+    pause_timeout_s=150,
+    approval_timeout_s=150,
+    revert_timeout_s=300,
+)
+
+
+@dataclass
+class Result:
+    scenario: Scenario
+    trace: str
+    events: int
+    simulated_s: float
+    rollouts: int
+    ends: dict[str, int]
+    struck: dict[str, int]
+    violation: Violation | None = None
+    lines: list[str] = field(default_factory=list)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        struck = " ".join(f"{k}:{n}" for k, n in sorted(self.struck.items())) or "none"
+        ends = " ".join(f"{k}:{n}" for k, n in sorted(self.ends.items())) or "none"
+        return (
+            f"{self.scenario}\n  struck {struck}; rollouts {ends}; {self.events} events in {self.simulated_s:.0f} s; "
+            f"trace {self.trace[:16]}"
+        )
+
+
+class Simulation:
+    """The fleet, the control plane and the people of one scenario."""
+
+    def __init__(self, scenario: Scenario, verbose: bool = False) -> None:
+        self.scenario = scenario
+        self.invariants = Invariants(self)
+        self.world = World(scenario, self.invariants.check, verbose)
+        self.chance = Random(f"run {scenario.seed}")
+        self.broker = Broker(self.world)
+        self.broker.handlers = self._handler
+        self.stores = {owner: MemoryStore() for owner in ("planner", "rollback", "health-gate")}
+        self.copies: dict[str, Any] = {}
+        self.releases: list[Release] = []
+        self.services: list[Service] = []
+        self.nodes: dict[str, SimNode] = {}
+        self.judged: dict[str, list[tuple[float, Verdict | None, bool]]] = {}
+        self.holes: set[str] = set()
+        """Rollouts whose log has lost an entry: they may wait for a person for ever."""
+
+    # set-up -------------------------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        first = self._release("v1")
+        targets = {part.name: target_of(part) for part in first.components}
+        for name in self.scenario.nodes:
+            node = SimNode(self.world, self.broker, name, self._bad)
+            self.nodes[name] = node
+            parts = {p.name: p for p in self.scenario.parts}
+            node.install({n: None if parts[n].new else t for n, t in targets.items()})
+            node.boot()
+        names = ["planner-a", "planner-b"][: self.scenario.planners]
+        for owner, name in [
+            *(("planner", n) for n in names),
+            ("rollback", "rollback"),
+            ("health-gate", "gate"),
+        ]:
+            self.services.append(
+                Service(self.world, self.broker, self.stores[owner], owner, name, self._judge)
+            )
+        self.people = Life(self.world, "people", "none", lambda: 0.0, lambda: None)
+        self.people.recovering = False
+        self.outside = SimConnection(self.broker, self.people)
+
+    def _handler(self, durable: Any) -> Callable[[Message], Any] | None:
+        for process in self.services:
+            if process.owner == durable.name and process.working is not None and not process.life.dead:
+                return lambda message, s=process: s.handle(durable, message)
+        return None
+
+    def _bad(self, component: str, version: str) -> str:
+        part = next((p for p in self.scenario.parts if p.name == component), None)
+        return part.bad if part is not None and version == "v2" else ""
+
+    def _release(self, version: str) -> Release:
+        number = int(version[1:])
+        parts = []
+        for place, part in enumerate(self.scenario.parts):
+            produces: tuple[Produces, ...] = ()
+            consumes: tuple[Consumes, ...] = ()
+            if part.channel and place == 0:
+                consumes = (Consumes(channel=part.channel, reads=f">=1,<={number}"),)
+            if part.channel and place == len(self.scenario.parts) - 1:
+                produces = (Produces(channel=part.channel, writes=str(number)),)
+            parts.append(
+                Component(
+                    name=part.name,
+                    version=version,
+                    root=digest(f"root {part.name} {version}"),
+                    artifact=digest(f"artifact {part.name} {version}"),
+                    artifact_size=1000,
+                    depends_on=part.depends_on,
+                    produces=produces,
+                    consumes=consumes,
+                    run=Run(
+                        command=(f"bin/{part.name}",),
+                        overlap=part.overlap,
+                        timing=TIMING,
+                        on_crash_loop=OnCrashLoop.PREVIOUS,
+                        crash_loop=CrashLoop(crashes=3, window_s=60),
+                    ),
+                    strategy=Strategy(
+                        kind=part.strategy, observe_s=5, approval=self.scenario.approval_between
+                    ),
+                    gate=part.gate,
+                )
+            )
+        return Release(
+            product="shop",
+            version=version,
+            components=tuple(parts),
+            max_unavailable=self.scenario.max_unavailable,
+            rollback_policy=self.scenario.policy,
+            approval=self.scenario.approval,
+            limits=LIMITS,
+        )
+
+    # what happens -------------------------------------------------------------------------------------
+
+    def announcement(self, release: Release) -> e.ReleaseAnnounced:
+        envelope = RELEASE_KEY.sign(RELEASE_TYPE, release.model_dump_json().encode())
+        return e.ReleaseAnnounced(
+            id=self.world.fresh_id(),
+            at=self.world.now(),
+            product=release.product,
+            digest=release.digest,
+            envelope=envelope.to_bytes().decode(),
+        )
+
+    async def _course(self) -> None:
+        await self._wait(3.0)
+        self.world.faulty = True
+        self.releases.append(self._release("v2"))
+        await self._publish(self.announcement(self.releases[0]))
+        for happening in self.scenario.happenings:
+            await self._wait(happening.at - self.world.clock)
+            self.world.strike(happening.kind, f"#{happening.pick}")
+            await self._happen(happening)
+        await self._wait(self.scenario.safety_s - self.world.clock)
+        self._heal()
+        until = self.world.clock + BOUND_S
+        quiet = 0
+        while self.world.clock < until and quiet < 3:
+            await self._wait(20.0)
+            quiet = quiet + 1 if self._at_rest() else 0
+        if self.broker.pending:  # what is hours late arrives at last
+            await self._wait(7400.0)
+        self.world.happened(Ended(), "END")
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+
+    async def _publish(self, message: Message) -> None:
+        from bumpless.common.errors import Retryable
+
+        for _ in range(50):
+            try:
+                await self.outside.publish(message, source="people")
+                return
+            except Retryable:
+                await asyncio.sleep(0.5)
+
+    def _heal(self) -> None:
+        for process in self.services:
+            process.skew = 0.0
+        for node in self.nodes.values():
+            node.skew = 0.0
+        self.world.heal()
+        for number, node in enumerate(self.nodes.values()):
+            word = node.machine.disk.word
+            if word is not None and word.drained:
+                order = c.UndrainNode(id=self.world.fresh_id(), at=self.world.now(), node=node.name, by="ann")
+                self.world.loop.call_later(1.0 + number, lambda o=order: self.people.task(self._publish(o)))
+
+    def _at_rest(self) -> bool:
+        if any(memory.deadlines or memory.unpublished for memory in self.stores.values()):
+            return False
+        resting = (ComponentState.ABSENT, ComponentState.SERVING)
+        return all(
+            node.executor is not None
+            and all(
+                r.state in resting and not r.outbox and r.waiting is None
+                for r in node.machine.disk.records.values()
+            )
+            for node in self.nodes.values()
+        )
+
+    async def _happen(self, happening: Happening) -> None:
+        pick = Random(happening.pick)
+        rollouts = list(self.invariants.books)
+        node = self.nodes[pick.choice(list(self.nodes))]
+        match happening.kind:
+            case "pause" | "resume" | "promote" | "abort" | "retry" | "rollback" | "approve" | "alert":
+                if rollouts:
+                    await self._order(happening.kind, RolloutId(pick.choice(rollouts)))
+            case "drain":
+                order = c.DrainNode(
+                    id=self.world.fresh_id(),
+                    at=self.world.now(),
+                    node=node.name,
+                    by="ann",
+                    for_s=pick.choice((None, 20.0)),
+                    force=pick.random() < 0.5,
+                )
+                await self._publish(order)
+            case "undrain":
+                await self._publish(
+                    c.UndrainNode(id=self.world.fresh_id(), at=self.world.now(), node=node.name, by="ann")
+                )
+            case "second-release":
+                release = self._release(f"v{len(self.releases) + 2}")
+                self.releases.append(release)
+                await self._publish(self.announcement(release))
+            case "announce-again":
+                again = self.announcement(self.releases[0])
+                await self._publish(again)
+            case "store-emptied":
+                self.stores[pick.choice(list(self.stores))].empty()
+            case "store-old":
+                owner = pick.choice(list(self.stores))
+                if owner in self.copies:
+                    restore(self.stores[owner], self.copies[owner])
+                self.copies[owner] = copy_of(self.stores[owner])
+            case "log-gap":
+                self._lose_entry(pick)
+            case "node-down":
+                node.lose_power(pick.choice((5.0, 40.0, 120.0)))
+            case "old-disk":
+                if node.old is None or pick.random() < 0.5:
+                    node.old = node.machine.disk.copy()
+                else:
+                    node.lose_power(pick.choice((2.0, 30.0)), old_disk=True)
+            case "crash-loop":
+                working = [p for p in node.machine.processes.values() if p.alive]
+                if working:
+                    process = pick.choice(working)
+                    for number in range(pick.choice((1, 4))):
+                        self.world.loop.call_later(number * 4.0, self._hurt, node, process.component)
+            case "skew":
+                victim = pick.choice([*self.nodes.values(), *self.services])
+                victim.skew = pick.choice((-3600.0, -30.0, -1.0, 1.0, 30.0, 3600.0))
+            case "crash-service":
+                pick.choice(self.services).life.kill()
+            case "freeze-leader":
+                pick.choice(self.services).life.freeze(pick.choice((25.0, 60.0)))
+
+    def _hurt(self, node: SimNode, component: str) -> None:
+        for process in node.machine.working(component):
+            node.machine.end(process.instance, "crashed")
+
+    async def _order(self, kind: str, rollout: RolloutId) -> None:
+        book = self.invariants.books[rollout]
+        to = "rollback" if book.plan.of else "planner"
+        head: dict[str, Any] = {"id": self.world.fresh_id(), "at": self.world.now(), "rollout": rollout}
+        if kind == "alert":
+            await self._publish(e.AlertFired(**head, name="errors", fail=True))
+            return
+        head |= {"by": "ann", "to": to}
+        if kind == "approve":
+            waiting = [i for i, b in book.state.batches.items() if b.status == "awaiting-approval"]
+            batch = waiting[0] if waiting else None
+            await self._publish(c.Approve(**head, plan_hash=book.plan.hash, batch=batch))
+            return
+        if kind == "rollback":
+            await self._publish(c.Rollback(**{**head, "to": "rollback", "rollout": book.plan.of or rollout}))
+            return
+        kinds: dict[str, Any] = {
+            "pause": c.Pause,
+            "resume": c.Resume,
+            "promote": c.Promote,
+            "abort": c.Abort,
+            "retry": c.Retry,
+        }
+        if kind == "retry":
+            head["to"] = "planner"
+        await self._publish(kinds[kind](**head))
+
+    def _lose_entry(self, pick: Random) -> None:
+        log = self.broker.logs[Stream.RO]
+        entries = [n for n, item in log.items.items() if item.subject.endswith("rollout-advanced")]
+        inner = [n for n in entries if log.last[log.items[n].subject] != n]
+        if inner:
+            lost = log.items.pop(pick.choice(inner))
+            self.holes.add(lost.subject.split(".")[1])
+
+    # gates --------------------------------------------------------------------------------------------
+
+    def _judge(self, gate: OpenGate) -> Judgement:
+        """What can be said of `gate` now, from what runs on the nodes."""
+        now = self.world.now()
+        over = (now - gate.switched_at).total_seconds() >= gate.spec.window_s
+        blind = self.world.strikes("no-data", gate.batch)
+        seen = not blind and all(
+            (node := self.nodes.get(member.node)) is not None
+            and node.executor is not None
+            and any(p.target.root == member.root for p in node.machine.working(member.component))
+            for member in gate.canary
+        )
+        bad = any(self._bad(m.component, m.version) == "gate" for m in gate.canary)
+        verdict, reason = None, Reason.DEADLINE
+        if seen and (bad or self.world.strikes("flap", gate.batch)):
+            verdict, reason = Verdict.FAIL, Reason.REGRESSION
+        elif seen and over:
+            verdict, reason = Verdict.PASS, Reason.PASSED
+        elif now >= gate.deadline:
+            verdict, reason = Verdict.INCONCLUSIVE, Reason.NO_DATA
+        self.judged.setdefault(gate.gate, []).append((self.world.clock, verdict, seen))
+        return Judgement(verdict, reason, "simulated", ())
+
+    # running ------------------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        violation: Violation | None = None
+        loop = self.world.loop
+        asyncio.set_event_loop(loop)
+        try:
+            with self.world.clocks():
+                loop.run_until_complete(self._whole())
+        except Violation as found:
+            violation = found
+        except Stalled:
+            violation = Violation("no_stall", "nothing is left that could happen")
+        violation = self.invariants.violation or violation
+        if violation is None and loop.failures:
+            violation = Violation("within_bounds", f"an error that nobody handled: {loop.failures[0]}")
+        loop.close()
+        return Result(
+            scenario=self.scenario,
+            trace=self.world.trace,
+            events=self.world.events,
+            simulated_s=self.world.clock,
+            rollouts=len(self.invariants.books),
+            ends=self.invariants.ends(),
+            struck=self.world.struck,
+            violation=violation,
+            lines=self.world.lines,
+            seen=self.invariants.seen,
+        )
+
+    async def _whole(self) -> None:
+        self._set_up()
+        course = asyncio.ensure_future(self._course())
+        broken = asyncio.ensure_future(self.invariants.broken.wait())
+        await asyncio.wait((course, broken), return_when=asyncio.FIRST_COMPLETED)
+        if course.done() and not broken.done():
+            course.result()
+
+
+def target_of(part: Component) -> Target:
+    """The target that the planner makes of a component."""
+    return Target(
+        component=part.name,
+        version=part.version,
+        release=part.version,
+        keep_metrics=tuple(sorted(STANDARD_METRICS)),
+        root=part.root,
+        artifact=part.artifact,
+        artifact_size=part.artifact_size,
+        run=part.run,
+        produces=part.produces,
+        consumes=part.consumes,
+    )
+
+
+def simulate(scenario: Scenario, verbose: bool = False) -> Result:
+    """Run `scenario`; its result has the violation, if there is one."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    spans = logging.getLogger("opentelemetry.context")
+    heard, spans.disabled = (
+        spans.disabled,
+        True,
+    )  # coroutines of killed processes are collected in other contexts
+    enabled = gc.isenabled()
+    gc.disable()
+    lease, service.LEASE_S = service.LEASE_S, LEASE_S
+    try:
+        return Simulation(scenario, verbose).run()
+    finally:
+        service.LEASE_S = lease
+        gc.collect()
+        sys.unraisablehook, spans.disabled = hook, heard
+        structlog.configure(**before)
+        if enabled:
+            gc.enable()
+
+
+def plan_of(simulation: Simulation, plan_hash: str) -> Plan:
+    return Plan.from_stored(simulation.broker.plans[plan_hash])  # type: ignore[index]
+
+
+__all__ = ["Result", "Simulation", "derive_id", "simulate"]

@@ -1,0 +1,190 @@
+"""What one seed stands for: a fleet, its releases, a mix of faults, and what people and machines do when.
+
+A scenario is data. The shrinker drops kinds of faults and happenings one by one; what is left is drawn as before,
+because every kind draws from a stream of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from bumpless.common.model.gate import GateSpec, OnInconclusive
+from bumpless.common.model.release import RollbackPolicy
+from bumpless.common.model.strategy import StrategyKind
+
+FAULTS: dict[str, float] = {
+    # messages
+    "duplicate": 0.25,
+    "drop": 0.2,
+    "delay": 0.03,
+    "reorder": 0.3,
+    "lost-answer": 0.03,
+    "away": 0.03,
+    # services
+    "crash": 0.015,
+    "crash-in-recovery": 0.08,
+    "pause-leader": 0.006,
+    # nodes
+    "stage-fails": 0.015,
+    "start-fails": 0.02,
+    "switch-fails": 0.015,
+    "restore-fails": 0.1,
+    "executor-crash": 0.01,
+    "process-dies": 0.02,
+    # gates
+    "flap": 0.05,
+    "no-data": 0.2,
+}
+"""How likely each kind is at each occasion, where the seed has it."""
+
+HAPPENINGS = (
+    "pause",
+    "resume",
+    "promote",
+    "abort",
+    "retry",
+    "rollback",
+    "approve",
+    "alert",
+    "drain",
+    "undrain",
+    "second-release",
+    "announce-again",
+    "store-emptied",
+    "store-old",
+    "log-gap",
+    "node-down",
+    "old-disk",
+    "crash-loop",
+    "skew",
+    "crash-service",
+    "freeze-leader",
+)
+RARE = frozenset({"log-gap", "old-disk", "abort", "skew"})
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something that is done to the system once, `at` seconds after the start. `pick` chooses among what there is."""
+
+    at: float
+    kind: str
+    pick: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component of the product."""
+
+    name: str
+    depends_on: tuple[str, ...] = ()
+    gate: GateSpec | None = None
+    strategy: StrategyKind = StrategyKind.ROLLING
+    overlap: bool = True
+    channel: str = ""
+    bad: str = ""
+    """How its second version is bad: `start` (does not come up), `gate` (is worse), `loop` (crashes again and again)."""
+    new: bool = False
+    removed: bool = False
+
+
+@dataclass(frozen=True)
+class Scenario:
+    seed: int
+    nodes: tuple[str, ...]
+    parts: tuple[Part, ...]
+    max_unavailable: int
+    policy: RollbackPolicy = RollbackPolicy.AUTO
+    approval: bool = False
+    approval_between: bool = False
+    planners: int = 1
+    faults: frozenset[str] = frozenset()
+    happenings: tuple[Happening, ...] = ()
+    safety_s: float = 240.0
+    lag_s: float = 0.02
+
+    def without(self, kind: str) -> Scenario:
+        return replace(self, faults=self.faults - {kind})
+
+    def __str__(self) -> str:
+        parts = ", ".join(
+            f"{p.name}"
+            + (f"<-{'+'.join(p.depends_on)}" if p.depends_on else "")
+            + ("" if p.overlap else " exclusive")
+            + (f" bad:{p.bad}" if p.bad else "")
+            + (f" gate:{p.gate.on_inconclusive}" if p.gate else "")
+            + (" new" if p.new else "")
+            for p in self.parts
+        )
+        happenings = " ".join(f"{h.kind}@{h.at:.0f}" for h in self.happenings)
+        return (
+            f"seed {self.seed}: {len(self.nodes)} nodes, {parts}; at most {self.max_unavailable} out; "
+            f"rollback {self.policy}; {self.planners} planners; "
+            f"faults: {' '.join(sorted(self.faults)) or 'none'}; happenings: {happenings or 'none'}"
+        )
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    chance = Random(f"scenario {seed}")
+    nodes = tuple(f"n{number}" for number in range(1, chance.choice((1, 2, 2, 3, 3, 4)) + 1))
+    names = ("db", "api", "web")[: chance.choice((1, 1, 2, 2, 3))]
+    calm = chance.random() < 0.1
+    faults = frozenset(
+        kind for kind in FAULTS if not calm and chance.random() < chance.choice((0.1, 0.35, 0.6))
+    )
+    many = 0 if calm else chance.choice((0, 1, 2, 3, 5, 8))
+    happenings = []
+    for _ in range(many):
+        kind = chance.choice(HAPPENINGS)
+        if kind in RARE and chance.random() < 0.5:
+            kind = chance.choice(HAPPENINGS)
+        happenings.append(
+            Happening(
+                round(chance.uniform(0.5, 150) ** chance.choice((1, 1, 0.7)), 1),
+                kind,
+                chance.randrange(1 << 16),
+            )
+        )
+    return Scenario(
+        seed=seed,
+        nodes=nodes,
+        parts=_parts(chance, names),
+        max_unavailable=chance.randint(1, len(nodes)),
+        policy=RollbackPolicy.MANUAL if chance.random() < 0.1 else RollbackPolicy.AUTO,
+        approval=chance.random() < 0.1,
+        approval_between=chance.random() < 0.1,
+        planners=chance.choice((1, 2)),
+        faults=faults,
+        happenings=tuple(sorted(happenings, key=lambda h: (h.at, h.kind, h.pick))),
+        lag_s=chance.choice((0.005, 0.02, 0.3)),
+    )
+
+
+def _parts(chance: Random, names: tuple[str, ...]) -> tuple[Part, ...]:
+    channel = "orders" if len(names) > 1 and chance.random() < 0.4 else ""
+    parts = []
+    for place, name in enumerate(names):
+        gate = None
+        if chance.random() < 0.6:
+            gate = GateSpec(
+                window_s=chance.choice((5, 15)),
+                timeout_s=40,
+                warm_up_s=0,
+                interval_s=5,
+                on_inconclusive=chance.choice(tuple(OnInconclusive)),
+            )
+        parts.append(
+            Part(
+                name=name,
+                depends_on=tuple(other for other in names[:place] if chance.random() < 0.6),
+                gate=gate,
+                strategy=chance.choice((StrategyKind.ROLLING, StrategyKind.CANARY)),
+                overlap=chance.random() < 0.85,
+                channel=channel,
+                bad=chance.choice(("",) * 9 + ("start", "gate", "loop")),
+                new=chance.random() < 0.08 and place > 0,
+            )
+        )
+    return tuple(parts)

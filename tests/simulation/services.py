@@ -1,0 +1,170 @@
+"""The control plane: planner, rollback and health gate, their production handlers and runners, as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bumpless.common.artifacts.signing import SigningKey, TrustStore
+from bumpless.common.contract.base import Message
+from bumpless.common.contract.subjects import Stream
+from bumpless.common.engine.decision import Deadline
+from bumpless.common.errors import Retryable
+from bumpless.common.shell import clock, service
+from bumpless.common.shell.relay import Relay
+from bumpless.common.shell.rollouts import Plans, RolloutKind
+from bumpless.common.shell.run import Runner
+from bumpless.common.shell.service import Active
+from bumpless.common.shell.topology import Durable
+from bumpless.health_gate.gate_run import GateStatus, judged
+from bumpless.health_gate.handlers import GateKind, HealthGate
+from bumpless.health_gate.judge import Judgement
+from bumpless.planner.availability import NodeOrders
+from bumpless.planner.budget import Budget
+from bumpless.planner.handlers import Planner
+from bumpless.rollback.handlers import Rollbacker
+from simulation.broker import Broker, SimBlobs, SimConnection
+from simulation.life import Life
+from simulation.store import SimState
+from simulation.world import World
+from support.memory_state import MemoryStore
+
+KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"simulated deploy key 0123456789."))
+RELEASE_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"simulated release key 012345678."))
+TRUST = TrustStore.of(deploy=KEY.public, release=RELEASE_KEY.public)
+LEASE_S = 40.0
+"""Longer than in production, so that less is spent on renewing it; everything else waits in proportion."""
+Judge = Callable[[Any], Judgement]
+
+
+@dataclass
+class Working:
+    """A service while it holds the lease."""
+
+    runner: Runner[Any]
+    handlers: dict[Stream, Callable[[Any], Awaitable[None]]]
+    on_deadline: Callable[[str, Deadline], Awaitable[None]]
+    close: Callable[[], None] = lambda: None
+
+
+class SimGate(HealthGate):
+    """The production service, with the judge of the simulator: what it sees, it sees on the simulated nodes."""
+
+    def __init__(self, runner: Runner[Any], judge: Judge) -> None:
+        super().__init__(runner, None, lambda: clock.now())  # type: ignore[arg-type]
+        self._judge = judge
+
+    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
+        state = await self._runner.peek(aggregate)
+        if state is None or state.opened is None or state.status is not GateStatus.OPEN:
+            return
+        await self._runner.handle(aggregate, judged(state.opened, self._judge(state.opened), clock.now()))
+
+
+class _Subscribers:
+    """In place of the broker with every subscriber: from its start to its stop messages are handled."""
+
+    def __init__(self, service: Service, life: Life, working: Working) -> None:
+        self._service, self._life, self._working = service, life, working
+
+    async def start(self) -> None:
+        self._service.world.say(f"{self._service.name} works")
+        self._service.working, self._life.recovering = self._working, False
+
+    async def stop(self) -> None:
+        if not self._life.dead:
+            self._service.world.say(f"{self._service.name} stands back")
+            self._service.working = None
+
+    async def close(self) -> None:
+        self._working.close()
+
+
+class Service:
+    """One process of a service; it is started again when it was killed."""
+
+    def __init__(
+        self, world: World, broker: Broker, memory: MemoryStore, owner: str, name: str, judge: Judge
+    ) -> None:
+        self.world, self.broker, self.memory = world, broker, memory
+        self.owner, self.name, self.judge = owner, name, judge
+        self.skew = 0.0
+        self.working: Working | None = None
+        self.life = self._born()
+
+    def _born(self) -> Life:
+        life = Life(self.world, self.name, "crash", lambda: self.skew, self._killed)
+        life.task(self._run(life))
+        return life
+
+    def _killed(self) -> None:
+        self.working = None
+        self.world.say(f"{self.name} is killed")
+        pause = self.world.stream("restart").choice((0.2, 1.0, 15.0))
+        self.world.loop.call_later(pause, self._again)
+
+    def _again(self) -> None:
+        self.life = self._born()
+
+    def handle(self, durable: Durable, message: Message) -> asyncio.Task[None] | None:
+        if self.working is None or self.life.dead:
+            return None
+        return self.life.task(self.working.handlers[durable.stream](message))
+
+    async def _run(self, life: Life) -> None:
+        """As `shell.service.run_service`, whose work while it leads is what runs here."""
+        store = SimState(self.memory, life, self.owner)
+        connection = SimConnection(self.broker, life)
+        never = asyncio.Event()
+        while True:
+            with contextlib.suppress(Retryable):
+                if await store.acquire(service.LEASE_S):
+                    life.recovering = True
+                    await service._work(self.owner, connection, store, self._active, never)  # type: ignore[arg-type]
+            life.recovering = False
+            await asyncio.sleep(service.LEASE_S / 3)
+
+    async def _active(self, connection: Any, store: Any, fenced: Callable[[], None]) -> Active:
+        life = self.life
+        working = await self._build(life, connection, store, fenced)
+        subscribers: Any = _Subscribers(self, life, working)
+        return Active(working.runner, subscribers, working.on_deadline, subscribers.close)
+
+    async def _build(
+        self, life: Life, connection: Any, store: SimState, fenced: Callable[[], None]
+    ) -> Working:
+        plans = Plans(SimBlobs(self.broker, life))  # type: ignore[arg-type]
+        relay = Relay(connection, self.owner, key=KEY, plans=plans.get, trust=TRUST)
+        now = lambda: clock.now()  # noqa: E731 - the clock is replaced while the simulation runs
+        if self.owner == "health-gate":
+            gates = Runner(GateKind(connection), store, relay, now, fenced)
+            gate = SimGate(gates, self.judge)
+            return Working(gates, {Stream.RO: gate.command}, gate.on_deadline)
+        if self.owner == "rollback":
+            runner = Runner(RolloutKind("rollback", plans, connection), store, relay, now, fenced)
+            forward = RolloutKind("planner", plans, connection)
+            back = Rollbacker(connection, runner, forward, plans, relay)
+            handlers = {Stream.RO: back.failed, Stream.OPS: back.operator, Stream.EVT: back.result}
+            return Working(runner, handlers, runner.expire)
+        budget = Budget(plans.known)
+        runner = Runner(RolloutKind("planner", plans, connection), store, relay, now, fenced, budget)
+        orders = NodeOrders(connection, KEY, TRUST)
+        planner = Planner(connection, store, runner, plans, TRUST, None, orders, budget)  # type: ignore[arg-type]
+        await planner.load()
+        keeping = life.task(planner.keep())
+        return Working(
+            runner,
+            {
+                Stream.REL: planner.announced,
+                Stream.OPS: planner.operator,
+                Stream.EVT: planner.result,
+                Stream.RO: planner.event,
+            },
+            runner.expire,
+            lambda: keeping.cancel() and None,
+        )
