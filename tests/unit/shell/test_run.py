@@ -201,6 +201,20 @@ async def test_a_lost_lease_is_said_and_nothing_is_written(bench: Bench, stores)
     assert await bench.names() == ("a", "b")
 
 
+async def test_what_a_deadline_led_to_leaves_later_although_nobody_asks_again(bench: Bench) -> None:
+    """A deadline that is handled is over, so its handler is not called again when the broker was away."""
+    bench.outbound.fail_send = Retryable("broker is away")
+    with pytest.raises(Retryable):
+        await bench.runner.handle("r1", alert("a"))
+    assert bench.outbound.confirmed() == []
+    await bench.runner.publish_again()
+    assert bench.outbound.confirmed() == ["a"]
+    assert await bench.store.unpublished() == []
+    bench.outbound.sent.clear()
+    await bench.runner.publish_again()
+    assert bench.outbound.sent == []
+
+
 @pytest.mark.parametrize("way", ["drain", "restore"])
 async def test_recovery_without_the_lease_stands_back(bench: Bench, stores, way: str) -> None:
     bench.outbound.fail_log = Retryable("broker is away")

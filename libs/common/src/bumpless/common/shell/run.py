@@ -126,6 +126,8 @@ class Runner(Generic[S]):
         self._clock = clock
         self._boxes: dict[str, _Box] = {}
         self._on_fenced = on_fenced
+        self._left: set[str] = set()
+        """Given up while the store or the broker was away: there may be messages of them that did not leave."""
 
     async def handle(self, aggregate: str, message: Message) -> None:
         """Return once `message` is decided, saved and its consequences are published.
@@ -199,6 +201,16 @@ class Runner(Generic[S]):
         for aggregate in await self._store.unpublished():
             await self.drain(aggregate)
 
+    async def publish_again(self) -> None:
+        """Publish what this process saved and could not publish: perhaps nobody hands in a message for it any more.
+
+        Raises:
+            Retryable: store or broker still away, or the lease is lost.
+        """
+        for aggregate in sorted(self._left):
+            await self.drain(aggregate)
+            self._left.discard(aggregate)
+
     async def expire(self, aggregate: str, deadline: Deadline) -> None:
         """Tell an aggregate that its deadline is reached."""
         await self.handle(aggregate, deadline_message(aggregate, deadline))
@@ -238,6 +250,13 @@ class Runner(Generic[S]):
         return Retryable(f"the lease is lost: {fenced}")
 
     async def _handle_all(self, aggregate: str, messages: list[Message]) -> None:
+        try:
+            await self._attempts(aggregate, messages)
+        except Retryable:
+            self._left.add(aggregate)
+            raise
+
+    async def _attempts(self, aggregate: str, messages: list[Message]) -> None:
         for _ in range(TRIES):
             try:
                 with tracer.start_as_current_span("decide", attributes={"aggregate": aggregate}):

@@ -155,6 +155,7 @@ async def _hold(
                 await _recover(owner, connection, active)
                 await active.runner.publish_left()
                 await store.mark()
+            await active.runner.publish_again()
         except Retryable as error:
             if (clock.now() - renewed).total_seconds() > LEASE_S:
                 log.warning("the lease ran out", reason=str(error))
