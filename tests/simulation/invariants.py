@@ -21,7 +21,7 @@ from bumpless.common.model.fleet import ComponentState as S
 from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.plan import Direction, Plan, StepKey
 from bumpless.common.model.release import RollbackPolicy
-from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus
+from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus, rollout_id
 from bumpless.common.model.verdict import Verdict
 from bumpless.executor import effects as do
 from bumpless.executor.record import RESTING
@@ -64,6 +64,7 @@ class Invariants:
         self.bodies: dict[str, str] = {}
         self.saved: dict[tuple[str, int], bytes] = {}
         self.hurt: dict[tuple[str, str], float] = {}
+        self.refused: set[str] = set()
 
     def check(self, event: Event) -> None:
         if self.violation is not None:
@@ -95,6 +96,8 @@ class Invariants:
             return []
         message = event.message
         book = self.books.get(str(getattr(message, "rollout", "")))
+        if isinstance(message, e.ReleaseRefused):
+            self.refused.add(message.rollout)
         if isinstance(message, e.RolloutAdvanced):
             return self._entry(book, message)
         if book is None:
@@ -636,6 +639,10 @@ def everything_ends(inv: Invariants, event: Ended) -> None:
         if book.plan.rollout in _exempt(inv) or book.state.ended or _left_to_a_person(book):
             continue
         _fail("everything_ends", f"rollout {book.plan.rollout} is still {book.state.status}")
+    answered = {*inv.books, *inv.refused, *_exempt(inv)}
+    for release in sim.releases:
+        if rollout_id(release.product, release.digest, 0) not in answered:
+            _fail("everything_ends", f"nothing came of release {release.version}")
     parked = [p for p in sim.broker.parked if str(getattr(p[1], "rollout", "")) not in _exempt(inv)]
     if parked:
         _fail("everything_ends", f"parked: {parked[0]}")

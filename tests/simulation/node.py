@@ -29,7 +29,7 @@ from simulation.services import TRUST
 from simulation.steps import SimSteps
 from simulation.world import World
 
-HEARTBEAT_S = 15.0
+HEARTBEAT_S = 20.0
 READ_AGAIN_S = 45.0
 
 

@@ -37,7 +37,7 @@ from simulation.node import SimNode
 from simulation.scenario import Happening, Scenario
 from simulation.services import LEASE_S, RELEASE_KEY, Service
 from simulation.store import copy_of, restore
-from simulation.world import World
+from simulation.world import LATE_S, World
 from support.memory_state import MemoryStore
 from support.plans import digest
 
@@ -51,6 +51,10 @@ LIMITS = Limits(
     approval_timeout_s=150,
     revert_timeout_s=300,
 )
+
+
+COLLECT_EVERY = 20
+"""Runs between two collections: the heap of all that is imported is large."""
 
 
 @dataclass
@@ -192,16 +196,21 @@ class Simulation:
             await self._wait(happening.at - self.world.clock)
             self.world.strike(happening.kind, f"#{happening.pick}")
             await self._happen(happening)
-        await self._wait(self.scenario.safety_s - self.world.clock)
+        await self._quiet(self.scenario.safety_s)
         self._heal()
-        until = self.world.clock + BOUND_S
+        await self._quiet(self.world.clock + BOUND_S)
+        until = self.world.clock + 2 * max(LATE_S)
+        while self.broker.pending and self.world.clock < until:  # what is late arrives at last
+            await self._wait(100.0)
+        await self._quiet(self.world.clock + BOUND_S)
+        self.world.happened(Ended(), "END")
+
+    async def _quiet(self, until: float) -> None:
+        """Until everything has been at rest for a while, at most `until`."""
         quiet = 0
         while self.world.clock < until and quiet < 3:
-            await self._wait(20.0)
+            await self._wait(15.0)
             quiet = quiet + 1 if self._at_rest() else 0
-        if self.broker.pending:  # what is hours late arrives at last
-            await self._wait(7400.0)
-        self.world.happened(Ended(), "END")
 
     async def _wait(self, seconds: float) -> None:
         if seconds > 0:

@@ -37,7 +37,7 @@ from support.memory_state import MemoryStore
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"simulated deploy key 0123456789."))
 RELEASE_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"simulated release key 012345678."))
 TRUST = TrustStore.of(deploy=KEY.public, release=RELEASE_KEY.public)
-LEASE_S = 40.0
+LEASE_S = 50.0
 """Longer than in production, so that less is spent on renewing it; everything else waits in proportion."""
 Judge = Callable[[Any], Judgement]
 

@@ -247,7 +247,8 @@ class SimSteps:
                 raise Failure("it was not ready in time")
             if process.mode == "coming":
                 self._machine.mode(instance.id, "standby" if instance.standby else "working")
-            if self._bad(self._component, instance.target.version) == "loop":
+            loops = self._bad(self._component, instance.target.version) == "loop"
+            if loops or self._world.strikes("process-dies", self._where()):
                 self._doom(process)
         except (Failure, asyncio.CancelledError):
             if not self._life.dead:
