@@ -136,7 +136,10 @@ class RolloutKind:
         now: datetime,
     ) -> Message | None:
         return e.RolloutAdvanced(
-            id=derive_id(aggregate, "advanced", str(version), *(message.id for message in inputs)),
+            # The moment is a part of it: another service may have written the same inputs, decided at another time.
+            id=derive_id(
+                aggregate, "advanced", str(version), now.isoformat(), *(message.id for message in inputs)
+            ),
             at=now,
             cause=inputs[-1].id,
             rollout=after.id,
