@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate clean executor-tree
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-mutants clean executor-tree
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -48,7 +48,11 @@ powercuts: $(STAMP)
 
 # The core under simulation (docs/simulation.md): SEEDS seeds from FIRST on, or one SEED with its whole trace.
 simulate: $(STAMP)
-	cd tests && ../$(PY) -m simulation $(if $(SEED),--seed $(SEED),--quiet --seeds $${SEEDS:-2000} --first $${FIRST:-0})
+	cd tests && ../$(PY) -m simulation $(if $(SEED),--seed $(SEED) $(if $(SHRINK),--shrink),--quiet --keep-going --seeds $${SEEDS:-2000} --first $${FIRST:-0})
+
+# Every planted bug, each until a seed catches it.
+simulate-mutants: $(STAMP)
+	cd tests && ../$(PY) -m simulation --mutants --seeds $${SEEDS:-2000}
 
 bench: $(addprefix bench-,$(BENCHES))
 bench-%: $(STAMP)

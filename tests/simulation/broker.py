@@ -19,6 +19,8 @@ from simulation.events import Appended
 from simulation.world import World
 
 LAST_ONLY = frozenset({Stream.CMD, Stream.INV})
+SIMULATED = frozenset({"planner", "rollback", "health-gate"})
+"""The services that are simulated; what others consume is not delivered."""
 AGAIN_S = 1.0
 TRIES = 5
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -92,7 +94,11 @@ class Broker:
             live = Received("live." + subject.partition(".")[2], body, 0, dict(headers))
             self._to_node(node, live)
         for durable in DURABLES:
-            if durable.stream is stream and any(matches(f, subject) for f in durable.filters):
+            if (
+                durable.name in SIMULATED
+                and durable.stream is stream
+                and any(matches(f, subject) for f in durable.filters)
+            ):
                 self.pending += 1
                 self.world.loop.create_task(self._deliver(durable, message))
         return number
@@ -136,7 +142,9 @@ class Broker:
                     continue
                 self.pending -= 1
                 return
-            if outcome == "again" or outcome == "silent":
+            if outcome == "silent":
+                world.say(f"not answered by {durable.name}: {describe(message)[:60]}")
+            if outcome in ("again", "silent"):
                 await asyncio.sleep(AGAIN_S + world.lag())
                 continue
             tries += 1
@@ -158,6 +166,7 @@ class Broker:
         if error is None:
             return "handled"
         if isinstance(error, Retryable):
+            self.world.say(f"handed back by {durable.name}: {describe(message)[:60]}: {error}")
             return "again"
         return repr(error)
 

@@ -37,6 +37,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.clock
 
+    def _check_closed(self) -> None:
+        """Processes that were killed are collected after the end; what they do then is of no interest."""
+
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if error is not None and not isinstance(error, Retryable):  # what a killed process waited for

@@ -167,8 +167,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "inconclusive-passes",
         ENGINE + "rollout",
-        '            _inconclusive(turn, batch, gate.on_inconclusive, f"{message.reason}: {message.detail}")\n    return None',
-        "            _pass_batch(turn, batch, message.detail)\n    return None",
+        "            turn.batch(batch.id, gate=None, carried=message.carried)\n            policy = gate.on_inconclusive",
+        "            turn.batch(batch.id, gate=None)\n            return _pass_batch(turn, batch, message.detail)\n"
+        "            policy = gate.on_inconclusive",
         law=7,
     ),
     Mutant(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,7 +22,6 @@ from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active
 from bumpless.common.shell.topology import Durable
-from bumpless.health_gate.gate_run import GateStatus, judged
 from bumpless.health_gate.handlers import GateKind, HealthGate
 from bumpless.health_gate.judge import Judgement
 from bumpless.planner.availability import NodeOrders
@@ -52,18 +52,17 @@ class Working:
     close: Callable[[], None] = lambda: None
 
 
-class SimGate(HealthGate):
-    """The production service, with the judge of the simulator: what it sees, it sees on the simulated nodes."""
+class SimSources:
+    """Where gates get their judgement: from what runs on the simulated nodes."""
 
-    def __init__(self, runner: Runner[Any], judge: Judge) -> None:
-        super().__init__(runner, None, lambda: clock.now())  # type: ignore[arg-type]
+    def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
-    async def on_deadline(self, aggregate: str, deadline: Deadline) -> None:
-        state = await self._runner.peek(aggregate)
-        if state is None or state.opened is None or state.status is not GateStatus.OPEN:
-            return
-        await self._runner.handle(aggregate, judged(state.opened, self._judge(state.opened), clock.now()))
+    async def judged(self, gate: Any, now: datetime) -> Judgement:
+        return self._judge(gate)
+
+    async def end(self, gate: str) -> None:
+        """Nothing is kept for a gate."""
 
 
 class _Subscribers:
@@ -143,7 +142,7 @@ class Service:
         now = lambda: clock.now()  # noqa: E731 - the clock is replaced while the simulation runs
         if self.owner == "health-gate":
             gates = Runner(GateKind(connection), store, relay, now, fenced)
-            gate = SimGate(gates, self.judge)
+            gate = HealthGate(gates, SimSources(self.judge), now)  # type: ignore[arg-type]
             return Working(gates, {Stream.RO: gate.command}, gate.on_deadline)
         if self.owner == "rollback":
             runner = Runner(RolloutKind("rollback", plans, connection), store, relay, now, fenced)
