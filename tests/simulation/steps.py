@@ -220,7 +220,7 @@ class SimSteps:
         self._tell(heard.StoodDown(instance))
 
     async def _stop(self, instance: str) -> None:
-        await self._some(0.1, 1.0)
+        await self._some(1.0, 2.0)  # its lame duck, in which it still serves, is longer than a way back takes
         self._machine.end(instance, "exited with status 0")
 
     # processes ----------------------------------------------------------------------------------------
