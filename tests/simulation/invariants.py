@@ -65,6 +65,8 @@ class Invariants:
         self.saved: dict[tuple[str, int], bytes] = {}
         self.hurt: dict[tuple[str, str], float] = {}
         self.refused: set[str] = set()
+        self.told: dict[tuple[str, str], tuple[int, int]] = {}
+        self.taken_over: dict[str, str] = {}
 
     def check(self, event: Event) -> None:
         if self.violation is not None:
@@ -96,6 +98,8 @@ class Invariants:
             return []
         message = event.message
         book = self.books.get(str(getattr(message, "rollout", "")))
+        if isinstance(message, c.NodeCommand):
+            self.told[message.node, message.component] = (message.generation, message.sequence)
         if isinstance(message, e.ReleaseRefused):
             self.refused.add(message.rollout)
         if isinstance(message, e.RolloutAdvanced):
@@ -128,6 +132,8 @@ class Invariants:
                     f"the log of {entry.rollout} begins with {entry.inputs[0].message}",
                 )
             begins_alone(self, found[0])
+            if found[0].plan.of is not None:
+                revert_covers_commanded(self, found[0])
             self.books[entry.rollout] = found[0]
             return found[1]
         if entry.version != book.version + 1:
@@ -136,6 +142,10 @@ class Invariants:
                 f"log of {entry.rollout}: version {entry.version} after {book.version}",
             )
         turns = books.turned(book, entry)
+        for turn in turns:
+            given = turn.given
+            if isinstance(given, e.RevertStarted) and turn.after is not turn.before and turn.after.commanded:
+                self.taken_over[entry.rollout] = given.revert
         if book.state.status != entry.status:
             raise Violation(
                 "store_changes_nothing", f"log says {entry.status}, replay gives {book.state.status}"
@@ -505,18 +515,56 @@ def _dependents(plan: Plan, component: str) -> set[str]:
     return found
 
 
-def revert_covers_commanded(inv: Invariants, turn: Turned) -> None:
-    """13: a whole revert that is over brought back every node that was commanded, whether or not it had answered."""
-    plan = turn.after.plan
-    if plan.of is None or plan.partial or turn.after.status is not RolloutStatus.REVERTED:
-        return
-    forward = inv.books.get(plan.of)
+def revert_covers_commanded(inv: Invariants, revert: Book) -> None:
+    """13: a revert brings back every node that was commanded, whether or not it had answered; people ask for no part.
+
+    6: and its commands are numbered above all that it takes back.
+    """
+    plan = revert.plan
+    forward = inv.forward(revert)
     if forward is None or plan.of in inv.sim.holes:
         return
     mine: set[StepKey] = {step.key for step in plan.steps()}
     left = sorted(forward.state.commanded - mine)
-    if left:
+    if left or plan.partial:
         _fail("back_in_order", f"the revert leaves out {left}, which were commanded")
+    highest = max(command.sequence for command in forward.decided.values())
+    if (plan.generation, plan.sequence_base) < (forward.plan.generation, highest):
+        _fail("fenced", f"the revert begins at {plan.sequence_base}, its rollout was at {highest}")
+
+
+def fences_all_places(inv: Invariants, event: Ended) -> None:
+    """6: where a rollout was taken back, no late command of it can act: every place was told something higher."""
+    for book in inv.books.values():
+        forward = inv.forward(book)
+        if (
+            forward is None
+            or book.state.status is not RolloutStatus.REVERTED
+            or book.plan.rollout in _exempt(inv)
+        ):
+            continue
+        for step in forward.plan.steps():
+            told = inv.told.get((step.node, step.component), (0, 0))
+            if told < (book.plan.generation, book.plan.sequence_base):
+                _fail("fenced", f"{step.place} was told {told}, less than its revert")
+
+
+def taking_over_takes_back(inv: Invariants, event: Ended) -> None:
+    """13: who takes over a rollout with commanded nodes takes it back. Where nothing is in the way, it gets there."""
+    scenario = inv.sim.scenario
+    calm = not scenario.faults and not scenario.happenings
+    for rollout, revert in inv.taken_over.items():
+        if rollout in _exempt(inv):
+            continue
+        if revert not in inv.books:
+            _fail("back_in_order", f"{rollout} was taken over and nothing of it was taken back")
+        # A version that crashes again and again may be what a node goes back from by itself.
+        loops = any(part.bad == "loop" for part in scenario.parts)
+        if calm and not loops and inv.books[revert].state.status is not RolloutStatus.REVERTED:
+            _fail(
+                "everything_ends",
+                f"nothing was in the way, and the revert is {inv.books[revert].state.status}",
+            )
 
 
 # 16 ---------------------------------------------------------------------------------------------------
@@ -730,12 +778,11 @@ JUDGES: dict[type, tuple[Judge, ...]] = {
     ),
     Moved: (current_is_complete, something_serves, compatible),
     Performing: (one_transition_at_once, only_what_is_planned),
-    Ended: (everything_ends, ends_are_true),
+    Ended: (everything_ends, ends_are_true, taking_over_takes_back, fences_all_places),
 }
 TURN_JUDGES: tuple[Judge, ...] = (
     decided_within_the_budget,
     passes_on_evidence,
     failure_stops,
     terminal_stays,
-    revert_covers_commanded,
 )

@@ -49,7 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "leaves-the-outbox-of-the-killed",
         SHELL + "run",
-        "        for aggregate in await self._store.unpublished():\n            await self.drain(aggregate)",
+        "        await self._drain_all(await self._store.unpublished())",
         "        return",
         law=3,
     ),

@@ -50,6 +50,8 @@ HAPPENINGS = (
     "drain",
     "undrain",
     "second-release",
+    "second-release",
+    "second-release",
     "announce-again",
     "store-emptied",
     "store-emptied",

@@ -24,7 +24,7 @@ from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind, revert_started
-from bumpless.common.shell.run import Runner
+from bumpless.common.shell.run import Rebuilt, Runner
 from bumpless.rollback.policy import why_not
 from bumpless.rollback.reverse import reverse
 
@@ -178,6 +178,7 @@ class Rollbacker:
                 rollout, found.version + 1, found.state, decision.state, [news], decision.notes, now
             )
             assert entry is not None
+            await self._say_what_was_logged(found)
             try:
                 await self._relay.log(entry, found.log_sequence)
             except StaleSequence:
@@ -185,6 +186,13 @@ class Rollbacker:
             await self._relay.send(decision.messages)
             return decision.state
         raise Retryable(f"rollout {rollout} keeps moving")
+
+    async def _say_what_was_logged(self, found: Rebuilt[Rollout]) -> None:
+        """The events of the last entry: a planner that died may not have published them, and a store that is emptied
+        is filled from the entries after it. Not its commands, which are taken back anyway."""
+        if not found.state.ended:
+            commands = (c.StageArtifacts, c.ApplyBatch)
+            await self._relay.send([m for m in found.messages if not isinstance(m, commands)])
 
     async def _earlier(self, rollout: RolloutId) -> list[_Earlier]:
         items = await self._connection.snapshot(

@@ -198,8 +198,7 @@ class Runner(Generic[S]):
 
     async def publish_left(self) -> None:
         """Publish whatever an earlier process saved and did not publish."""
-        for aggregate in await self._store.unpublished():
-            await self.drain(aggregate)
+        await self._drain_all(await self._store.unpublished())
 
     async def publish_again(self) -> None:
         """Publish what this process saved and could not publish: perhaps nobody hands in a message for it any more.
@@ -207,8 +206,14 @@ class Runner(Generic[S]):
         Raises:
             Retryable: store or broker still away, or the lease is lost.
         """
-        for aggregate in sorted(self._left):
-            await self.drain(aggregate)
+        await self._drain_all(sorted(self._left))
+
+    async def _drain_all(self, aggregates: Sequence[str]) -> None:
+        for aggregate in aggregates:
+            try:
+                await self.drain(aggregate)
+            except Broken as error:  # as in `recover`
+                log.error("cannot be rebuilt; it stays as it is", aggregate=aggregate, reason=str(error))
             self._left.discard(aggregate)
 
     async def expire(self, aggregate: str, deadline: Deadline) -> None:
