@@ -13,9 +13,9 @@ from simulation.mutants import BY_NAME, MUTANTS, planted
 
 QUICK = (
     "publishes-before-it-saves",
-    "node-takes-lower-commands",
+    "node-takes-expired-commands",
     "revert-leaves-out-who-did-not-answer",
-    "budget-is-not-looked-at",
+    "needs-are-not-waited-for",
 )
 WITHIN = 150
 
