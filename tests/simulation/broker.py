@@ -22,6 +22,8 @@ LAST_ONLY = frozenset({Stream.CMD, Stream.INV})
 SIMULATED = frozenset({"planner", "rollback", "health-gate"})
 """The services that are simulated; what others consume is not delivered."""
 AGAIN_S = 1.0
+COPIES_S = (0.0, 5.0, 40.0)
+"""After how long a copy of a live command comes, beyond its way."""
 TRIES = 5
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
@@ -112,8 +114,9 @@ class Broker:
             if world.strikes("duplicate", live.subject)
             else 1
         )
-        for _ in range(times):
-            world.loop.call_later(world.lag() + world.late(live.subject), self._hear, node, live)
+        for number in range(times):
+            copy = world.stream("copies").choice(COPIES_S) if number else 0.0
+            world.loop.call_later(world.lag() + copy + world.late(live.subject), self._hear, node, live)
 
     def _hear(self, node: str, live: Received) -> None:
         if node in self.hear:

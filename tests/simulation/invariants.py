@@ -17,6 +17,7 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import wire
 from bumpless.common.contract.events import StepOutcome
+from bumpless.common.model.finding import Code
 from bumpless.common.model.fleet import ComponentState as S
 from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.plan import Direction, Plan, StepKey
@@ -102,6 +103,8 @@ class Invariants:
             self.told[message.node, message.component] = (message.generation, message.sequence)
         if isinstance(message, e.ReleaseRefused):
             self.refused.add(message.rollout)
+            if any(finding.code is Code.PLAN_INVALID for finding in message.findings):
+                _fail("only_what_is_planned", f"a plan that breaks its own rules: {message.reasons}")
         if isinstance(message, e.RolloutAdvanced):
             return self._entry(book, message)
         if book is None:
@@ -456,7 +459,9 @@ def failure_stops(inv: Invariants, turn: Turned) -> None:
 
 
 def terminal_stays(inv: Invariants, turn: Turned) -> None:
-    """15: what has ended stays ended, but that it may be taken back."""
+    """15: what has ended stays ended, but that it may be taken back. A revert that fails halts."""
+    if turn.after.plan.of is not None and turn.after.status is RolloutStatus.FAILED:
+        _fail("terminal_stays", "a revert failed instead of halting: somebody would revert it")
     if turn.before is None or turn.before.status not in TERMINAL:
         return
     if turn.after.status != turn.before.status and not isinstance(

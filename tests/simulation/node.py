@@ -121,6 +121,7 @@ class Executor:
         self._connection = SimConnection(node.broker, self.life)
         self.actors: dict[str, Actor] = {}
         self._changed = asyncio.Event()
+        self._started = False
         self.life.task(self._start())
 
     def _died(self) -> None:
@@ -150,6 +151,7 @@ class Executor:
             await actor.handle(heard.Observed(alive[name]))
             self.life.task(actor.run())
         self.life.recovering = False
+        self._started = True
         self._availability()
         self.life.task(self._report())
         self.life.task(self._read())
@@ -163,6 +165,8 @@ class Executor:
         return tuple(found)
 
     def take(self, received: Received) -> None:
+        if not self._started:  # it listens once it knows its journals
+            return
         try:
             command = self._intake.read(received)
         except Refused as error:
