@@ -95,6 +95,8 @@ class Simulation:
         self.services: list[Service] = []
         self.nodes: dict[str, SimNode] = {}
         self.judged: dict[str, list[tuple[float, Verdict | None, bool]]] = {}
+        self.blind: dict[str, bool] = {}
+        """Gates that see nothing while there are faults."""
         self.holes: set[str] = set()
         """Rollouts whose log has lost an entry: they may wait for a person for ever."""
 
@@ -355,7 +357,9 @@ class Simulation:
         """What can be said of `gate` now, from what runs on the nodes."""
         now = self.world.now()
         over = (now - gate.switched_at).total_seconds() >= gate.spec.window_s
-        blind = self.world.strikes("no-data", gate.batch)
+        if gate.gate not in self.blind:
+            self.blind[gate.gate] = self.world.strikes("no-data", gate.batch)
+        blind = self.blind[gate.gate] and self.world.faulty
         seen = not blind and all(
             (node := self.nodes.get(member.node)) is not None
             and node.executor is not None

@@ -292,7 +292,9 @@ class SimSteps:
                 if not self._life.dead:
                     self._tell(failed(str(error) or repr(error)))
 
-        return self._life.task(whole())
+        task = self._life.task(whole())
+        task.add_done_callback(lambda _: work.close())  # one that is given up before it begins
+        return task
 
     @staticmethod
     def _cancel(task: asyncio.Task[None] | None) -> None:
