@@ -414,6 +414,10 @@ def passes_on_evidence(inv: Invariants, turn: Turned) -> None:
     """11: a batch with a gate passes by the verdict of that gate, or by a person's word."""
     if turn.before is None:
         return
+    awaited = {known.gate for known in turn.before.batches.values()}
+    given = turn.given
+    if isinstance(given, e.VerdictReached) and turn.after is not turn.before and given.gate not in awaited:
+        _fail("passes_on_evidence", f"a verdict counts that nobody waits for, of {given.batch}")
     for batch in turn.after.plan.batches:
         before, after = turn.before.batches[batch.id], turn.after.batches[batch.id]
         if (
@@ -422,7 +426,6 @@ def passes_on_evidence(inv: Invariants, turn: Turned) -> None:
             or before.status is BatchStatus.PASSED
         ):
             continue
-        given = turn.given
         if isinstance(given, c.Promote) and before.status is BatchStatus.BAKING:
             continue
         if all(fact.idle for fact in after.steps.values() if fact.ok):
