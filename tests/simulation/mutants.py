@@ -179,13 +179,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "known.status is not B.BAKING:",
         law=7,
     ),
-    Mutant(
-        "a-wrong-digest-is-good",
-        ENGINE + "batch",
-        "    if good and result.root != wanted:",
-        "    if False:",
-        law=7,
-    ),
     # law 8: every wait has a deadline
     Mutant(
         "pause-has-no-end",
@@ -359,12 +352,6 @@ MUTANTS: tuple[Mutant, ...] = (
         EXECUTOR + "transition",
         "    if record.waiting is None:\n        return decision",
         "    if True:\n        return decision",
-    ),
-    Mutant(
-        "drained-components-go-on",
-        EXECUTOR + "out_of_service",
-        "    if not record.out or record.state not in _QUIET or record.failing is not None:",
-        "    if True:",
     ),
 )
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
