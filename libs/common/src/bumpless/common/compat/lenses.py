@@ -24,10 +24,10 @@ SUPPLIED = "supplied"
 
 
 class LensError(ValueError):
-    """A record that a lens cannot move on, or a lens that cannot be read. `path` is where, with dots."""
+    """A record that a lens cannot move on, or a lens that cannot be read. `path` is where, with dots, `text` what."""
 
     def __init__(self, path: str, text: str) -> None:
-        self.path = path
+        self.path, self.text = path, text
         super().__init__(f"{path}: {text}" if path else text)
 
 

@@ -127,7 +127,7 @@ class RecordType:
             try:
                 here = self.step(hop, here, run)
             except LensError as error:
-                raise RecordInvalid(self.name, hop.target, (Fault(error.path, str(error)),)) from error
+                raise RecordInvalid(self.name, hop.target, (Fault(error.path, error.text),)) from error
             self._check(hop.target, here)
         way = (source, *(hop.target for hop in hops))
         return Moved(here, way, run.kept, any(hop.lossy for hop in hops))
