@@ -341,6 +341,31 @@ def test_scripts_and_names_that_were_looked_at_when_it_was_built_are_told(
     ]
 
 
+def test_a_configuration_that_does_not_fit_is_told_with_file_and_key(
+    lab: Lab, folder: Path, planned: Planned
+) -> None:
+    observe(lab, "unfit", {"db": "1.0.0", "web": "1.0.0"})
+    (folder / "app.yaml").write_text("cache:\n  ttl: soon\n")
+    (folder / "web.ini").write_text("port = many\n")
+    number = {"type": "integer"}
+    schemas = {
+        "app": {"properties": {"cache": {"properties": {"ttl": number}}}},
+        "web": {"properties": {"port": {"enum": ["80", "443"]}}},
+    }
+    for name, schema in schemas.items():
+        (folder / "s" / f"{name}.json").write_text(json.dumps(schema))
+    parts = {
+        name: {"config": [{"path": file, "file": file, "schemas": {"1": f"s/{schema}.json"}}]}
+        for name, file, schema in (("db", "app.yaml", "app"), ("web", "web.ini", "web"))
+    }
+    code, data, _ = planned(json.dumps({"version": "2.0.0", "components": parts}), where="unfit")
+    assert (code, data["plan"], blocks(data)) == (1, None, {"CONFIG_INVALID"})
+    assert [(subject, evidence) for _, subject, evidence in told(data, "CONFIG_INVALID")] == [
+        ("app.yaml:2: cache.ttl", "expected integer, found 'soon'; db 2.0.0 reads it so"),
+        ("web.ini:1: port", "expected one of 80, 443, found 'many'; web 2.0.0 reads it so"),
+    ]
+
+
 def test_a_large_fleet_with_nodes_missing_names_them_and_nothing_else(lab: Lab, planned: Planned) -> None:
     many = [node(f"big-{number:05}", {}, fixture="big") for number in range(10_000)]
     gone = {"big-00007", "big-05000", "big-09999"}

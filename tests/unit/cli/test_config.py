@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bumpless.cli.commands import run
+from bumpless.cli.configuring import ConfigRefused
 from bumpless.cli.publishing import BuiltRelease, build_release
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.compat import written
@@ -144,13 +145,80 @@ async def test_a_file_of_an_older_form_is_carried_on_when_the_release_is_built(f
     assert "  policy: lru  # since 2.0.0\n" in found.content
 
 
-async def test_a_bad_value_is_refused_before_anything_is_signed(folder: Path) -> None:
+async def test_a_bad_value_is_refused_before_anything_is_signed(folder: Path, ask: Ask) -> None:
     file = folder / "conf" / "app.yaml"
     file.write_text(file.read_text().replace("60", "soon"))
     with pytest.raises(Refused, match=r"conf/app.yaml:5: cache.ttl_seconds: expected integer, found 'soon'"):
         await built(folder)
-    with pytest.raises(Refused, match="expected integer"):
-        run(["release", "lint", str(folder / "release.yaml")])
+    code, linted = ask("release", "lint", str(folder / "release.yaml"))
+    assert (code, linted["findings"]) == (
+        1,
+        [
+            {
+                "code": "CONFIG_INVALID",
+                "severity": "block",
+                "subject": "conf/app.yaml:5: cache.ttl_seconds",
+                "evidence": "expected integer, found 'soon'; api 3.0.0 reads it so",
+                "recommendation": "correct line 5 of conf/app.yaml",
+                "waivable": False,
+                "waived": "",
+            }
+        ],
+    )
+
+
+def no_file(folder: Path) -> None:
+    (folder / "conf" / "app.yaml").unlink()
+
+
+def no_yaml(folder: Path) -> None:
+    (folder / "conf" / "app.yaml").write_text("cache: {ttl_seconds: 60\n")
+
+
+def an_old_name_and_a_bad_value(folder: Path) -> None:
+    file = folder / "conf" / "app.yaml"
+    file.write_text(file.read_text().replace("ttl_seconds", "ttl").replace("size: 3", "size: many"))
+
+
+def no_lenses(folder: Path) -> None:
+    file = folder / "release.yaml"
+    head, _, rest = file.read_text().partition("        edges:")
+    file.write_text(head + "        written_for: 1.0.0\n" + rest[rest.index("lifecycle:") :])
+    shutil.copy(folder / "conf" / "app-1.yaml", folder / "conf" / "app.yaml")
+
+
+def no_schema(folder: Path) -> None:
+    (folder / "schemas" / "app3.json").write_text('{"type": "text"}')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (no_file, [("CONFIG_INVALID", "conf/app.yaml", "nothing at")]),
+        (no_yaml, [("CONFIG_INVALID", "conf/app.yaml:", "expected")]),
+        (
+            an_old_name_and_a_bad_value,
+            [
+                ("CONFIG_INVALID", "conf/app.yaml:6: cache.size", "expected integer, found 'many'"),
+                ("CONFIG_OLD_KEY", "conf/app.yaml:5: cache.ttl", "reads cache.ttl_seconds"),
+            ],
+        ),
+        (no_lenses, [("CONFIG_INVALID", "conf/app.yaml", "no lenses carry it up to api 3.0.0")]),
+        (no_schema, [("CONFIG_INVALID", "conf/app.yaml", "the schema of api: app.yaml 3.0.0 is none")]),
+    ],
+)
+async def test_what_is_wrong_with_a_file_is_a_finding(
+    folder: Path, spoil: Callable[[Path], None], told: list[tuple[str, str, str]]
+) -> None:
+    spoil(folder)
+    with pytest.raises(ConfigRefused) as caught:
+        await built(folder)
+    findings = sorted(caught.value.findings, key=lambda f: f.code)
+    assert [f.code for f in findings] == [code for code, _, _ in told]
+    for finding, (_, subject, evidence) in zip(findings, told, strict=True):
+        assert finding.subject.startswith(subject)
+        assert evidence in finding.evidence
+        assert finding.recommendation
 
 
 async def test_files_are_bounded(folder: Path) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bumpless.common.compat import written
-from bumpless.common.compat.config_problems import ConfigInvalid
+from bumpless.common.compat.config_problems import ConfigInvalid, invalid
 from bumpless.common.compat.configs import ConfigType
 from bumpless.common.compat.hops import NoPath
 from bumpless.common.compat.lifecycle import Lifecycle
 from bumpless.common.errors import Refused
 from bumpless.common.model.compat import RecordFile, SignedRecord
 from bumpless.common.model.config import MAX_CONFIG_BYTES, ConfigContent, ConfigSource
-from bumpless.common.model.finding import Finding
+from bumpless.common.model.finding import Code, Finding, blocking
 from bumpless.common.model.release import ComponentFile, ReleaseFile
 from bumpless.common.model.version import InvalidVersion, Version
 
@@ -27,32 +27,80 @@ def config_of(base: Path, component: str, source: ConfigSource, file: str = "") 
     return written.config_type(component, source, schemas, file)
 
 
+class ConfigRefused(Refused):
+    """Configuration files that cannot be brought to the nodes; `findings` have each fault: file, line, key, what to do."""
+
+    def __init__(self, component: str, version: str, findings: tuple[Finding, ...]) -> None:
+        self.findings = findings
+        super().__init__(
+            f"{component}: configuration files that fit {version}",
+            "".join(f"\n{f.subject}: {f.evidence}" for f in findings),
+            "correct them and build again",
+        )
+
+
 def rendered(base: Path, item: ComponentFile, version: str) -> tuple[ConfigContent, ...]:
     """The configuration files of a component as they reach its nodes, in the form of `version`.
 
     Raises:
-        Refused: a file is missing, too large, does not fit its schema, or cannot be carried on; says where.
+        ConfigRefused: files are missing, too large, do not fit their schemas, or cannot be carried on.
     """
     if not item.config:
         return ()
     try:
         wanted = Version.parse(version)
     except InvalidVersion as error:
-        raise Refused(
-            f"{item.name}: a version that can be ordered, because it has a config", str(error)
-        ) from error
-    found = tuple(_rendered(base, item, source, wanted) for source in item.config)
+        fault = _fault(item.name, f"its configuration needs a version: {error}", "give it one such as 2.1.0")
+        raise ConfigRefused(item.name, version, (fault,)) from error
+    found: list[ConfigContent] = []
+    faults: list[Finding] = []
+    for source in item.config:
+        try:
+            found.append(_rendered(base, item, source, wanted))
+        except (ConfigInvalid, NoPath, Refused) as error:
+            faults += _faults(base, item, source, wanted, error)
     for sizes in (
         sum(len(f.content.encode()) for f in found),
         sum(len((f.content if f.both is None else f.both).encode()) for f in found),
     ):
-        if sizes > MAX_CONFIG_BYTES:
-            raise Refused(
-                f"{item.name}: configuration files of at most {MAX_CONFIG_BYTES} bytes together",
-                str(sizes),
-                "put what is large into the tree of the component",
-            )
-    return found
+        if sizes > MAX_CONFIG_BYTES and not faults:
+            evidence = f"expected at most {MAX_CONFIG_BYTES} bytes in all configuration files, found {sizes}"
+            advice = "put what is large into the tree of the component"
+            faults.append(_fault(item.name, evidence, advice))
+    if faults:
+        raise ConfigRefused(item.name, version, tuple(dict.fromkeys(faults)))
+    return tuple(found)
+
+
+def _faults(
+    base: Path,
+    item: ComponentFile,
+    source: ConfigSource,
+    version: Version,
+    error: ConfigInvalid | NoPath | Refused,
+) -> tuple[Finding, ...]:
+    """CONFIG_INVALID for everything that keeps one file from the nodes; CONFIG_OLD_KEY where that is all there is to it."""
+    match error:
+        case ConfigInvalid():
+            kind = config_of(base, item.name, source)
+            # What follows from an old name alone is told by that name.
+            told = kind.findings(read_text(base / source.file), error.version, component=item.name)
+            found = [f for f in told if f.blocks] if source.written_for is None else []
+            found = found or [invalid(error.file, problem) for problem in error.problems]
+            reads = f"; {item.name} {error.version} reads it so"
+            return tuple(f.model_copy(update={"evidence": f"{f.evidence}{reads}"}) for f in found)
+        case NoPath():
+            evidence = f"no lenses carry it up to {item.name} {version}: {error}"
+            advice = f"state them under `edges` of {source.path}, or write the file for {version}"
+            return (_fault(source.file, evidence, advice),)
+        case Refused():
+            evidence = f"{item.name}: expected {error.expected}, found {error.found}"
+            advice = error.hint or "correct the file, or what the release file says of it"
+            return (_fault(source.file, evidence, advice),)
+
+
+def _fault(subject: str, evidence: str, recommendation: str) -> Finding:
+    return blocking(Code.CONFIG_INVALID, subject, evidence, recommendation)
 
 
 def config_findings(
@@ -95,20 +143,12 @@ def read_text(path: Path, limit: int = MAX_CONFIG_BYTES) -> str:
 
 
 def _rendered(base: Path, item: ComponentFile, source: ConfigSource, version: Version) -> ConfigContent:
+    """Raises: Refused, ConfigInvalid, NoPath."""
     kind = config_of(base, item.name, source)
     shared = item.run is not None and item.run.names_word("{config.shared}")
-    try:
-        text = _carried(base, kind, source, version)
-        kind.read(text, version)
-        both = _both(kind, text, version, needed=shared)
-    except ConfigInvalid as error:
-        raise Refused(
-            f"{item.name}: a configuration file that fits {error.version}",
-            f"\n{error}",
-            "correct it and build again",
-        ) from error
-    except NoPath as error:
-        raise Refused(f"{item.name}: lenses for {source.file} up to {version}", str(error)) from error
+    text = _carried(base, kind, source, version)
+    kind.read(text, version)
+    both = _both(kind, text, version, needed=shared)
     return ConfigContent(path=source.path, content=text, both=None if both == text else both)
 
 

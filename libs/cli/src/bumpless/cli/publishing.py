@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bumpless.cli.configuring import config_findings, rendered, signed_records
+from bumpless.cli.configuring import ConfigRefused, config_findings, rendered, signed_records
 from bumpless.cli.contracting import signed_contracts
 from bumpless.cli.interfaces import signed_interfaces
 from bumpless.cli.migrating import signed_migrations
@@ -27,6 +27,7 @@ from bumpless.common.contract.base import Digest, canonical_json, derive_id
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES, RELEASE_TYPE, Envelope
 from bumpless.common.contract.events import ReleaseAnnounced
 from bumpless.common.errors import Refused
+from bumpless.common.model.finding import Finding
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Component, ComponentFile, Release, ReleaseFile, Run, Through
@@ -120,6 +121,7 @@ async def build_release(
         Refused, ReleaseInvalid: something is missing or wrong; says where.
     """
     file = read_release(path)
+    check_configs(path.parent, file)
     packer = _Packer(path.parent, key, trust, work, fleet, store, tell)
     built: dict[str, BuiltComponent] = {}
     lifecycle = written.lifecycle(file.lifecycle)
@@ -190,6 +192,25 @@ async def build_release(
     if len(envelope.to_bytes()) > MAX_ENVELOPE_BYTES:
         raise Refused(f"a release of at most {MAX_ENVELOPE_BYTES} bytes", str(len(envelope.to_bytes())))
     return BuiltRelease(release, envelope, built)
+
+
+def check_configs(base: Path, file: ReleaseFile) -> None:
+    """All configuration files, before anything is packed. Raises: ConfigRefused, with the faults of all of them."""
+    faults: list[Finding] = []
+    where: dict[str, str] = {}
+    for item in file.components:
+        # Without a version here that of the artifact counts, which is not known yet.
+        versions = [item.version or file.version, *(part.version for part in item.through)]
+        for version in filter(None, versions):
+            try:
+                rendered(base, item, version)
+            except ConfigRefused as error:
+                faults += error.findings
+                where.setdefault(item.name, version)
+    if faults:
+        raise ConfigRefused(
+            ", ".join(where), " and ".join(dict.fromkeys(where.values())), tuple(dict.fromkeys(faults))
+        )
 
 
 def _with_config(base: Path, item: ComponentFile, run: Run, version: str) -> Run:

@@ -40,7 +40,7 @@ def invalid(file: str, problem: Problem) -> Finding:
         severity=Severity.BLOCK,
         subject=f"{file}:{problem.line}: {problem.key or 'the file'}",
         evidence=f"expected {problem.expected}, found {problem.found}",
-        recommendation="correct the file",
+        recommendation=f"correct line {problem.line} of {file}",
     )
 
 
