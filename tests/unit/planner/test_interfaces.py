@@ -248,6 +248,38 @@ def test_what_went_without_a_warning(deprecated_in: tuple[str, ...], majors: int
     assert [(f.subject, f.severity) for f in warned] == ([("api: GET /b", Severity.WARN)] if told else [])
 
 
+OLD_NAME = {"type": "string", "deprecated": True}
+
+
+def test_what_is_newly_deprecated_is_worth_reading() -> None:
+    new = api("GET /a", "GET /b", deprecated=("GET /b",), name=OLD_NAME)
+    of = product(described({"1.0.0": api("GET /a", "GET /b", name=TEXT), "2.0.0": new}))
+    told = found(of, OLD, Code.API_DEPRECATED)
+    assert [(f.severity, f.subject) for f in told] == [
+        (Severity.INFO, "api: GET /b"),
+        (Severity.INFO, "api: parts of its interface"),
+    ]
+    assert told[0].evidence == "by its documents deprecated in 2.0.0, and not yet in 1.0.0"
+    assert "GET /a response 200" in told[1].evidence
+    assert "name" in told[1].evidence
+    assert found(of, runs(api="2.0.0", web="1.0.0"), Code.API_DEPRECATED) == [], "it runs already"
+
+
+def test_going_back_below_a_deprecation_is_told_to_nobody() -> None:
+    of = product(
+        described({"1.0.0": api("GET /a", deprecated=("GET /a",)), "2.0.0": api("GET /a")}), new="1.0.0"
+    )
+    assert found(of, runs(api="2.0.0", web="1.0.0"), Code.API_DEPRECATED) == []
+
+
+def test_facts_without_deprecations_are_signed_as_before() -> None:
+    (two,) = compared_apis("api", {"1.0.0": api("GET /a"), "2.0.0": api("GET /a")})
+    assert two.model_dump(mode="json")["backward"] == {"works": True, "breaks": [], "more": 0, "gone": []}
+    (two,) = compared_apis("api", {"1.0.0": api("GET /a"), "2.0.0": api("GET /a", deprecated=("GET /a",))})
+    assert Compared.model_validate_json(two.model_dump_json()) == two
+    assert two.backward.deprecated == ("GET /a",)
+
+
 def test_an_item_with_a_life_cycle_is_told_by_that_once() -> None:
     item = ItemFile.model_validate(
         {"kind": "endpoint", "id": "GET /b", "of": "api", "in": "1.0.0", "removed": "2.0.0"}

@@ -68,13 +68,18 @@ def _way(changes: Iterable[Change]) -> OneWay:
     changes = tuple(changes)
     breaks = [Break(where=_cut(c.where), text=_cut(c.text)) for c in changes if c.weight is Weight.BREAKING]
     gone = {_cut(c.where): not c.unannounced for c in changes if c.removed}
-    return _one_way(breaks, [Gone(where=where, announced=said) for where, said in gone.items()])
+    deprecated = dict.fromkeys(_cut(c.where) for c in changes if c.deprecated)
+    return _one_way(breaks, [Gone(where=where, announced=said) for where, said in gone.items()], deprecated)
 
 
-def _one_way(breaks: list[Break], gone: Iterable[Gone]) -> OneWay:
+def _one_way(breaks: list[Break], gone: Iterable[Gone], deprecated: Iterable[str] = ()) -> OneWay:
     listed = tuple(breaks[:MAX_LISTED])
     return OneWay(
-        works=not breaks, breaks=listed, more=len(breaks) - len(listed), gone=tuple(gone)[:MAX_LISTED]
+        works=not breaks,
+        breaks=listed,
+        more=len(breaks) - len(listed),
+        gone=tuple(gone)[:MAX_LISTED],
+        deprecated=tuple(deprecated)[:MAX_LISTED],
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bumpless.common.compat.openapi_changes import Change, Weight, breaks, gone, unheeded
+from bumpless.common.compat.openapi_changes import Change, Weight, breaks, gone, now_deprecated, unheeded
 from bumpless.common.compat.openapi_document import METHODS, Document, Operation, items, mapping
 from bumpless.common.compat.openapi_exchange import Exchange, Party
 from bumpless.common.compat.schemas import Budget
@@ -72,7 +72,7 @@ class _Comparison:
 
     def _operation(self, old: Operation, new: Operation) -> Iterator[Change]:
         if new.body.get("deprecated") is True and old.body.get("deprecated") is not True:
-            yield Change(Weight.WARNING, str(old), "now deprecated")
+            yield now_deprecated(str(old))
         name = str(old)
         yield from Exchange(Party(self._old, old), Party(self._new, new), self._budget, name).run()
         for before, after in ((old.item, new.item), (old.body, new.body)):
@@ -121,7 +121,7 @@ class _Comparison:
                 yield gone(Weight.WARNING, at, "removed: it is not called any more", marked)
                 continue
             if news[key].body.get("deprecated") is True and operation.body.get("deprecated") is not True:
-                yield Change(Weight.WARNING, at, "now deprecated")
+                yield now_deprecated(at)
             parties = Party(self._new, news[key]), Party(self._old, operation)
             yield from Exchange(*parties, self._budget, at, server_calls=True).run()
         for key in news.keys() - olds.keys():

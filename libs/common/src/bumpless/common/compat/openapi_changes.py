@@ -18,13 +18,17 @@ class Weight(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """`removed`: something went; `unannounced`: and the old document did not call it deprecated."""
+    """`removed`: something went; `unannounced`: and the old document did not call it deprecated.
+
+    `deprecated`: only the new document calls it so.
+    """
 
     weight: Weight
     where: str
     text: str
     unannounced: bool = False
     removed: bool = False
+    deprecated: bool = False
 
     def __str__(self) -> str:
         return f"{self.weight} {self.where}: {self.text}"
@@ -41,6 +45,10 @@ def gone(weight: Weight, where: str, text: str, was: Mapping[str, Any]) -> Chang
     what, colon, why = text.partition(":")
     more = " without having been deprecated" if what == "removed" else "; it was not deprecated before"
     return Change(weight, where, f"{what}{more}{colon}{why}", unannounced=True, removed=True)
+
+
+def now_deprecated(where: str) -> Change:
+    return Change(Weight.WARNING, where, "now deprecated", deprecated=True)
 
 
 def unheeded(

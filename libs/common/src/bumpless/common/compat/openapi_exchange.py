@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import SchemaError
 
-from bumpless.common.compat.openapi_changes import Change, Weight, breaks, gone, unheeded
+from bumpless.common.compat.openapi_changes import Change, Weight, breaks, gone, now_deprecated, unheeded
 from bumpless.common.compat.openapi_document import Document, Operation, items, mapping
 from bumpless.common.compat.schema_sides import Schema
 from bumpless.common.compat.schemas import Budget, Kind, Misfit, Only, differences
@@ -233,7 +233,7 @@ class Exchange:
     ) -> Iterator[Change]:
         old, new = self._by_age(caller, callee)
         if new.get("deprecated") is True and old.get("deprecated") is not True:
-            yield Change(Weight.WARNING, where, "now deprecated")
+            yield now_deprecated(where)
 
     def _only_written(self, where: str, text: str, given: Mapping[str, Any]) -> Change:
         """What the caller sends and the other one does not know."""
@@ -266,7 +266,7 @@ def _weighed(misfit: Misfit, where: str, *, old_writes: bool) -> Change | None:
             return Change(Weight.WARNING, where, misfit.text)
         case Kind.READ_DEPRECATED | Kind.WRITE_DEPRECATED:
             newly = (misfit.kind is Kind.READ_DEPRECATED) is old_writes
-            return Change(Weight.WARNING, where, "now deprecated") if newly else None
+            return now_deprecated(where) if newly else None
 
 
 def _manner(place: str, parameter: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from bumpless.common.contract.base import Digest, Model, StrictModel, Token
 from bumpless.common.model.channels import ChannelName
@@ -76,12 +76,16 @@ class Gone(Model):
 
 
 class OneWay(Model):
-    """Clients of one version at another one. `more`: breaks that are not listed."""
+    """Clients of one version at another one. `more`: breaks that are not listed.
+
+    `deprecated`: places that only the version they come to calls deprecated.
+    """
 
     works: bool = True
     breaks: tuple[Break, ...] = ()
     more: int = 0
     gone: tuple[Gone, ...] = ()
+    deprecated: tuple[str, ...] = Field(default=(), exclude_if=lambda places: not places)
 
 
 class Compared(Model):

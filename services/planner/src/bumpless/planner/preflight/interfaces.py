@@ -1,4 +1,4 @@
-"""API_BREAK, API_NO_DEPRECATION, API_REMOVED_IN_USE, COMPAT_UNSTATED by the documents of interfaces. Pure."""
+"""API_BREAK, API_DEPRECATED, API_NO_DEPRECATION, API_REMOVED_IN_USE, COMPAT_UNSTATED by the documents of interfaces. Pure."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def check(case: Case) -> Iterator[Finding]:
         for source in _known(case, components[name], facts):
             yield from _breaks(name, source, target, facts)
             yield from _gone(case, name, source, target, facts)
+            yield from _deprecated(case, name, source, target, facts)
     yield from _built_against_nothing(case, components)
     yield from misread(case.release, case.fleet)
 
@@ -154,6 +155,29 @@ def _gone(case: Case, name: str, source: Version, target: Version, facts: Facts)
                 "first, or waive this",
                 waivable=True,
             )
+
+
+def _deprecated(case: Case, name: str, source: Version, target: Version, facts: Facts) -> Iterator[Finding]:
+    """What callers of `source` should leave; operations one by one, and all parts of operations together."""
+    way = facts.way(name, source, target)
+    if way is None or source > target:
+        return
+    items = {item.id for item in case.release.lifecycle.items if item.of == name}
+    places = [place for place in way.deprecated if place not in items]
+    operations = [place for place in places if place.count(" ") == 1]
+    parts = [place for place in places if place not in operations]
+    listed = "; ".join(parts[:MOST]) + (f" and {len(parts) - MOST} more" if len(parts) > MOST else "")
+    told = [(f"{name}: {place}", "") for place in operations]
+    told += [(f"{name}: parts of its interface", f": {listed}")] if parts else []
+    for subject, what in told:
+        yield Finding(
+            code=Code.API_DEPRECATED,
+            severity=Severity.INFO,
+            subject=subject,
+            evidence=f"by its documents deprecated in {target}, and not yet in {source}{what}",
+            recommendation="tell its callers what to use instead, and when it goes",
+            waivable=True,
+        )
 
 
 def _unwarned(case: Case, name: str, gone: Gone, source: Version, target: Version, facts: Facts) -> str:
