@@ -58,15 +58,20 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def planned(lab: Lab, folder: Path, capsys: pytest.CaptureFixture[str]) -> Planned:
-    """Exit code, the answer as data, and the page; `text` is the release file, completed by `whole` if it can be."""
+    """Exit code, the answer as data, and the page; `text` is the release file, completed by `whole` if it can be.
 
-    def asked(text: str, *, where: str = "", through: Sequence[str] = ()) -> tuple[int, dict[str, Any], str]:
+    `also`: more words of the command.
+    """
+
+    def asked(
+        text: str, *, where: str = "", through: Sequence[str] = (), also: Sequence[str] = ()
+    ) -> tuple[int, dict[str, Any], str]:
         file = folder / "release.yaml"
         file.write_text(whole(text, where, through))
         words = ["--home", str(lab.home.path), "--nats", lab.nats_url]
-        code = run([*words, "-o", "json", "plan", str(file)])
+        code = run([*words, "-o", "json", "plan", str(file), *also])
         said = capsys.readouterr()
-        assert run([*words, "plan", str(file)]) == code
+        assert run([*words, "plan", str(file), *also]) == code
         page = capsys.readouterr()
         assert "Traceback" not in said.err + page.err
         data: dict[str, Any] = json.loads(said.out)
@@ -364,6 +369,35 @@ def test_a_configuration_that_does_not_fit_is_told_with_file_and_key(
         ("app.yaml:2: cache.ttl", "expected integer, found 'soon'; db 2.0.0 reads it so"),
         ("web.ini:1: port", "expected one of 80, 443, found 'many'; web 2.0.0 reads it so"),
     ]
+
+
+def test_an_interface_that_breaks_its_clients_blocks_until_somebody_waives_it(
+    lab: Lab, folder: Path, planned: Planned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No order helps: the new provider lacks what old clients call, the old one what new clients call."""
+    observe(lab, "breaks", {"store": "1.0.0", "front": "1.0.0"})
+    answers = {"responses": {"200": {"description": "fine"}}}
+    for version, path in (("1.0.0", "/old"), ("2.0.0", "/new")):
+        document = {"openapi": "3.1.0", "paths": {path: {"get": answers}}}
+        (folder / f"{version}.json").write_text(json.dumps(document))
+    release = {
+        "version": "2.0.0",
+        "components": {"store": {}, "front": {"depends_on": ["store"]}},
+        "interfaces": {"components": {"store": {"openapi": {"1.0.0": "1.0.0.json", "2.0.0": "2.0.0.json"}}}},
+    }
+    code, data, _ = planned(json.dumps(release), where="breaks")
+    assert (code, blocks(data)) == (1, {"API_BREAK"})
+    (block,) = [evidence for severity, _, evidence in told(data, "API_BREAK") if severity == "block"]
+    assert "front 1.0.0, built against store 1.0.0, breaks at 2.0.0: GET /old: removed" in block
+    waiver = folder / "waiver.json"
+    signed = ["--release", data["plan"]["release_digest"], "--reason", "a proxy maps it", "--until", "2h"]
+    words = ["waive", "API_BREAK", "front > store", *signed, "--out", str(waiver)]
+    assert not run(["--home", str(lab.home.path), *words])
+    capsys.readouterr()
+    code, passed, page = planned(json.dumps(release), where="breaks", also=("--waiver", str(waiver)))
+    assert (code, blocks(passed), passed["runs"]) == (0, set(), True)
+    assert passed["plan_hash"] == data["plan_hash"]
+    assert "a proxy maps it" in page
 
 
 def test_a_large_fleet_with_nodes_missing_names_them_and_nothing_else(lab: Lab, planned: Planned) -> None:
