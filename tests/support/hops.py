@@ -14,7 +14,7 @@ from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.level import Level
 from bumpless.common.model.plan import Plan
-from bumpless.common.model.release import Component, Release, Through
+from bumpless.common.model.release import Component, Placement, Release, Through
 from bumpless.common.model.strategy import Strategy, StrategyKind
 from bumpless.common.model.version import Version
 from support.plans import GATE, component, fleet, node, release, target
@@ -44,7 +44,10 @@ def over(name: str, version: str, *others: str, **more: object) -> Component:
 
 @st.composite
 def hop_worlds(draw: st.DrawFn, most: int = 3) -> World:
-    """Up to three components over up to four versions, on up to three nodes. Not every one has a way."""
+    """Up to three components over up to four versions, on up to three nodes. Not every one has a way.
+
+    Some components run on a node more than the release places them on.
+    """
     names = ["db", "api", "web"][: draw(st.integers(1, most))]
     machines = [f"n{i}" for i in range(1, draw(st.integers(1, 3)) + 1)]
     levels: dict[str, dict[str, Level]] = {}
@@ -67,6 +70,9 @@ def hop_worlds(draw: st.DrawFn, most: int = 3) -> World:
                 if number
                 else (),
                 strategy=Strategy(batch_size=draw(st.sampled_from(["50%", "100%"]))),
+                place=Placement(
+                    nodes=tuple(machines[:-1]) if machines[1:] and not draw(st.integers(0, 3)) else ()
+                ),
             )
         )
     ranges = st.sampled_from(["*", "<=2", "<3", ">=2", ">=3", ">=2,<4"])

@@ -144,3 +144,15 @@ def test_every_moment_of_a_path_holds(
         running[move.component] -= {move.source}
     assert running == {name: {version} for name, version in wanted.items()}
     assert all(one != other for one, other in pairwise(path))
+
+
+def test_what_stays_is_met_at_every_moment() -> None:
+    """api 1 is moved here, and stays elsewhere: db 2 must fit it as well."""
+    stated = [accepts("api", "1.x", "db", "1.x"), accepts("api", "2.x", "db", "*")]
+    pairs = Pairs([("api", "db")], [Stated(stated)])
+    matrices = {"db": chain("db", 2), "api": chain("api", 2)}
+    fleet, wanted = {"db": [v("1")], "api": [v("1")]}, {"db": v("2"), "api": v("2")}
+    assert moves(fleet_path(matrices, pairs, fleet, wanted)) == ["api 1>2", "db 1>2"]
+    assert moves(fleet_path(matrices, pairs, fleet, wanted, stays={"api": [v("2")]})) == ["api 1>2", "db 1>2"]
+    with pytest.raises(NoFleetPath, match=r"api 1\.0\.0 accepts db 1\.x, not 2\.0\.0"):
+        fleet_path(matrices, pairs, fleet, wanted, stays={"api": [v("1")]})

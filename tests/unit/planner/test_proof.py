@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bumpless.common.model.compat import CompatFile, PairFile
+from bumpless.common.model.release import Placement
 from bumpless.planner.proof import PROOFS, faults
 from support.plan_faults import FAULTS
 from support.plans import component, fleet, node, release, target
@@ -56,3 +57,21 @@ def test_versions_may_be_any_names_where_nothing_is_stated_about_them() -> None:
     pairs = CompatFile(pairs=(PairFile(client="api", provider="db", accepts="*"),))
     told = faults(world.plan(), world.release.model_copy(update={"compat": pairs}), world.fleet)
     assert {proof for proof, _ in told} == {"clients_fit_providers_at_every_moment"}
+
+
+def test_what_runs_outside_of_its_placement_is_held_against_a_plan() -> None:
+    """Planted: a plan that was made as if what stays on the other node were not there."""
+    here = Placement(nodes=("n1",))
+    parts = component("db", "2.0.0", place=here), component("api", "2.0.0", depends_on=("db",), place=here)
+    n1 = node("n1", {"db": target("db", "1.0.0"), "api": target("api", "1.0.0")})
+    pairs = (
+        PairFile(client="api", versions="1.x", provider="db", accepts="1.x"),
+        PairFile(client="api", versions="2.x", provider="db", accepts="*"),
+    )
+    world = World(release(*parts, compat=CompatFile(pairs=pairs)), fleet(n1))
+    plan = world.plan()
+    assert faults(plan, world.release, world.fleet) == []
+    more = fleet(n1, node("n9", {"api": target("api", "1.0.0")}))
+    ((proof, text),) = faults(plan, world.release, more)
+    assert proof == "clients_fit_providers_at_every_moment"
+    assert "api 1.0.0 may meet db 2.0.0" in text

@@ -11,7 +11,7 @@ from bumpless.common.model.compat import CompatFile
 from bumpless.common.model.finding import Code
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Plan
-from bumpless.common.model.release import Component
+from bumpless.common.model.release import Component, Placement
 from bumpless.planner.plan import make_plan
 from bumpless.planner.proof import check
 from bumpless.planner.unplannable import Unplannable
@@ -148,3 +148,49 @@ def test_a_provider_waits_for_clients_that_it_would_not_fit() -> None:
     assert {code for code, _ in found} == {Code.PAIR_BAD}
     assert "the fleet gets as far as db 1.0.0, api 1.0.0" in found[0][1]
     assert any("api 1.0.0 accepts db 1.x, not 2.0.0" in text for _, text in found)
+
+
+STAYS = fleet(
+    node("n1", {"db": target("db", "1.0.0"), "api": target("api", "1.0.0")}),
+    node("n9", {"api": target("api", "1.0.0")}),
+)
+HERE = Placement(nodes=("n1",))
+
+
+def test_what_runs_outside_of_its_placement_stays_and_counts_for_pairs() -> None:
+    """api goes on at n1, and n9 calls the new db with the old one."""
+    parts = [over("db", "2.0.0", place=HERE), over("api", "2.0.0", depends_on=("db",), place=HERE)]
+    old = {"client": "api", "versions": "1.x", "provider": "db", "accepts": "1.x"}
+    new = {"client": "api", "versions": "2.x", "provider": "db", "accepts": "*"}
+    found = refused(parts, STAYS, pairs=[old, new])
+    assert {code for code, _ in found} == {Code.PAIR_BAD}
+    assert any("api 1.0.0 accepts db 1.x, not 2.0.0" in text for _, text in found)
+    assert any("api 1.0.0 stays on n9, where the release does not place it" in text for _, text in found)
+    plan = planned(parts, STAYS, pairs=[{**old, "accepts": "*"}, new])
+    assert {step.node for batch in plan.batches for step in batch.steps} == {"n1"}
+
+
+def test_what_stays_and_did_not_fit_before_is_no_doing_of_the_plan() -> None:
+    parts = [over("db", "2.0.0", place=HERE), over("api", "2.0.0", depends_on=("db",), place=HERE)]
+    running = fleet(
+        node("n1", {"db": target("db", "1.0.0"), "api": target("api", "2.0.0")}),
+        node("n9", {"db": target("db", "2.0.0"), "api": target("api", "1.0.0")}),
+    )
+    pairs = [
+        {"client": "api", "versions": "1.x", "provider": "db", "accepts": "1.x"},
+        {"client": "api", "versions": "2.x", "provider": "db", "accepts": "*"},
+    ]
+    assert [b.component for b in planned(parts, running, pairs=pairs).batches] == ["db"]
+
+
+def test_a_name_that_stays_is_no_version_where_pairs_are_stated() -> None:
+    parts = [component("db", "2.0.0", place=HERE), component("api", "2.0.0", depends_on=("db",), place=HERE)]
+    running = fleet(
+        node("n1", {"db": target("db", "1.0.0"), "api": target("api", "2.0.0")}),
+        node("n9", {"api": target("api", "nightly")}),
+    )
+    stated = [{"client": "api", "provider": "db", "accepts": "*"}]
+    ((code, text),) = refused(parts, running, pairs=stated)
+    assert code is Code.PATH_NONE
+    assert "n9 run 'nightly', which is no version" in text
+    assert planned(parts, running).batches

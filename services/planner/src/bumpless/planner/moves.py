@@ -2,7 +2,8 @@
 
 Components about which the release states hops move over these; every other one may go anywhere in one hop. All must
 fit each other at every moment, which `fleet_path` sees to. A version that is none (`nightly`) can be neither compared
-nor judged: its component is left out of the search if nothing is stated about it.
+nor judged: its component is left out of the search if nothing is stated about it. What runs where the release does not
+place it stays: clients and providers meet it at every moment.
 """
 
 from __future__ import annotations
@@ -128,8 +129,13 @@ class _Search:
         self._compat: CompatFile = release.compat
         self._brought = brought
         self._runs: dict[str, dict[str, list[str]]] = {}
+        self._stays: dict[str, dict[str, list[str]]] = {}
         for component in components:
             self._runs[component.name] = _running(component.name, places[component.name])
+            placed = {node.name for node in places[component.name]}
+            others = (node for node in fleet.nodes if node.name not in placed)
+            self._stays[component.name] = _running(component.name, others)
+            self._stays[component.name].pop("", None)
         self._pairs = written.pairs(
             release.compat, {c.name: c.depends_on for c in release.components}, sources(release, fleet)
         )
@@ -154,7 +160,8 @@ class _Search:
         for name in self._runs:
             if not self._is_stated(name):
                 continue
-            for text, nodes in self._runs[name].items():
+            staying = self._stays.get(name, {}) if name in self._told else {}
+            for text, nodes in (*self._runs[name].items(), *staying.items()):
                 if text and version_of(text) is None:
                     yield _block(
                         Code.PATH_NONE,
@@ -189,7 +196,8 @@ class _Search:
         """Raises: NoFleetPath."""
         fleet = {name: self._readable(name) for name in group}
         wanted = {name: found for name in fleet if (found := self._wanted(name)) is not None}
-        return fleet_path(self._matrices, self._pairs.lenient(), fleet, wanted)
+        stays = {name: self._staying(name) for name in fleet}
+        return fleet_path(self._matrices, self._pairs.lenient(), fleet, wanted, stays=stays)
 
     def findings(self, error: NoFleetPath) -> Iterable[Finding]:
         for name, gap in error.gaps.items():
@@ -208,8 +216,23 @@ class _Search:
                 else "bring a version that fits both sides under `through`, or correct what is stated of the pair"
             )
             yield _block(
-                code, move, f"the fleet gets as far as {error.nearest}; there {against.reason}", help_
+                code,
+                move,
+                f"the fleet gets as far as {error.nearest}; there {against.reason}{self._who_stays(move)}",
+                help_,
             )
+
+    def _who_stays(self, move: str) -> str:
+        """The neighbours that no step reaches, which may be what is in the way."""
+        mover = move.split()[0]
+        told = [
+            f"{name} {text} stays on {_some(nodes)}, where the release does not place it"
+            for name in sorted(
+                {other for edge in self._pairs.told for other in edge if mover in edge} - {mover}
+            )
+            for text, nodes in sorted(self._stays.get(name, {}).items())
+        ]
+        return "".join(f"; {text}" for text in told)
 
     def _gap(self, name: str, gap: NoPath) -> Finding:
         nodes = [
@@ -260,10 +283,16 @@ class _Search:
     def _readable(self, name: str) -> list[Version]:
         return sorted({found for text in self._runs[name] if (found := _version_or_absent(text)) is not None})
 
+    def _staying(self, name: str) -> frozenset[Version]:
+        """What runs where the release does not place it."""
+        found = (version_of(text) for text in self._stays.get(name, {}))
+        return frozenset(version for version in found if version is not None)
+
     def _possible(self, name: str) -> set[Version]:
         """What runs, and what the release can bring."""
         brought = (version_of(target.version) for target in self._brought.get(name, ()))
-        return {v for v in (*self._readable(name), *brought) if v is not None and v != ABSENT}
+        known = *self._readable(name), *self._staying(name), *brought
+        return {v for v in known if v is not None and v != ABSENT}
 
     def _matrix(self, name: str, stated: Matrix | None) -> Matrix:
         brought = frozenset(

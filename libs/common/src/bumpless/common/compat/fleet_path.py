@@ -78,6 +78,7 @@ def fleet_path(
     fleet: Mapping[str, Iterable[Version]],
     wanted: Mapping[str, Version],
     *,
+    stays: Mapping[str, Iterable[Version]] | None = None,
     max_moments: int = MAX_MOMENTS,
 ) -> tuple[Move, ...]:
     """The fewest moves from `fleet` to `wanted`; of equally long ways the one that moves earlier components first.
@@ -85,12 +86,13 @@ def fleet_path(
     If `pairs` are lenient: of all ways those on which the fewest unproven pairs meet.
 
     `fleet` has the versions that run of each component, in the order in which components should move where it does
-    not matter: providers first. A component that is not in `wanted` stays. One without a matrix cannot move.
+    not matter: providers first. A component that is not in `wanted` stays. One without a matrix cannot move. `stays` has versions of
+    its components that run on where nothing moves them: clients and providers meet them at every moment.
 
     Raises:
         NoFleetPath.
     """
-    return _Search(matrices, pairs, fleet, wanted).run(max_moments)
+    return _Search(matrices, pairs, fleet, wanted, stays or {}).run(max_moments)
 
 
 class _Search:
@@ -100,8 +102,10 @@ class _Search:
         pairs: Pairs,
         fleet: Mapping[str, Iterable[Version]],
         wanted: Mapping[str, Version],
+        stays: Mapping[str, Iterable[Version]],
     ) -> None:
         self._names = tuple(fleet)
+        self._stays = [frozenset(stays.get(name, ())) for name in self._names]
         self._at = {name: at for at, name in enumerate(self._names)}
         self._matrices = [matrices.get(name, Matrix(name)) for name in self._names]
         self._pairs = pairs
@@ -208,15 +212,19 @@ class _Search:
 
     def _unproven(self, here: Moment, at: int, move: Move) -> int:
         """How many pairs that nobody has verified meet when the new version comes; none, if it runs already."""
-        if move.target in here[at]:
+        if move.target in here[at] | self._stays[at]:
             return 0
         return sum(verdict.unproven for verdict in self._met(here, at, move))
 
     def _met(self, here: Moment, at: int, move: Move) -> Iterable[Verdict]:
         """Of the new version with everything that calls it, and that it calls."""
+        # What stays met it already, if it ran somewhere from the beginning: that is no doing of this way.
+        is_new = move.target not in self._start[at] | self._stays[at]
         for client, provider in self._neighbours[at]:
             mine_is_client = client == move.component
-            for other in sorted(here[self._at[provider if mine_is_client else client]] - {ABSENT}):
+            there = self._at[provider if mine_is_client else client]
+            others = here[there] | self._stays[there] if is_new else here[there]
+            for other in sorted(others - {ABSENT}):
                 used, offered = (move.target, other) if mine_is_client else (other, move.target)
                 yield self._pairs.judge(client, used, provider, offered)
 

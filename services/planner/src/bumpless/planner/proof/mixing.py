@@ -27,6 +27,10 @@ class _Phases:
     during: list[Running]
     after: list[Running]
 
+    def beside(self, stays: Running) -> _Phases:
+        """The same with what no batch moves."""
+        return _Phases([one | stays for one in self.during], [one | stays for one in self.after])
+
 
 def versions_side_by_side_mix(case: Case) -> Iterator[str]:
     """A version comes to no component of which another one runs that it must not run beside."""
@@ -94,7 +98,7 @@ def met(case: Case, pairs: Pairs) -> Iterator[Meeting]:
 
     Where nothing is known of two components everything fits, and versions need not even be ones that can be compared.
     """
-    phases = {name: _phases(case, name) for name in case.components}
+    phases = {name: _phases(case, name).beside(_staying(case, name)) for name in case.components}
     for name, versions in outside(case.release, case.fleet).items():
         phases[name] = _Phases([frozenset(versions)], [frozenset(versions)])
     for client, provider in pairs.edges:
@@ -172,6 +176,14 @@ def _phases(case: Case, component: str) -> _Phases:
             add(source, -1)
         after.append(now())
     return _Phases(during, after)
+
+
+def _staying(case: Case, component: str) -> Running:
+    """What runs on nodes where the release does not place the component: clients and providers meet it all the time."""
+    placed = {node.name for node in case.placed.get(component, ())}
+    others = (name for name in case.nodes if name not in placed)
+    found = (case.observed(name, component) for name in others)
+    return frozenset(target.version for target in found if target is not None)
 
 
 def _changes(case: Case, batch: Batch) -> Iterator[tuple[str | None, str | None]]:
