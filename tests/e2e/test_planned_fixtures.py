@@ -267,17 +267,17 @@ records:
         (ONE + LENS, "ROLLBACK_LOSSY", "note 1.0.0 > 2.0.0", "has no way back", "under `back`"),
         (
             ONE + LENS.replace("s/any.json", "s/bad.json"),
-            "RELEASE_UNREADABLE",
-            "release.yaml",
+            "RECORD_INVALID",
+            "note",
             "the schema of note 1.0.0 is none: $.properties.a.type: 'text' is not valid",
             "correct them in the release",
         ),
         (
             ONE + LENS.replace("s/any.json", "s/nowhere.json"),
-            "RELEASE_UNREADABLE",
-            "release.yaml",
+            "RECORD_INVALID",
+            "note",
             "s/nowhere.json",
-            "",
+            "records.note",
         ),
         (
             ONE + "strategy: {kind: rolling, batch_size: 0}\n",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bumpless.cli.commands import run
-from bumpless.cli.configuring import ConfigRefused
+from bumpless.cli.configuring import FilesRefused
 from bumpless.cli.publishing import BuiltRelease, build_release
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.compat import written
@@ -211,7 +211,7 @@ async def test_what_is_wrong_with_a_file_is_a_finding(
     folder: Path, spoil: Callable[[Path], None], told: list[tuple[str, str, str]]
 ) -> None:
     spoil(folder)
-    with pytest.raises(ConfigRefused) as caught:
+    with pytest.raises(FilesRefused) as caught:
         await built(folder)
     findings = sorted(caught.value.findings, key=lambda f: f.code)
     assert [f.code for f in findings] == [code for code, _, _ in told]

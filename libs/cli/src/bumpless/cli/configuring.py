@@ -27,23 +27,20 @@ def config_of(base: Path, component: str, source: ConfigSource, file: str = "") 
     return written.config_type(component, source, schemas, file)
 
 
-class ConfigRefused(Refused):
-    """Configuration files that cannot be brought to the nodes; `findings` have each fault: file, line, key, what to do."""
+class FilesRefused(Refused):
+    """Files beside the release file that do not hold; `findings` have each fault: which file, where, what to do."""
 
-    def __init__(self, component: str, version: str, findings: tuple[Finding, ...]) -> None:
+    def __init__(self, expected: str, findings: tuple[Finding, ...]) -> None:
         self.findings = findings
-        super().__init__(
-            f"{component}: configuration files that fit {version}",
-            "".join(f"\n{f.subject}: {f.evidence}" for f in findings),
-            "correct them and build again",
-        )
+        found = "".join(f"\n{f.subject}: {f.evidence}" for f in findings)
+        super().__init__(expected, found, "correct them and build again")
 
 
 def rendered(base: Path, item: ComponentFile, version: str) -> tuple[ConfigContent, ...]:
     """The configuration files of a component as they reach its nodes, in the form of `version`.
 
     Raises:
-        ConfigRefused: files are missing, too large, do not fit their schemas, or cannot be carried on.
+        FilesRefused: files are missing, too large, do not fit their schemas, or cannot be carried on.
     """
     if not item.config:
         return ()
@@ -51,7 +48,7 @@ def rendered(base: Path, item: ComponentFile, version: str) -> tuple[ConfigConte
         wanted = Version.parse(version)
     except InvalidVersion as error:
         fault = _fault(item.name, f"its configuration needs a version: {error}", "give it one such as 2.1.0")
-        raise ConfigRefused(item.name, version, (fault,)) from error
+        raise FilesRefused(f"{item.name}: configuration files that fit {version}", (fault,)) from error
     found: list[ConfigContent] = []
     faults: list[Finding] = []
     for source in item.config:
@@ -68,7 +65,9 @@ def rendered(base: Path, item: ComponentFile, version: str) -> tuple[ConfigConte
             advice = "put what is large into the tree of the component"
             faults.append(_fault(item.name, evidence, advice))
     if faults:
-        raise ConfigRefused(item.name, version, tuple(dict.fromkeys(faults)))
+        raise FilesRefused(
+            f"{item.name}: configuration files that fit {version}", tuple(dict.fromkeys(faults))
+        )
     return tuple(found)
 
 
@@ -116,10 +115,23 @@ def config_findings(
 
 
 def signed_records(base: Path, file: ReleaseFile) -> dict[str, SignedRecord]:
-    """The record types with their schemas, as a signed release carries them. Raises: Refused."""
-    found = {name: signed_record(base, form) for name, form in sorted(file.records.items())}
-    for name, record in found.items():
-        written.signed_record_type(name, record)
+    """The record types with their schemas, as a signed release carries them.
+
+    Raises:
+        FilesRefused: RECORD_INVALID for each whose schema is not there or is none, or whose lens cannot be read.
+    """
+    found: dict[str, SignedRecord] = {}
+    faults: list[Finding] = []
+    for name, form in sorted(file.records.items()):
+        try:
+            found[name] = signed_record(base, form)
+            written.signed_record_type(name, found[name])
+        except Refused as error:
+            evidence = f"expected {error.expected}, found {error.found}"
+            advice = error.hint or f"correct it, or what records.{name} says of it"
+            faults.append(blocking(Code.RECORD_INVALID, name, evidence, advice))
+    if faults:
+        raise FilesRefused("record types that hold", tuple(faults))
     return found
 
 

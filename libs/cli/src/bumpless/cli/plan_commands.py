@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from bumpless.cli.client import Client, whoami
-from bumpless.cli.configuring import ConfigRefused
+from bumpless.cli.configuring import FilesRefused
 from bumpless.cli.context import Context
 from bumpless.cli.output import Format
 from bumpless.cli.release_commands import FileArg, KeyOpt, WaiverOpt, build
@@ -103,7 +103,7 @@ def _faults(file: Path, error: ReleaseInvalid | Refused) -> Iterator[Finding]:
             yield blocking(
                 Code.RELEASE_UNREADABLE, where, problem.text, "correct this line of the release file"
             )
-    elif isinstance(error, ConfigRefused):
+    elif isinstance(error, FilesRefused):
         yield from error.findings
     else:
         evidence = f"expected {error.expected}, found {error.found}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bumpless.cli.configuring import ConfigRefused, config_findings, rendered, signed_records
+from bumpless.cli.configuring import FilesRefused, config_findings, rendered, signed_records
 from bumpless.cli.contracting import signed_contracts
 from bumpless.cli.interfaces import signed_interfaces
 from bumpless.cli.migrating import signed_migrations
@@ -121,7 +121,7 @@ async def build_release(
         Refused, ReleaseInvalid: something is missing or wrong; says where.
     """
     file = read_release(path)
-    check_configs(path.parent, file)
+    check_files(path.parent, file)
     packer = _Packer(path.parent, key, trust, work, fleet, store, tell)
     built: dict[str, BuiltComponent] = {}
     lifecycle = written.lifecycle(file.lifecycle)
@@ -194,23 +194,23 @@ async def build_release(
     return BuiltRelease(release, envelope, built)
 
 
-def check_configs(base: Path, file: ReleaseFile) -> None:
-    """All configuration files, before anything is packed. Raises: ConfigRefused, with the faults of all of them."""
+def check_files(base: Path, file: ReleaseFile) -> None:
+    """Configuration files and record types, before anything is packed. Raises: FilesRefused, with all faults."""
     faults: list[Finding] = []
-    where: dict[str, str] = {}
     for item in file.components:
         # Without a version here that of the artifact counts, which is not known yet.
         versions = [item.version or file.version, *(part.version for part in item.through)]
         for version in filter(None, versions):
             try:
                 rendered(base, item, version)
-            except ConfigRefused as error:
+            except FilesRefused as error:
                 faults += error.findings
-                where.setdefault(item.name, version)
+    try:
+        signed_records(base, file)
+    except FilesRefused as error:
+        faults += error.findings
     if faults:
-        raise ConfigRefused(
-            ", ".join(where), " and ".join(dict.fromkeys(where.values())), tuple(dict.fromkeys(faults))
-        )
+        raise FilesRefused("configuration files and record types that hold", tuple(dict.fromkeys(faults)))
 
 
 def _with_config(base: Path, item: ComponentFile, run: Run, version: str) -> Run:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bumpless.cli.client import Client, whoami
-from bumpless.cli.configuring import ConfigRefused, config_findings, rendered, signed_records
+from bumpless.cli.configuring import FilesRefused, config_findings, rendered, signed_records
 from bumpless.cli.context import Context
 from bumpless.cli.contracting import signed_contracts, trust_of
 from bumpless.cli.hashes import plan_hash as checked
@@ -64,10 +64,13 @@ def lint(ctx: typer.Context, file: FileArg) -> int:
         try:
             rendered(file.parent, component, version)
             in_files += config_findings(file.parent, component, version, lifecycle)
-        except ConfigRefused as error:
+        except FilesRefused as error:
             in_files += error.findings
         in_files += sql_findings(component.name, signed_migrations(file.parent, component))
-    signed_records(file.parent, release)
+    try:
+        signed_records(file.parent, release)
+    except FilesRefused as error:
+        in_files += error.findings
     signed_contracts(file.parent, release.contracts, trust_of(context))
     names = ", ".join(component.name for component in release.components)
     with_reports(release.preflight, file.parent)
