@@ -191,6 +191,26 @@ def test_a_rollout_that_was_cut_short_goes_on() -> None:
     assert [f for f in found(product(described(ADDED)), half) if f.blocks] == []
 
 
+@pytest.mark.parametrize(("came", "breaks"), [(("2.0.0", "2.0.0"), False), (("1.9.0", "2.0.0"), True)])
+def test_clients_that_this_release_brought_were_built_with_it(came: tuple[str, str], breaks: bool) -> None:
+    """Cut short when all clients had moved, or clients that were there before this release came."""
+    half = fleet(
+        *(
+            node(
+                name,
+                {
+                    "api": target("api", version),
+                    "web": target("web", "2.0.0").model_copy(update={"release": by}),
+                },
+            )
+            for name, version, by in (("n1", "1.0.0", came[0]), ("n2", "1.0.0", came[1]))
+        )
+    )
+    assert [f.subject for f in found(product(described(REPLACED)), half) if f.blocks] == [
+        "web > api"
+    ] * breaks
+
+
 def test_what_has_no_document_is_named() -> None:
     on = runs(api="1.2.0", web="1.0.0")
     (told,) = unknown(product(described(REMOVED)), on)

@@ -7,7 +7,7 @@ breaks: so what documents say against a pair can be let pass, unlike what is sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import combinations
 from typing import Any, TypeVar
 
@@ -124,7 +124,8 @@ class Documents:
     """Implements `Says`. `targets`: the components of the release with their versions; `running`: what runs now.
 
     Against which version a client was built is stated in `uses`. Else a client that runs counts as built against the
-    lowest version of the provider that runs, and one that the release brings against the version that it brings.
+    lowest version of the provider that runs, and one that the release brings against the version that it brings; so
+    does one that it has `brought` already, to wherever it runs.
     """
 
     def __init__(
@@ -134,8 +135,9 @@ class Documents:
         targets: Mapping[str, Version],
         running: Mapping[str, Iterable[Version]],
         lifecycle: Lifecycle | None = None,
+        brought: Collection[str] = (),
     ) -> None:
-        self.facts = Facts(interfaces)
+        self.facts, self._brought = Facts(interfaces), brought
         self._targets, self._lifecycle = targets, lifecycle
         self._running = {name: frozenset(versions) for name, versions in running.items()}
         self._uses = {
@@ -171,7 +173,7 @@ class Documents:
         known = self._running.get(provider, frozenset())
         target = self._targets.get(client)
         # What the release does not change was there before it; what it changes was built together with it.
-        if used == target and here != {used}:
+        if used == target and (here != {used} or client in self._brought):
             return self._targets.get(provider, min(known, default=None))
         return min(known, default=None) if used in here else None
 

@@ -30,7 +30,26 @@ def documents(release: Release, fleet: Fleet | None) -> Documents:
     names = {*targets, *(name for uses in release.interfaces.uses for name in (uses.client, uses.provider))}
     running = {name: _versions(_running(name, fleet)) for name in names} if fleet is not None else {}
     items = written.lifecycle(release.lifecycle)
-    return Documents(release.interfaces, edges, targets, running, items)
+    brought = _brought(release, fleet) if fleet is not None else frozenset()
+    return Documents(release.interfaces, edges, targets, running, items, brought)
+
+
+def _brought(release: Release, fleet: Fleet) -> frozenset[str]:
+    """Components that run only as this very release brought them, as after a rollout that was cut short.
+
+    Nodes keep with what they run which release it came by; what a release does not change keeps the earlier one.
+    """
+    found = set()
+    for component in release.components:
+        seen = (node.components.get(component.name) for node in fleet.nodes)
+        came = {
+            (one.target.version, one.target.root, one.target.release)
+            for one in seen
+            if one is not None and one.target is not None
+        }
+        if came == {(component.version, component.root, release.version)}:
+            found.add(component.name)
+    return frozenset(found)
 
 
 def outside(release: Release, fleet: Fleet) -> Mapping[str, tuple[str, ...]]:
