@@ -25,12 +25,15 @@ from bumpless.common.model.gate import (
 )
 from bumpless.common.model.probe import DependenciesRule, ProbeRule, SpeedRule, ValueRule
 from bumpless.health_gate import checks, rates, speed, tryouts, values
+from bumpless.health_gate.fresh import read_by, still_told
 from bumpless.health_gate.view import Finding, View
 
 
 def evaluate(rule: Rule, view: View) -> Finding | None:
     """What `rule` says now, under its name; None: it cannot be told from the view alone."""
     found = _evaluate(rule, view)
+    if found is not None:
+        found = still_told(found, view, tuple(read_by(rule, view)))
     if found is None or found.evidence.rule == rule.called:
         return found
     return Finding(found.evidence.model_copy(update={"rule": rule.called}), found.reason)

@@ -16,6 +16,7 @@ from bumpless.common.model.verdict import (
     SequentialEvidence,
 )
 from bumpless.health_gate.channels import LatencyChannel
+from bumpless.health_gate.fresh import of_channel, still_told
 from bumpless.health_gate.sequential import SequentialTest
 from bumpless.health_gate.sequential.combined import STARTUP_SHARE
 from bumpless.health_gate.sequential.kinds import Kind
@@ -115,7 +116,7 @@ def _rule(view: View, trial: Trial, index: int) -> Finding:
     shown = max(kinds, key=lambda kind: kind.failing.log_e)
     n, seen = test.requests[index], shown.level is not None
     reason, text = _lacking(view, trial, index, shown)
-    return finding(
+    found = finding(
         rule.called,
         reason,
         text,
@@ -123,6 +124,7 @@ def _rule(view: View, trial: Trial, index: int) -> Finding:
         baseline=shown.y / shown.m if seen and shown.m else None,
         samples=n,
     )
+    return still_told(found, view, tuple(of_channel(trial.channels[index])))
 
 
 def _lacking(view: View, trial: Trial, index: int, shown: Kind) -> tuple[Reason, str]:
