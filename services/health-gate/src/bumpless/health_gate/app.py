@@ -24,6 +24,7 @@ from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.health_gate.handlers import OWNER, GateKind, HealthGate
 from bumpless.health_gate.sources.agent import AgentSource
+from bumpless.health_gate.sources.alerted import AlertedPeers
 from bumpless.health_gate.sources.prometheus.client import PrometheusAccess
 from bumpless.health_gate.sources.registry import Sources
 
@@ -69,7 +70,7 @@ async def run(settings: HealthGateSettings) -> None:
     async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
         nodes = AgentSource(connection, clock.now, keep)
         await nodes.start(clock.now() - keep)
-        sources = Sources(connection, nodes, settings.prometheus, clock.now)
+        sources = Sources(connection, nodes, settings.prometheus, clock.now, AlertedPeers(connection))
         kind = GateKind(connection)
         runner = Runner(kind, store, Relay(connection, OWNER), clock.now, fenced)
         gate = HealthGate(runner, sources, clock.now)

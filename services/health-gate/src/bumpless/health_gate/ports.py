@@ -1,10 +1,11 @@
-"""What the service needs from outside: somebody who fills a window with samples."""
+"""What the service needs from outside: somebody who fills a window with samples, and one who knows bad peers."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Protocol
 
+from bumpless.common.contract.commands import OpenGate
 from bumpless.health_gate.window import SampleWindow
 
 
@@ -29,3 +30,11 @@ class GateSource(MetricSource, Protocol):
 
     @property
     def trouble(self) -> str: ...
+
+
+class PeerChoice(Protocol):
+    """Who of a gate's peers is fit to be compared with."""
+
+    async def chosen(self, gate: OpenGate) -> OpenGate | None:
+        """`gate` with the peers that are, the same ones at every call; None: it cannot be told yet."""
+        ...

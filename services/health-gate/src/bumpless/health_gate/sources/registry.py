@@ -17,7 +17,7 @@ from bumpless.common.shell.clock import Clock
 from bumpless.health_gate.coverage import covered
 from bumpless.health_gate.dry_run import read
 from bumpless.health_gate.judge import Judgement, judge
-from bumpless.health_gate.ports import GateSource, MetricSource
+from bumpless.health_gate.ports import GateSource, MetricSource, PeerChoice
 from bumpless.health_gate.series import Labels
 from bumpless.health_gate.sources.merged import OURS, members_of, merged
 from bumpless.health_gate.sources.prometheus.client import Prometheus, PrometheusAccess
@@ -40,7 +40,10 @@ class _Own:
 
 
 class Sources:
-    """`nodes` are the samples of the executors, `known` the Prometheus servers of the settings."""
+    """`nodes` are the samples of the executors, `known` the Prometheus servers of the settings.
+
+    `peers` None: every peer is as good as any other.
+    """
 
     def __init__(
         self,
@@ -48,7 +51,9 @@ class Sources:
         nodes: MetricSource,
         known: Mapping[str, PrometheusAccess],
         clock: Clock,
+        peers: PeerChoice | None = None,
     ) -> None:
+        self._peers = peers
         self._connection, self._nodes, self._known, self._clock = connection, nodes, known, clock
         self._own: dict[MessageId, _Own] = {}
         self._memory = Trials()
@@ -58,6 +63,11 @@ class Sources:
         wanted = gate.spec.source
         if not self._nodes.ready:
             return None
+        if self._peers is not None and gate.control:
+            chosen = await self._peers.chosen(gate)
+            if chosen is None:
+                return None
+            gate = chosen
         if wanted is None:
             return judge(gate, self._nodes.window, now, self._memory)
         own = await self._of(gate, wanted)
