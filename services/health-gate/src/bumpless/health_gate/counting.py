@@ -60,13 +60,17 @@ def latencies(pool: Pool, name: str) -> tuple[Histogram | None, list[str]]:
     return pooled(families), silent
 
 
-def baseline(view: View, measure: Callable[[Pool], tuple[C | None, list[str]]]) -> C | Reason:
+def baseline(
+    view: View, measure: Callable[[Pool], tuple[C | None, list[str]]], pinned: C | None = None
+) -> C | Reason:
     """What to compare with, or why there is nothing: LOW_TRAFFIC may still change, BASELINE_MISSING will not.
 
     Peers come first. The canary's own past stands in where there are no peers, or where none has said anything by
     the end of the window; never before that, because what troubles everybody at the time of a switch is not the
-    release's fault.
+    release's fault. `pinned` is what stands in for all of them where the spec says so.
     """
+    if view.spec.baseline.mode == "pinned":
+        return Reason.BASELINE_MISSING if pinned is None or pinned.requests < view.few else pinned
     if view.spec.baseline.mode == "concurrent" and view.gate.control:
         control, _ = measure(view.control)
         if control is not None and control.requests >= view.few:
@@ -101,6 +105,7 @@ def bound(
     floor: float,
     absolute: float | None = None,
     without: float | None = None,
+    pinned: C | None = None,
 ) -> Bound:
     """The lower of `absolute` and max(`ratio` x baseline, `floor`).
 
@@ -109,7 +114,7 @@ def bound(
     """
     if ratio is None:
         return Bound(absolute)
-    chosen = baseline(view, measure)
+    chosen = baseline(view, measure, pinned)
     if isinstance(chosen, Reason):
         if absolute is not None and (view.over or chosen is Reason.BASELINE_MISSING):
             return Bound(absolute)
@@ -123,6 +128,22 @@ def bound(
     if absolute is not None and absolute <= limit:
         return Bound(absolute, base.value)
     return Bound(limit, base.value, vague=base.beyond)
+
+
+def pinned_errors(view: View, rule: str) -> Errors | None:
+    """The pinned error rate of the rule of that name."""
+    found = view.spec.baseline.pinned.get(rule)
+    if found is None or found.requests is None or found.bad is None:
+        return None
+    return Errors(found.requests, found.bad)
+
+
+def pinned_latencies(view: View, rule: str) -> Histogram | None:
+    """The pinned histogram of the rule of that name."""
+    found = view.spec.baseline.pinned.get(rule)
+    if found is None or not found.buckets:
+        return None
+    return Histogram(tuple(found.cumulative), tuple(found.cumulative.values()))
 
 
 def unseen(view: View, rule: str, seen: Counted | None, silent: list[str], what: str) -> Finding | None:

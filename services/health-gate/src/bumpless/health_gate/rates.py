@@ -12,7 +12,17 @@ from functools import partial
 
 from bumpless.common.model.gate import ClassicRule, ErrorRateRule, LatencyRule
 from bumpless.common.model.verdict import Reason
-from bumpless.health_gate.counting import Bound, Errors, bound, errors, latencies, unmet, unseen
+from bumpless.health_gate.counting import (
+    Bound,
+    Errors,
+    bound,
+    errors,
+    latencies,
+    pinned_errors,
+    pinned_latencies,
+    unmet,
+    unseen,
+)
 from bumpless.health_gate.histogram import Histogram, Quantile
 from bumpless.health_gate.view import Finding, View, finding
 
@@ -60,6 +70,7 @@ def error_rate(view: View, rule: ErrorRateRule) -> Finding:
         floor=rule.floor,
         absolute=rule.max_rate,
         without=rule.floor,
+        pinned=pinned_errors(view, rule.called),
     )
     return _judged(view, rule.rule, _error_rate(seen, limit), silent)
 
@@ -79,6 +90,7 @@ def latency(view: View, rule: LatencyRule) -> Finding:
         ratio=rule.max_ratio,
         floor=rule.floor_s,
         absolute=rule.max_s,
+        pinned=pinned_latencies(view, rule.called),
     )
     return _judged(view, rule.rule, _latency(seen, found, limit, rule.quantile), silent)
 
@@ -96,11 +108,13 @@ def classic(view: View, rule: ClassicRule) -> Finding:
     found = None if timed is None else timed.quantile(rule.quantile)
     if nothing is not None or seen is None or timed is None or found is None:
         return nothing or finding(rule.rule, Reason.NO_DATA, f"{rule.histogram} has no finite bucket")
-    rate = _error_rate(seen, bound(view, count, _rate, ratio=rule.error_ratio, floor=rule.floor))
-    quantile = partial(Histogram.quantile, q=rule.quantile)
-    slow = _latency(
-        timed, found, bound(view, time, quantile, ratio=rule.latency_ratio, floor=0.0), rule.quantile
+    usual, usual_time = pinned_errors(view, rule.called), pinned_latencies(view, rule.called)
+    rate = _error_rate(
+        seen, bound(view, count, _rate, ratio=rule.error_ratio, floor=rule.floor, pinned=usual)
     )
+    quantile = partial(Histogram.quantile, q=rule.quantile)
+    limit = bound(view, time, quantile, ratio=rule.latency_ratio, floor=0.0, pinned=usual_time)
+    slow = _latency(timed, found, limit, rule.quantile)
     if not (rate.crossed and slow.crossed):
         within = slow if rate.crossed else rate
         return _judged(view, rule.rule, within, silent, text=f"{rate.text}; {slow.text}")

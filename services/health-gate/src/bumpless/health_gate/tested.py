@@ -182,7 +182,8 @@ def _told(kind: Kind, trial: Trial) -> str:
     """What one kind saw, in words."""
     if kind.level is None:
         return "the history has no bucket for it"
-    against = "their own past" if trial.counted.alone else "the peers"
+    counted = trial.counted
+    against = "the pinned baseline" if counted.pinned else "their own past" if counted.alone else "the peers"
     channel = trial.channels[kind.rule]
     what = "bad requests"
     if isinstance(channel, LatencyChannel):
@@ -234,6 +235,8 @@ def _evidence(trial: Trial, view: View) -> SequentialEvidence:
     test, spec, counted = trial.test, view.spec, trial.counted
     past = sum(any(counts is not None for counts in tick) for tick in counted.past)
     control = "peers" if not counted.alone else "own past" if past else "nothing"
+    if counted.pinned:
+        control, past = "pinned", 0
     starts = [process.log_e for process in test.startups.values()]
     return SequentialEvidence(
         alpha=test.spec.alpha,

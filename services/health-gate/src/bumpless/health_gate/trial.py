@@ -17,9 +17,10 @@ from datetime import datetime, timedelta
 
 from bumpless.common.contract.base import MessageId
 from bumpless.common.contract.commands import GateMember, OpenGate
-from bumpless.common.model.gate import SequentialErrors, SequentialLatency
+from bumpless.common.model.gate import GateSpec, SequentialErrors, SequentialLatency
 from bumpless.common.model.verdict import CarriedEvidence
 from bumpless.health_gate.channels import BUCKET, Channel, LatencyChannel, bound_of, channel_of
+from bumpless.health_gate.pinned import pinned_bounds, pinned_past
 from bumpless.health_gate.sequential import (
     Carried,
     CarriedKind,
@@ -64,6 +65,7 @@ class Counted:
     served: datetime | None
     alone: bool
     peers: int
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class _Key:
 
     gate: OpenGate
     channels: tuple[Channel, ...]
+    called: tuple[str, ...]
     peers: tuple[GateMember, ...]
     left: tuple[GateMember, ...]
 
@@ -114,7 +117,12 @@ def _key(view: View, rules: Sequence[SequentialRule]) -> _Key:
         if isinstance(rule, SequentialLatency)
     }
     channels = tuple(
-        channel_of(rule, bounds.get(rule.histogram, ()) if isinstance(rule, SequentialLatency) else ())
+        channel_of(
+            rule,
+            pinned_bounds(view.spec.baseline, rule.called, bounds[rule.histogram])
+            if isinstance(rule, SequentialLatency)
+            else (),
+        )
         for rule in rules
     )
     left = tuple(
@@ -122,7 +130,7 @@ def _key(view: View, rules: Sequence[SequentialRule]) -> _Key:
         for member in _some(view.gate.canary, PAST_NODES)
         if (root := _left(view, member)) is not None
     )
-    return _Key(view.gate, channels, peers, left)
+    return _Key(view.gate, channels, tuple(rule.called for rule in rules), peers, left)
 
 
 class _Pools:
@@ -161,7 +169,7 @@ class _Pools:
     def counted(self, view: View) -> Counted:
         spec, channels = view.spec, self.key.channels
         silent_peers = view.over and not any(self.control.told)
-        alone = spec.baseline.mode == "self_history" or not self.key.peers or silent_peers
+        alone = spec.baseline.mode != "concurrent" or not self.key.peers or silent_peers
         step, hold = timedelta(seconds=spec.interval_s), 3
         lag = timedelta(seconds=min(LAG_S, spec.interval_s / 5))
         done = max(0, (view.now - lag - view.judged_from) // step)
@@ -172,6 +180,9 @@ class _Pools:
         if not alone and not any(counts for tick in history for counts in tick):
             # Peers that are new themselves show at least, during the warm-up, what is fast and what is slow.
             history = [[_control_only(sums) for sums in tick] for tick in self._warm_control(warm)]
+        pinned = spec.baseline.mode == "pinned"
+        if pinned:
+            history = pinned_past(spec.baseline, self.key.called, channels, _most_ticks(spec))
         return Counted(
             channels,
             history,
@@ -185,6 +196,7 @@ class _Pools:
             self.canary.served,
             alone,
             0 if alone else len(self.key.peers),
+            pinned,
         )
 
 
@@ -236,10 +248,15 @@ def spec_of(
         interval_s=spec.interval_s,
         least_pass_s=spec.window_s,
         min_samples=spec.min_samples,
-        most_ticks=max(1, int((spec.timeout_s - spec.warm_up_s) / spec.interval_s)),
+        most_ticks=_most_ticks(spec),
         onset_ticks=None if spec.onset_s is None else max(2, math.ceil(spec.onset_s / spec.interval_s)),
         alone=alone,
     )
+
+
+def _most_ticks(spec: GateSpec) -> int:
+    """How many judged ticks a gate can have."""
+    return max(1, int((spec.timeout_s - spec.warm_up_s) / spec.interval_s))
 
 
 def _rule(rule: SequentialRule, channel: Channel) -> RuleSpec:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from bumpless.common.contract.base import StrictModel
 from bumpless.common.model.expression import parse_expression
+from bumpless.common.model.gate_baseline import Baseline, Pinned
 from bumpless.common.model.gate_rules import (
     CompositeRule,
     EqualsRule,
@@ -48,6 +49,7 @@ __all__ = [
     "Matcher",
     "MetricName",
     "OnInconclusive",
+    "Pinned",
     "RestartsRule",
     "Rule",
     "Selector",
@@ -68,24 +70,6 @@ class OnInconclusive(StrEnum):
     EXTEND = "extend"
     FAIL = "fail"
     PASS = "pass"
-
-
-class Baseline(StrictModel):
-    """What the canary is compared with.
-
-    `concurrent` compares with nodes that still run the earlier version in the same window, and falls back to the
-    batch's own nodes before their switch where there are none; `self_history` always takes the latter.
-    `history_s` is how far back the past reaches, as a baseline and for the sequential rules' calibration; left out,
-    it is half an hour in a gate with sequential rules and a minute in any other. An instance that is younger than
-    `least_age_s` is no peer for a sequential rule while older ones are there. `required` False is for first installs: where neither
-    exists, rules that compare are judged by what is absolute in them (`floor` of an error rate, `max_s`,
-    `max_value`) or not at all, and say so; True makes the gate inconclusive instead.
-    """
-
-    mode: Literal["concurrent", "self_history"] = "concurrent"
-    history_s: float = Field(default=60, gt=0)
-    required: bool = True
-    least_age_s: float = Field(default=600, ge=0, exclude_if=lambda age: age == 600)
 
 
 _R = TypeVar("_R", bound=StrictModel)
@@ -297,6 +281,27 @@ class GateSpec(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _pinned_for_every_rule(self) -> Self:
+        if self.baseline.mode != "pinned":
+            return self
+        pinned = self.baseline.pinned
+        for rule in self.rules:
+            if isinstance(rule, GaugeRule | ThresholdRule) and rule.max_ratio is not None:
+                raise ValueError(
+                    f"expected a fixed limit in rule {rule.called}, found max_ratio: a pinned baseline has "
+                    "requests only"
+                )
+            errors, slow = _compares(rule)
+            found = pinned.get(rule.called)
+            if errors and (found is None or found.requests is None):
+                raise ValueError(f"expected requests and bad in baseline.pinned.{rule.called}, found none")
+            if slow and (found is None or not found.buckets):
+                raise ValueError(f"expected buckets in baseline.pinned.{rule.called}, found none")
+        if unknown := sorted(set(pinned) - {rule.called for rule in self.rules}):
+            raise ValueError(f"expected the names of rules in baseline.pinned, found {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
     def _probes_are_known(self) -> Self:
         names = [probe.name for probe in self.probes]
         if twice := next((name for name in names if names.count(name) > 1), None):
@@ -348,6 +353,23 @@ def _any_sequential(rules: Any) -> bool:
         return False
     kinds = [rule.get("rule") if isinstance(rule, dict) else getattr(rule, "rule", None) for rule in rules]
     return any(kind in SEQUENTIAL for kind in kinds)
+
+
+def _compares(rule: Rule) -> tuple[bool, bool]:
+    """Whether the rule compares error rates, and whether it compares latencies, with a baseline."""
+    match rule:
+        case SequentialErrors():
+            return True, False
+        case SequentialLatency():
+            return False, True
+        case ErrorRateRule():
+            return rule.max_ratio is not None, False
+        case LatencyRule():
+            return False, rule.max_ratio is not None
+        case ClassicRule():
+            return True, True
+        case _:
+            return False, False
 
 
 def _read_by(rule: Rule) -> Iterator[str]:

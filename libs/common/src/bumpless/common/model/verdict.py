@@ -78,7 +78,7 @@ class SequentialEvidence(Model):
 
     `alpha` is the share of the release's that this component has, `batches` how many share it. `log_batch` and
     `log_release` are the evidence of this batch and of all so far. `control` says what stood beside the canary:
-    `peers`, `own past` or `nothing`; `nodes` how many nodes, of canary and control. `history_s` is how much of the
+    `peers`, `own past`, `pinned` or `nothing`; `nodes` how many nodes, of canary and control. `history_s` is how much of the
     time before the batch it was calibrated on.
     """
 

@@ -59,7 +59,7 @@ def forecast(spec: GateSpec, traffic: Traffic, noise: str, *, batches: int, runs
     Raises:
         Refused: the spec has no sequential rule that fails a batch.
     """
-    alone = spec.baseline.mode == "self_history" or not traffic.control
+    alone = spec.baseline.mode != "concurrent" or not traffic.control
     test = first_batch(spec, batches, alone=alone)
     bake = Bake(spec.warm_up_s, spec.timeout_s - spec.warm_up_s)
     found = []
