@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from bumpless.common.model.verdict import Verdict
+from bumpless.common.sequential import Carried, ErrorSpec, LatencySpec, SequentialTest
+from bumpless.common.sequential.latency import tolerance
 from bumpless.health_gate.offline.forecast import first_batch
 from bumpless.health_gate.offline.simulate import ticks_from
 from bumpless.health_gate.offline.traffic import BOUNDS, Array, exceedance
-from bumpless.health_gate.sequential import Carried, ErrorSpec, LatencySpec, SequentialTest
-from bumpless.health_gate.sequential.latency import tolerance
 from gate.grid import BAKE_TICKS, ERROR_RATES, HISTORY_TICKS, MEDIAN_S, RPS, SEED, TICK_S
 from gate.ours import GATE, WARM_UP_TICKS
 

@@ -15,11 +15,11 @@ from bumpless.common.contract.commands import GateMember, OpenGate
 from bumpless.common.contract.events import MetricsSampled
 from bumpless.common.model.gate import GateSpec, RestartsRule
 from bumpless.common.model.verdict import Verdict
+from bumpless.common.sequential import SequentialTest
 from bumpless.health_gate.judge import judge
 from bumpless.health_gate.offline.forecast import first_batch
 from bumpless.health_gate.offline.simulate import ticks_of
 from bumpless.health_gate.offline.traffic import Drawn
-from bumpless.health_gate.sequential import SequentialTest
 from bumpless.health_gate.window import SampleWindow
 from gate.grid import TICK_S
 

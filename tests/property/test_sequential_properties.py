@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bumpless.common.model.verdict import Verdict
-from bumpless.health_gate.sequential import Counts, ErrorSpec, LatencySpec, SequentialTest, TestSpec, Tick
-from bumpless.health_gate.sequential.eprocess import CAP
+from bumpless.common.sequential import Counts, ErrorSpec, LatencySpec, SequentialTest, TestSpec, Tick
+from bumpless.common.sequential.eprocess import CAP
 
 SPEC = TestSpec((ErrorSpec("errors"), LatencySpec("latency", (0.1, 0.5))), batches=3)
 PAST: list[Tick] = [(Counts(60, 90, (1,), (1,)), Counts(60, 90, (30, 3), (45, 4)))] * 60

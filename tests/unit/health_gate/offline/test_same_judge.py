@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from bumpless.common.model.gate import GateSpec
+from bumpless.common.sequential import Counts, LatencySpec, SequentialTest, Tick
 from bumpless.health_gate.offline.forecast import first_batch
 from bumpless.health_gate.offline.replay import replay
 from bumpless.health_gate.offline.trace import read_trace
-from bumpless.health_gate.sequential import Counts, LatencySpec, SequentialTest, Tick
 from support import traces
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from bumpless.common.sequential import ErrorSpec, LatencySpec, TestSpec
 from bumpless.health_gate.offline.bounds import clopper_pearson
 from bumpless.health_gate.offline.simulate import Bake, simulate
 from bumpless.health_gate.offline.sizing import requests_needed, seconds_needed
@@ -22,7 +23,6 @@ from bumpless.health_gate.offline.traffic import (
     draw,
     exceedance,
 )  # fmt: skip
-from bumpless.health_gate.sequential import ErrorSpec, LatencySpec, TestSpec
 
 TRAFFIC = Traffic(rps=50, canary=2, control=4, error_rate=0.01)
 SPEC = TestSpec(rules=(ErrorSpec("errors"), LatencySpec("latency", BOUNDS)), alpha=0.001, batches=None)

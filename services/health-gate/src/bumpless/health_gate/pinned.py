@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from bumpless.common.model.gate import Baseline, Pinned
+from bumpless.common.sequential import Counts, Tick
 from bumpless.health_gate.channels import Channel, LatencyChannel
-from bumpless.health_gate.sequential import Counts, Tick
 
 
 def pinned_bounds(baseline: Baseline, rule: str, bounds: Sequence[float]) -> tuple[float, ...]:

@@ -15,11 +15,11 @@ from bumpless.common.model.verdict import (
     Reason,
     SequentialEvidence,
 )
+from bumpless.common.sequential import SequentialTest
+from bumpless.common.sequential.combined import STARTUP_SHARE
+from bumpless.common.sequential.kinds import Kind
 from bumpless.health_gate.channels import LatencyChannel
 from bumpless.health_gate.fresh import of_channel, still_told
-from bumpless.health_gate.sequential import SequentialTest
-from bumpless.health_gate.sequential.combined import STARTUP_SHARE
-from bumpless.health_gate.sequential.kinds import Kind
 from bumpless.health_gate.trial import Counted, SequentialRule, Trial, Trials, run
 from bumpless.health_gate.tryouts import instead_of_requests
 from bumpless.health_gate.view import Finding, View, finding

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bumpless.common.sequential import Counts, Tick
 from bumpless.health_gate.channels import Channel
-from bumpless.health_gate.sequential import Counts, Tick
 from bumpless.health_gate.series import Labels
 from bumpless.health_gate.window import Family, Member, Reading, SampleWindow
 

@@ -19,9 +19,7 @@ from bumpless.common.contract.base import MessageId
 from bumpless.common.contract.commands import GateMember, OpenGate
 from bumpless.common.model.gate import GateSpec, SequentialErrors, SequentialLatency
 from bumpless.common.model.verdict import CarriedEvidence
-from bumpless.health_gate.channels import BUCKET, Channel, LatencyChannel, bound_of, channel_of
-from bumpless.health_gate.pinned import pinned_bounds, pinned_past
-from bumpless.health_gate.sequential import (
+from bumpless.common.sequential import (
     Carried,
     CarriedKind,
     Counts,
@@ -32,6 +30,8 @@ from bumpless.health_gate.sequential import (
     TestSpec,
     Tick,
 )
+from bumpless.health_gate.channels import BUCKET, Channel, LatencyChannel, bound_of, channel_of
+from bumpless.health_gate.pinned import pinned_bounds, pinned_past
 from bumpless.health_gate.totals import Grid, PoolTotals, Sums, paired
 from bumpless.health_gate.view import View
 from bumpless.health_gate.window import Member, Reading, SampleWindow

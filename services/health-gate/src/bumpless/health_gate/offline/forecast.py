@@ -10,12 +10,12 @@ from bumpless.common.contract.base import BatchId, MessageId, RolloutId
 from bumpless.common.contract.commands import OpenGate
 from bumpless.common.errors import Refused
 from bumpless.common.model.gate import GateSpec, SequentialErrors, SequentialLatency
+from bumpless.common.sequential import ErrorSpec, TestSpec
 from bumpless.health_gate.channels import channel_of
 from bumpless.health_gate.offline.bounds import clopper_pearson
 from bumpless.health_gate.offline.simulate import Bake, Figures, simulate
 from bumpless.health_gate.offline.sizing import requests_needed, seconds_needed
 from bumpless.health_gate.offline.traffic import BOUNDS, HEALTHY, NOISES, Fault, Traffic
-from bumpless.health_gate.sequential import ErrorSpec, TestSpec
 from bumpless.health_gate.trial import spec_of
 from bumpless.health_gate.view import View
 from bumpless.health_gate.window import SampleWindow

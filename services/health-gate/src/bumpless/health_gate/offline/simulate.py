@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bumpless.common.model.verdict import Verdict
+from bumpless.common.sequential import Counts, ErrorSpec, SequentialTest, TestSpec, Tick
 from bumpless.health_gate.offline.traffic import CANARY, Array, Drawn, Fault, Noise, Traffic, draw
-from bumpless.health_gate.sequential import Counts, ErrorSpec, SequentialTest, TestSpec, Tick
 
 HISTORY_S = 1800.0
 

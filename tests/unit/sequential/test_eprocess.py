@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bumpless.health_gate.sequential.eprocess import CAP, EProcess, StartUp, log_sum
-from bumpless.health_gate.sequential.passing import BelowRate, ReverseRatio
+from bumpless.common.sequential.eprocess import CAP, EProcess, StartUp, log_sum
+from bumpless.common.sequential.passing import BelowRate, ReverseRatio
 
 
 def test_one_event_of_the_canary_by_hand() -> None:

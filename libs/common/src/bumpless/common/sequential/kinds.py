@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bumpless.health_gate.sequential import latency
-from bumpless.health_gate.sequential.calibration import (
+from bumpless.common.sequential import latency
+from bumpless.common.sequential.calibration import (
     NOTHING,
     Calibration,
     Pair,
     calibrate,
     calibrate_alone,
 )
-from bumpless.health_gate.sequential.eprocess import EProcess
-from bumpless.health_gate.sequential.passing import BelowRate, ReverseRatio
-from bumpless.health_gate.sequential.spec import Counts, ErrorSpec, LatencySpec, TestSpec, Tick
+from bumpless.common.sequential.eprocess import EProcess
+from bumpless.common.sequential.passing import BelowRate, ReverseRatio
+from bumpless.common.sequential.spec import Counts, ErrorSpec, LatencySpec, TestSpec, Tick
 
 
 @dataclass(slots=True)

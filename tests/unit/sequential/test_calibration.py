@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from bumpless.health_gate.sequential import latency
-from bumpless.health_gate.sequential.calibration import Pair, calibrate, calibrate_alone
+from bumpless.common.sequential import latency
+from bumpless.common.sequential.calibration import Pair, calibrate, calibrate_alone
 
 EVEN = [Pair(100, 100, 1, 1)] * 360
 

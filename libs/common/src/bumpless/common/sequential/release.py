@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
-from bumpless.health_gate.sequential.eprocess import ALTERNATIVES, log_sum
+from bumpless.common.sequential.eprocess import ALTERNATIVES, log_sum
 
 
 @dataclass(frozen=True, slots=True)

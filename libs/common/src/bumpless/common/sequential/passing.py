@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import log
 
-from bumpless.health_gate.sequential.eprocess import CAP, log_sum
+from bumpless.common.sequential.eprocess import CAP, log_sum
 
 
 class ReverseRatio:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from bumpless.common.model.verdict import Reason, Verdict
-from bumpless.health_gate.sequential import (
+from bumpless.common.sequential import (
     Carried,
     CarriedKind,
     Counts,
@@ -18,7 +18,7 @@ from bumpless.health_gate.sequential import (
     TestSpec,
     Tick,
 )
-from bumpless.health_gate.sequential.release import log_m
+from bumpless.common.sequential.release import log_m
 
 BOUNDS = (0.1, 0.2, 0.5)
 BOTH = TestSpec((ErrorSpec("error_rate"), LatencySpec("latency", BOUNDS)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bumpless.health_gate.sequential.spec import Counts, Tick
+from bumpless.common.sequential.spec import Counts, Tick
 
 
 class Past:

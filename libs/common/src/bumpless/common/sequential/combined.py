@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from math import log
 
 from bumpless.common.model.verdict import Reason, Verdict
-from bumpless.health_gate.sequential.calibration import Pair
-from bumpless.health_gate.sequential.eprocess import EProcess, StartUp, log_sum
-from bumpless.health_gate.sequential.kinds import Kind, kinds_of
-from bumpless.health_gate.sequential.past import Past
-from bumpless.health_gate.sequential.release import Carried, CarriedKind, log_m
-from bumpless.health_gate.sequential.spec import Counts, ErrorSpec, TestSpec, Tick
+from bumpless.common.sequential.calibration import Pair
+from bumpless.common.sequential.eprocess import EProcess, StartUp, log_sum
+from bumpless.common.sequential.kinds import Kind, kinds_of
+from bumpless.common.sequential.past import Past
+from bumpless.common.sequential.release import Carried, CarriedKind, log_m
+from bumpless.common.sequential.spec import Counts, ErrorSpec, TestSpec, Tick
 
 STARTUP_SHARE = 0.1
 _TOLERANCE_MOST = 10.0
