@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import combinations
 
+from bumpless.alerts.answers import Answer, Answers
+from bumpless.alerts.apart import sequential
 from bumpless.alerts.samples import Group, Samples, Scrape, measured, points
 from bumpless.alerts.trend import trend
 from bumpless.common.model.alert_rules import (
@@ -20,9 +22,12 @@ from bumpless.common.model.alert_rules import (
     Of,
     RatioRule,
     Rule,
+    SequentialRule,
     ThresholdRule,
     TrendRule,
 )
+
+__all__ = ["Answer", "Answers", "Facts", "Happened", "absent", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -43,18 +48,6 @@ class Facts:
     nodes: Mapping[str, datetime] = field(default_factory=dict)
     events: Sequence[Happened] = ()
     since: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A rule's answer for one group; `detail` is a sentence with the numbers."""
-
-    holds: bool | None
-    value: float | None = None
-    detail: str = ""
-
-
-Answers = dict[Group, Answer]
 
 
 def evaluate(rules: Iterable[Rule], facts: Facts, now: datetime) -> dict[str, Answers]:
@@ -86,9 +79,13 @@ def absent(rule: Rule, by_name: Mapping[str, Rule]) -> bool | None:
     return False
 
 
-def _simple(rule: ThresholdRule | RatioRule | TrendRule | EventRule, facts: Facts, now: datetime) -> Answers:
+def _simple(
+    rule: ThresholdRule | RatioRule | TrendRule | SequentialRule | EventRule, facts: Facts, now: datetime
+) -> Answers:
     if isinstance(rule, EventRule):
         return _events(rule, facts, now)
+    if isinstance(rule, SequentialRule):
+        return sequential(rule, facts.samples, now)
     start = now - timedelta(seconds=rule.window_s)
     groups = facts.samples.groups(rule.per, rule.component, start, now)
     match rule:

@@ -23,6 +23,7 @@ from bumpless.common.model.alert_rules import (
     EventKind,
     EventRule,
     RatioRule,
+    SequentialRule,
     ThresholdRule,
     TrendRule,
 )
@@ -215,6 +216,9 @@ def needed(file: AlertsFile) -> tuple[frozenset[str], timedelta]:
             case RatioRule():
                 metrics |= {rule.part.metric, rule.whole.metric}
                 longest = max(longest, rule.window_s)
+            case SequentialRule():
+                metrics |= {rule.whole.metric, rule.events.metric}
+                longest = max(longest, rule.looks_back_s)
             case EventRule() | CompositeRule():
                 pass
     return frozenset(metrics), timedelta(seconds=longest)

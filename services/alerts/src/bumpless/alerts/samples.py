@@ -144,6 +144,22 @@ def _growth(scrapes: list[Scrape], series: Series) -> float | None:
     return grown
 
 
+def grown_pairs(
+    scrapes: list[Scrape], whole: Series, part: Series, longest: timedelta
+) -> Iterator[tuple[datetime, float, float]]:
+    """How much `whole` and `part` grew from each scrape to the next, at the later one.
+
+    Left out where a scrape does not have `whole`, or the two are further apart than `longest`. A `part` that is not
+    there is zero.
+    """
+    kept = [scrape for scrape in scrapes if whole.metric in scrape.metrics]
+    for index in range(1, len(kept)):
+        pair = kept[index - 1 : index + 1]
+        grown = _growth(pair, whole)
+        if grown is not None and pair[1].at - pair[0].at <= longest:
+            yield pair[1].at, grown, _growth(pair, part) or 0.0
+
+
 def points(
     instances: Iterable[list[Scrape]], series: Series, start: datetime, end: datetime
 ) -> list[tuple[float, float]]:

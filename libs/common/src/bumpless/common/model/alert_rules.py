@@ -114,6 +114,57 @@ class TrendRule(_Sampled, Series, Limited):
     p: float = Field(default=0.01, gt=0, lt=0.5)
 
 
+class SequentialRule(_Sampled):
+    """Holds while one node, or the set `nodes`, does worse than the rest of its component; or a group, than before.
+
+    Events among `whole` are those of `part`, or all but those of `good`. They are set beside each other tick by tick
+    (`tick_s`), in windows of `window_s` of which each begins anew. With odds of an event at most `allowed_increase`
+    times the others', the rule holds within a window, for any group, with a probability of at most `alpha`.
+    """
+
+    rule: Literal["sequential"]
+    whole: Series
+    part: Series | None = None
+    good: Series | None = None
+    against: Literal["rest", "past"] = "rest"
+    nodes: tuple[Token, ...] = ()
+    window_s: float = Field(default=1800, ge=60, le=2 * 3600)
+    tick_s: float = Field(default=30, ge=5, le=600)
+    allowed_increase: float = Field(default=2.0, ge=1, le=20)
+    alpha: float = Field(default=0.001, gt=0, lt=0.5)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.part is None) is (self.good is None):
+            raise ValueError(
+                "expected one of part and good, found " + ("none" if self.part is None else "both")
+            )
+        if self.against == "rest" and self.per is not Per.NODE:
+            raise ValueError(f"expected per: node with against: rest, found {self.per}: there is no rest")
+        if self.against == "past" and self.nodes:
+            raise ValueError("expected nodes with against: rest only, found them with past")
+        if self.ticks < 4:
+            raise ValueError(f"expected at least four ticks in a window, found {self.ticks}")
+        return self
+
+    @property
+    def events(self) -> Series:
+        """What is counted besides `whole`."""
+        found = self.part or self.good
+        assert found is not None
+        return found
+
+    @property
+    def ticks(self) -> int:
+        """How many there are in a window."""
+        return int(self.window_s / self.tick_s)
+
+    @property
+    def looks_back_s(self) -> float:
+        """This window, the one before, and what that one is set beside."""
+        return (3 if self.against == "past" else 2) * self.window_s
+
+
 class CompositeRule(_Rule):
     """Holds while all, any, or at least `k` of the rules it names hold, before their `for_s`.
 
@@ -169,7 +220,8 @@ class EventRule(_Rule):
 
 
 Rule = Annotated[
-    ThresholdRule | RatioRule | TrendRule | CompositeRule | EventRule, Field(discriminator="rule")
+    ThresholdRule | RatioRule | TrendRule | SequentialRule | CompositeRule | EventRule,
+    Field(discriminator="rule"),
 ]
 
 
