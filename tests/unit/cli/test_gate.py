@@ -152,3 +152,13 @@ def test_a_gate_without_a_sequential_rule_has_no_figures(tmp_path: Path) -> None
     spec.write_text("rules:\n- {rule: error_rate}\n")
     with pytest.raises(Refused, match="a gate with a sequential rule that may fail a batch"):
         run(["gate", "simulate", "--rps", "5", "--nodes", "2", "--spec", str(spec)])
+
+
+def test_what_a_good_trace_pins_tells_good_from_bad(ask: Ask, tmp_path: Path) -> None:
+    code, text = ask("gate", "pin", GOOD, text=True)
+    assert code == 0
+    assert ask("gate", "pin", GOOD)[1]["baseline"]["mode"] == "pinned"
+    spec = tmp_path / "gate.yaml"
+    spec.write_text(text)
+    good, bad = (ask("gate", "replay", trace, "--spec", str(spec))[1] for trace in (GOOD, ERRORS))
+    assert (good["verdict"], bad["verdict"]) == ("pass", "fail"), (good["detail"], bad["detail"])

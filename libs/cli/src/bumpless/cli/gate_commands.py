@@ -1,7 +1,8 @@
-"""`gate replay|record|simulate`: gates judged without a rollout. The judge is the health gate's own."""
+"""`gate replay|record|pin|simulate`: gates judged without a rollout. The judge is the health gate's own."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from bumpless.common.model.verdict import Verdict
 from bumpless.common.release_file import parse_gate_file
 from bumpless.health_gate.offline.curve import plot, svg
 from bumpless.health_gate.offline.forecast import Forecast, forecast
+from bumpless.health_gate.offline.pin import as_data, pinned
 from bumpless.health_gate.offline.replay import Replayed, replay
 from bumpless.health_gate.offline.trace import Counting, Trace, read_trace
 from bumpless.health_gate.offline.traffic import NOISES, Traffic
@@ -46,6 +48,7 @@ def register(app: typer.Typer) -> None:
     gate.command("dry-run")(dry_run)
     gate.command("replay")(replay_trace)
     gate.command("record")(record)
+    gate.command("pin")(pin)
     gate.command("simulate")(simulate)
     app.add_typer(gate, name="gate")
 
@@ -95,6 +98,28 @@ def replay_trace(
     return EXIT[found.verdict] if detailed else 0
 
 
+def pin(
+    ctx: typer.Context,
+    trace: Annotated[
+        Path, typer.Argument(metavar="TRACE", help="A trace (JSON lines); - is standard input.")
+    ],
+    switch: Annotated[
+        float, typer.Option(help="When the batch was switched: of its nodes only earlier rows count.")
+    ] = 0.0,
+    counts: Annotated[
+        Counting, typer.Option(help="What a row counts: everything so far, or its own interval.")
+    ] = Counting.AUTO,
+) -> int:
+    """Make a pinned baseline for a release file of what the earlier version counted in a recorded trace.
+
+    Example: bumpless gate pin trace.jsonl >> gate.yaml
+    """
+    context: Context = ctx.obj
+    found = as_data(pinned(_read(trace, counts), switch))
+    context.output.data(found, _flow(found))
+    return 0
+
+
 def simulate(
     ctx: typer.Context,
     rps: Annotated[float, typer.Option(min=0.001, help="Requests a second that reach each node.")],
@@ -134,6 +159,13 @@ def simulate(
 def read_spec(file: Path | None, component: str | None) -> GateSpec | None:
     """The gate in `file`; None without one."""
     return None if file is None else parse_gate_file(file.read_text(), str(file), component)
+
+
+def _flow(found: dict[str, Any]) -> str:
+    """YAML of the baseline, each rule's numbers on a line of their own, in flow style, which is JSON."""
+    baseline = found["baseline"]
+    lines = ["baseline:", f"  mode: {baseline['mode']}", "  pinned:"]
+    return "\n".join(lines + [f"    {rule}: {json.dumps(one)}" for rule, one in baseline["pinned"].items()])
 
 
 def _read(file: Path, counts: Counting) -> Trace:
