@@ -10,10 +10,12 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from bumpless.alerts.evaluate import Answer, Facts, evaluate
+from bumpless.alerts.feeds import needed
 from bumpless.alerts.samples import Samples
 from bumpless.common.contract.base import derive_id
 from bumpless.common.contract.events import MetricsSampled
 from bumpless.common.model.alert_rules import Rule, SequentialRule
+from bumpless.common.model.alerting import AlertsFile
 from unit.alerts.scenes import at
 
 WINDOW = 600.0
@@ -163,3 +165,10 @@ def test_a_bound_holds_for_all_groups_and_all_looks_of_a_window() -> None:
 def test_a_rule_that_makes_no_sense_is_refused(fields: dict[str, object], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         rule(**fields)
+
+
+def test_the_samples_of_two_windows_are_kept_or_three_for_the_past() -> None:
+    for against, windows in (("rest", 2), ("past", 3)):
+        metrics, back = needed(AlertsFile(rules=(rule(against=against, good=None),)))
+        assert metrics == {"asked_total"}
+        assert back.total_seconds() == windows * WINDOW

@@ -122,6 +122,7 @@ async def test_a_sick_peer_hides_no_regression() -> None:
     choice = Choice(alert(node="n3"))
     sources = Sources(NOBODY, metrics, {}, lambda: at(70), choice)
     assert await sources.judged(found.gate, at(70)) is None
+    assert await sources.judged(found.gate, found.gate.deadline) is not None
     choice.ready = True
     judged = await sources.judged(found.gate, at(70))
     assert judged is not None

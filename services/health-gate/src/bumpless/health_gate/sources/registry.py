@@ -65,9 +65,9 @@ class Sources:
             return None
         if self._peers is not None and gate.control:
             chosen = await self._peers.chosen(gate)
-            if chosen is None:
+            if chosen is None and now < gate.deadline:
                 return None
-            gate = chosen
+            gate = chosen or gate
         if wanted is None:
             return judge(gate, self._nodes.window, now, self._memory)
         own = await self._of(gate, wanted)
