@@ -92,7 +92,7 @@ async def _samples(
 ) -> AsyncIterator[MetricsSampled]:
     """From `history` before the switch to the end of the gate, each as the broker has it."""
     since = gate.switched_at - history
-    until = end or (None if follow else clock.now())
+    heard = until = end or (None if follow else clock.now())
     ended: asyncio.Future[datetime] = asyncio.get_running_loop().create_future()
     if until is None:
         ended = asyncio.ensure_future(_end(client, gate))
@@ -109,7 +109,10 @@ async def _samples(
                 over = ended.done() and sample.at > ended.result()
                 if sample.at >= since and not over:
                     yield sample
-                if ended.done() and item.pending == 0 and (over or clock.now() > ended.result() + QUIET):
+                if not ended.done():
+                    continue
+                heard = heard or clock.now()  # not the end's own moment: samples from before it may be on their way
+                if item.pending == 0 and (over or clock.now() > heard + QUIET):
                     return
     finally:
         ended.cancel()
