@@ -166,11 +166,13 @@ async def follower(connection: Connection, **how: object) -> Follower:
 
 async def test_following_from_now_on(connection: Connection) -> None:
     await publish(connection, cancelled(1))
+    before = await consumers(connection)
     found = await follower(connection)
     await publish(connection, cancelled(2), cancelled(3), cancelled(1, "r2"))
     await found.until("2", "3", "1")
+    assert await consumers(connection) == before + 1
     await found.stop()
-    await eventually(lambda: consumers(connection), lambda n: n == 2 + 1, "its consumer to be gone")
+    await eventually(lambda: consumers(connection), lambda n: n == before, "its consumer to be gone")
 
 
 async def test_following_from_the_last_values_and_from_a_moment(connection: Connection) -> None:
