@@ -128,18 +128,20 @@ class _Search:
         self._release = release
         self._compat: CompatFile = release.compat
         self._brought = brought
-        self._runs: dict[str, dict[str, list[str]]] = {}
-        self._stays: dict[str, dict[str, list[str]]] = {}
-        for component in components:
-            self._runs[component.name] = _running(component.name, places[component.name])
-            placed = {node.name for node in places[component.name]}
-            others = (node for node in fleet.nodes if node.name not in placed)
-            self._stays[component.name] = _running(component.name, others)
-            self._stays[component.name].pop("", None)
         self._pairs = written.pairs(
             release.compat, {c.name: c.depends_on for c in release.components}, sources(release, fleet)
         )
         self._told = {name for edge in self._pairs.told for name in edge}
+        self._runs: dict[str, dict[str, list[str]]] = {}
+        self._stays: dict[str, dict[str, list[str]]] = {}
+        for component in components:
+            self._runs[component.name] = _running(component.name, places[component.name])
+            if component.name not in self._told:
+                continue  # what stays is asked only about those
+            placed = {node.name for node in places[component.name]}
+            others = (node for node in fleet.nodes if node.name not in placed)
+            self._stays[component.name] = _running(component.name, others)
+            self._stays[component.name].pop("", None)
         for name, versions in outside(release, fleet).items():
             if versions:
                 nodes = _running(name, fleet.nodes)

@@ -65,7 +65,7 @@ def placement_faults(components: Sequence[Component], fleet: Fleet, now: datetim
         for place in places_of(component):
             for name in (name for name in place.nodes if name not in known):
                 unknown.setdefault(name, []).append(component.name)
-            if not names_in(place, fleet.nodes):
+            if not any(names_in(place, [node]) for node in fleet.nodes):
                 yield _empty(component.name, place)
         for node in nodes_of(component, fleet):
             quiet = now - node.observed_at

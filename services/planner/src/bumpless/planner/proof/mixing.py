@@ -98,7 +98,10 @@ def met(case: Case, pairs: Pairs) -> Iterator[Meeting]:
 
     Where nothing is known of two components everything fits, and versions need not even be ones that can be compared.
     """
-    phases = {name: _phases(case, name).beside(_staying(case, name)) for name in case.components}
+    told = {name for edge in pairs.told for name in edge}
+    phases = {
+        name: _phases(case, name).beside(_staying(case, name)) for name in case.components if name in told
+    }
     for name, versions in outside(case.release, case.fleet).items():
         phases[name] = _Phases([frozenset(versions)], [frozenset(versions)])
     for client, provider in pairs.edges:
