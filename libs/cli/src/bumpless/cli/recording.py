@@ -111,7 +111,8 @@ async def _samples(
                     yield sample
                 if not ended.done():
                     continue
-                heard = heard or clock.now()  # not the end's own moment: samples from before it may be on their way
+                # Not the end's own moment: samples from before it may be on their way.
+                heard = heard or clock.now()
                 if item.pending == 0 and (over or clock.now() > heard + QUIET):
                     return
     finally:
