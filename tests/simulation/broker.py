@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from simulation.world import World
 LAST_ONLY = frozenset({Stream.CMD, Stream.INV})
 SIMULATED = frozenset({"planner", "rollback", "health-gate"})
 """The services that are simulated; what others consume is not delivered."""
+CONSUMERS = {stream: [d for d in DURABLES if d.name in SIMULATED and d.stream is stream] for stream in Stream}
 AGAIN_S = 1.0
 COPIES_S = (0.0, 5.0, 40.0)
 """After how long a copy of a live command comes, beyond its way."""
@@ -86,23 +88,20 @@ class Broker:
         log.last[subject] = number
         log.ids[headers.get(wire.MSG_ID_HEADER, "")] = number
         message = known or wire.decode(Envelope.from_bytes(body).payload if stream is Stream.CMD else body)
-        if stream is not Stream.INV:
-            self.world.happened(
-                Appended(stream.value, subject, number, message, by),
-                f"{by} -> {stream.value}:{number} {describe(message)}",
-            )
+        if stream is Stream.INV:
+            return number
+        text = describe(message)
+        self.world.happened(
+            Appended(stream.value, subject, number, message, by), f"{by} -> {stream.value}:{number} {text}"
+        )
         if stream is Stream.CMD:
             node = subject.split(".")[1]
             live = Received("live." + subject.partition(".")[2], body, 0, dict(headers))
             self._to_node(node, live)
-        for durable in DURABLES:
-            if (
-                durable.name in SIMULATED
-                and durable.stream is stream
-                and any(matches(f, subject) for f in durable.filters)
-            ):
+        for durable in CONSUMERS[stream]:
+            if any(matches(f, subject) for f in durable.filters):
                 self.pending += 1
-                self.world.loop.create_task(self._deliver(durable, message))
+                self.world.loop.create_task(self._deliver(durable, message, text))
         return number
 
     def _to_node(self, node: str, live: Received) -> None:
@@ -129,10 +128,10 @@ class Broker:
 
     # delivering ---------------------------------------------------------------------------------------
 
-    async def _deliver(self, durable: Durable, message: Message) -> None:
+    async def _deliver(self, durable: Durable, message: Message, text: str) -> None:
         """Until somebody has acknowledged it."""
         world, tries = self.world, 0
-        await asyncio.sleep(world.lag() + world.late(f"{durable.name} {describe(message)}"))
+        await asyncio.sleep(world.lag() + world.late(f"{durable.name} {text}"))
         while True:
             handle = self.handlers(durable)
             if handle is None:
@@ -140,20 +139,20 @@ class Broker:
                 continue
             outcome = await self._once(handle, durable, message)
             if outcome == "handled":
-                if world.strikes("duplicate", f"to {durable.name} {describe(message)}"):
+                if world.strikes("duplicate", f"to {durable.name} {text}"):
                     await asyncio.sleep(world.lag())
                     continue
                 self.pending -= 1
                 return
             if outcome == "silent":
-                world.say(f"not answered by {durable.name}: {describe(message)[:60]}")
+                world.say(f"not answered by {durable.name}: {text[:60]}")
             if outcome in ("again", "silent"):
                 await asyncio.sleep(AGAIN_S + world.lag())
                 continue
             tries += 1
             if tries >= TRIES:
                 self.parked.append((durable.name, message, outcome))
-                world.say(f"PARKED {durable.name} {describe(message)}: {outcome}")
+                world.say(f"PARKED {durable.name} {text}: {outcome}")
                 self.pending -= 1
                 return
             await asyncio.sleep(AGAIN_S)
@@ -230,13 +229,13 @@ class SimConnection:
         await self._life.act("publish commands", store)
 
     async def last(self, stream: Stream, filters: str | Sequence[str]) -> list[Received]:
-        return list(await self._life.act("read", lambda: self._broker.read_last(stream, filters)))
+        return list(await self._life.read("read", lambda: self._broker.read_last(stream, filters)))
 
     async def snapshot(
         self, stream: Stream, filters: str | Sequence[str], *, history: bool = False
     ) -> list[Received]:
         read = self._broker.read_all if history else self._broker.read_last
-        return list(await self._life.act("read", lambda: read(stream, filters)))
+        return list(await self._life.read("read", lambda: read(stream, filters)))
 
 
 class SimBlobs:
@@ -259,13 +258,11 @@ class SimBlobs:
                 raise Retryable(f"no plan {digest}")
             return self._broker.plans[digest]
 
-        return bytes(await self._life.act("get plan", read))
+        return bytes(await self._life.read("get plan", read))
 
 
-def describe(message: Message) -> str:
-    """A message in one line of the trace."""
-    said = [wire.type_of(message)]
-    for name in (
+TOLD = tuple(
+    [
         "rollout",
         "node",
         "component",
@@ -282,8 +279,21 @@ def describe(message: Message) -> str:
         "name",
         "reasons",
         "of",
-    ):
-        value = getattr(message, name, None)
+    ]
+)
+
+
+@functools.cache
+def _told(kind: type[Message]) -> tuple[str, ...]:
+    """Which fields the trace tells of messages of this kind."""
+    return tuple(name for name in TOLD if name in kind.model_fields)
+
+
+def describe(message: Message) -> str:
+    """A message in one line of the trace."""
+    said = [wire.type_of(message)]
+    for name in _told(type(message)):
+        value = getattr(message, name)
         if value is not None and value != "":
             text = str(value)
             said.append(f"{name}={text[:8] if name in ('rollout', 'of') else text[:100]}")

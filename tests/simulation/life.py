@@ -50,10 +50,11 @@ class Life:
             self._thawed.set()
             self._thawed = None
 
-    async def reach(self, what: str) -> None:
+    async def reach(self, what: str, lag: bool = True) -> None:
         """Return when this process may have its next effect; never, when it is dead."""
         world = self.world
-        await asyncio.sleep(world.lag())
+        if lag:
+            await asyncio.sleep(world.lag())
         while self._thawed is not None:
             await self._thawed.wait()
         if not self.dead and (
@@ -70,6 +71,14 @@ class Life:
     async def act(self, what: str, effect: Callable[[], T]) -> T:
         """Have one effect on the world, or none, or one that is not heard of."""
         await self.reach(what)
+        return await self._effect(what, effect)
+
+    async def read(self, what: str, effect: Callable[[], T]) -> T:
+        """As `act`, of what changes nothing: that its answer is old when it comes is all that time can do to it."""
+        await self.reach(what, lag=False)
+        return await self._effect(what, effect)
+
+    async def _effect(self, what: str, effect: Callable[[], T]) -> T:
         if self.world.strikes("away", f"{self.name} at {what}"):
             raise Retryable("it is away")
         result = effect()

@@ -24,12 +24,13 @@ from bumpless.executor.record import ComponentRecord, Instance
 from simulation.broker import Broker, SimConnection
 from simulation.events import Decided, Moved, Performing
 from simulation.life import Life
+from simulation.loop import Signal
 from simulation.machine import Disk, Machine, Process
 from simulation.services import TRUST
 from simulation.steps import SimSteps
 from simulation.world import World
 
-HEARTBEAT_S = 20.0
+HEARTBEAT_S = 25.0
 READ_AGAIN_S = 45.0
 
 
@@ -120,7 +121,7 @@ class Executor:
         self._intake = Intake(node.name, TRUST)
         self._connection = SimConnection(node.broker, self.life)
         self.actors: dict[str, Actor] = {}
-        self._changed = asyncio.Event()
+        self._changed = Signal(node.world.loop)
         self._started = False
         self.life.task(self._start())
 
@@ -190,8 +191,10 @@ class Executor:
         actor.tell(heard.Commanded(command, live=received.sequence == 0))
 
     def _availability(self) -> None:
+        drained = self.drain is not None
         for actor in self.actors.values():
-            actor.tell(heard.Availability(self.drain is not None))
+            if drained or actor.record.out:  # to any other it is nothing new
+                actor.tell(heard.Availability(drained))
 
     def report(self, *, results: bool = False) -> None:
         if results:
@@ -221,8 +224,7 @@ class Executor:
                 await self._connection.publish(observed, source="executor")
             except Retryable:
                 wait = 1.0
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait)
+            await self._changed.wait(wait)
             self._availability()
 
     def _observe(self) -> Node:

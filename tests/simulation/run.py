@@ -34,11 +34,11 @@ from simulation.invariants import Invariants, Violation
 from simulation.life import Life
 from simulation.loop import Stalled
 from simulation.node import SimNode
+from simulation.pure import remembered
 from simulation.scenario import Happening, Scenario
 from simulation.services import LEASE_S, RELEASE_KEY, Service
-from simulation.store import copy_of, restore
+from simulation.store import SimStore, copy_of, restore
 from simulation.world import LATE_S, World
-from support.memory_state import MemoryStore
 from support.plans import digest
 
 BOUND_S = 2400.0
@@ -51,10 +51,6 @@ LIMITS = Limits(
     approval_timeout_s=150,
     revert_timeout_s=300,
 )
-
-
-COLLECT_EVERY = 20
-"""Runs between two collections: the heap of all that is imported is large."""
 
 
 @dataclass
@@ -89,7 +85,7 @@ class Simulation:
         self.chance = Random(f"run {scenario.seed}")
         self.broker = Broker(self.world)
         self.broker.handlers = self._handler
-        self.stores = {owner: MemoryStore() for owner in ("planner", "rollback", "health-gate")}
+        self.stores = {owner: SimStore(self.world.loop) for owner in ("planner", "rollback", "health-gate")}
         self.copies: dict[str, Any] = {}
         self.releases: list[Release] = []
         self.services: list[Service] = []
@@ -201,10 +197,11 @@ class Simulation:
         await self._quiet(self.scenario.safety_s)
         self._heal()
         await self._quiet(self.world.clock + BOUND_S)
-        until = self.world.clock + 2 * max(LATE_S)
-        while self.broker.pending and self.world.clock < until:  # what is late arrives at last
-            await self._wait(100.0)
-        await self._quiet(self.world.clock + BOUND_S)
+        if self.broker.pending:
+            until = self.world.clock + 2 * max(LATE_S)
+            while self.broker.pending and self.world.clock < until:  # what is late arrives at last
+                await self._wait(100.0)
+            await self._quiet(self.world.clock + BOUND_S)
         self.world.happened(Ended(), "END")
 
     async def _quiet(self, until: float) -> None:
@@ -382,9 +379,8 @@ class Simulation:
     def run(self) -> Result:
         violation: Violation | None = None
         loop = self.world.loop
-        asyncio.set_event_loop(loop)
         try:
-            with self.world.clocks():
+            with self.world.clocks(), remembered():
                 loop.run_until_complete(self._whole())
         except Violation as found:
             violation = found
@@ -444,12 +440,14 @@ def simulate(scenario: Scenario, verbose: bool = False) -> Result:
     )  # coroutines of killed processes are collected in other contexts
     enabled = gc.isenabled()
     gc.disable()
+    gc.freeze()  # so that what is collected below is what the run left, not all that is imported
     lease, service.LEASE_S = service.LEASE_S, LEASE_S
     try:
         return Simulation(scenario, verbose).run()
     finally:
         service.LEASE_S = lease
         gc.collect()
+        gc.unfreeze()
         sys.unraisablehook, spans.disabled = hook, heard
         structlog.configure(**before)
         if enabled:

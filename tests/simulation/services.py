@@ -30,9 +30,8 @@ from bumpless.planner.handlers import Planner
 from bumpless.rollback.handlers import Rollbacker
 from simulation.broker import Broker, SimBlobs, SimConnection
 from simulation.life import Life
-from simulation.store import SimState
+from simulation.store import SimState, SimStore
 from simulation.world import World
-from support.memory_state import MemoryStore
 
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"simulated deploy key 0123456789."))
 RELEASE_KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"simulated release key 012345678."))
@@ -88,7 +87,7 @@ class Service:
     """One process of a service; it is started again when it was killed."""
 
     def __init__(
-        self, world: World, broker: Broker, memory: MemoryStore, owner: str, name: str, judge: Judge
+        self, world: World, broker: Broker, memory: SimStore, owner: str, name: str, judge: Judge
     ) -> None:
         self.world, self.broker, self.memory = world, broker, memory
         self.owner, self.name, self.judge = owner, name, judge

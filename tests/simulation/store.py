@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,9 +11,12 @@ from bumpless.common.shell import clock
 from bumpless.common.shell.state import Stored
 from simulation.events import Saved
 from simulation.life import Life
+from simulation.loop import Signal, VirtualLoop
 from support.memory_state import MemoryState, MemoryStore
 
 T = TypeVar("T")
+LOOK_AGAIN_S = 20.0
+"""How often it is looked for what is due while no deadline changes: clocks may."""
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:
@@ -27,10 +28,22 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("expected a coroutine that never waits")
 
 
+class SimStore(MemoryStore):
+    """`changed`: a deadline may have."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self.changed = Signal(loop)
+
+    def empty(self) -> None:
+        super().empty()
+        self.changed.set()
+
+
 class SimState:
     """Implements `StateStore`."""
 
-    def __init__(self, memory: MemoryStore, life: Life, owner: str) -> None:
+    def __init__(self, memory: SimStore, life: Life, owner: str) -> None:
         self._memory, self._life, self._owner = memory, life, owner
         # The lease runs out by the clock of the store.
         self._state = MemoryState(memory, life.token, life.world.now)
@@ -38,13 +51,17 @@ class SimState:
     async def _act(self, what: str, work: Any) -> Any:
         return await self._life.act(f"{what} {self._owner}", lambda: at_once(work()))
 
+    async def _read(self, what: str, work: Any) -> Any:
+        return await self._life.read(f"{what} {self._owner}", lambda: at_once(work()))
+
     async def load(self, aggregate: str) -> Stored | None:
-        found: Stored | None = await self._act("load", lambda: self._state.load(aggregate))
+        found: Stored | None = await self._read("load", lambda: self._state.load(aggregate))
         return found
 
     async def save(self, aggregate: str, value: Stored, deadline: Deadline | None) -> None:
         def write() -> None:
             at_once(self._state.save(aggregate, value, deadline))
+            self._memory.changed.set()
             self._life.world.happened(
                 Saved(self._owner, aggregate, value, self._life.name),
                 f"{self._life.name} saved {aggregate[:8]} version {value.version} revision {value.revision}"
@@ -57,32 +74,33 @@ class SimState:
         await self._act("forget", lambda: self._state.forget(aggregate))
 
     async def unpublished(self) -> list[str]:
-        found: list[str] = await self._act("unpublished", self._state.unpublished)
+        found: list[str] = await self._read("unpublished", self._state.unpublished)
         return found
 
     async def due(self, now: datetime) -> list[tuple[str, Deadline]]:
         """Returns once something is due: what it stands for asks four times a second."""
-        while True:
+        while not self._life.dead:
             dues = [deadline.due for deadline in self._memory.deadlines.values()]
-            wait = (min(dues) - clock.now()).total_seconds() if dues else 5.0
+            wait = (min(dues) - clock.now()).total_seconds() if dues else LOOK_AGAIN_S
             if wait <= 0:
                 break
-            await asyncio.sleep(min(wait + 0.01, 5.0))
-        found: list[tuple[str, Deadline]] = await self._act("due", lambda: self._state.due(clock.now()))
+            self._memory.changed.clear()
+            await self._memory.changed.wait(min(wait + 0.01, LOOK_AGAIN_S))
+        found: list[tuple[str, Deadline]] = await self._read("due", lambda: self._state.due(clock.now()))
         return found
 
     async def waiting(self) -> list[str]:
-        found: list[str] = await self._act("waiting", self._state.waiting)
+        found: list[str] = await self._read("waiting", self._state.waiting)
         return found
 
     async def acquire(self, ttl_s: float) -> bool:
-        return bool(await self._act("acquire", lambda: self._state.acquire(ttl_s)))
+        return bool(await self._read("acquire", lambda: self._state.acquire(ttl_s)))
 
     async def release(self) -> None:
         await self._act("release", self._state.release)
 
     async def known(self) -> bool:
-        return bool(await self._act("known", self._state.known))
+        return bool(await self._read("known", self._state.known))
 
     async def mark(self) -> None:
         await self._act("mark", self._state.mark)
@@ -90,18 +108,18 @@ class SimState:
 
 def copy_of(memory: MemoryStore) -> MemoryStore:
     """As it is now, for a later restore."""
-    return replace(
-        memory,
+    return MemoryStore(
         values=dict(memory.values),
         deadlines=dict(memory.deadlines),
         unpublished=set(memory.unpublished),
-        lease=None,
+        marked=memory.marked,
     )
 
 
-def restore(memory: MemoryStore, copy: MemoryStore) -> None:
+def restore(memory: SimStore, copy: MemoryStore) -> None:
     """Let the store be what it was. Whoever held the lease has to take it again."""
     memory.values = dict(copy.values)
     memory.deadlines = dict(copy.deadlines)
     memory.unpublished = set(copy.unpublished)
     memory.lease, memory.marked = None, copy.marked
+    memory.changed.set()
