@@ -261,25 +261,23 @@ class SimBlobs:
         return bytes(await self._life.read("get plan", read))
 
 
-TOLD = tuple(
-    [
-        "rollout",
-        "node",
-        "component",
-        "batch",
-        "sequence",
-        "version",
-        "status",
-        "outcome",
-        "ok",
-        "verdict",
-        "accepted",
-        "text",
-        "reason",
-        "name",
-        "reasons",
-        "of",
-    ]
+TOLD = (
+    "rollout",
+    "node",
+    "component",
+    "batch",
+    "sequence",
+    "version",
+    "status",
+    "outcome",
+    "ok",
+    "verdict",
+    "accepted",
+    "text",
+    "reason",
+    "name",
+    "reasons",
+    "of",
 )
 
 
