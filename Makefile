@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-mutants clean executor-tree
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-mutants clean executor-tree
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -48,7 +48,13 @@ powercuts: $(STAMP)
 
 # The core under simulation (docs/simulation.md): SEEDS seeds from FIRST on, or one SEED with its whole trace.
 simulate: $(STAMP)
-	cd tests && ../$(PY) -m simulation $(if $(SEED),--seed $(SEED) $(if $(SHRINK),--shrink),--quiet --keep-going --seeds $${SEEDS:-2000} --first $${FIRST:-0})
+	cd tests && ../$(PY) -m simulation $(if $(SEED),--seed $(SEED) $(if $(SHRINK),--shrink),--quiet --seeds $${SEEDS:-2000} --first $${FIRST:-0})
+
+# A long run in pieces, kept in build/simulation: what is there of this program is not run again. MINUTES ends it early.
+simulate-recorded: $(STAMP)
+	cd tests && ../$(PY) -m simulation --quiet --record ../build/simulation --seeds $${SEEDS:-130000} --first $${FIRST:-0} $(if $(MINUTES),--minutes $(MINUTES))
+simulate-table: $(STAMP)
+	cd tests && ../$(PY) -m simulation --table ../build/simulation
 
 # Every planted bug, each until a seed catches it.
 simulate-mutants: $(STAMP)

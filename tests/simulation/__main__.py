@@ -6,9 +6,14 @@ import argparse
 import subprocess
 import sys
 import time
-from collections import Counter
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simulation import mutants
+
+if TYPE_CHECKING:  # a bug is planted before the core is imported
+    from simulation.tally import Tally
 
 
 def main() -> int:
@@ -20,16 +25,30 @@ def main() -> int:
         "--shrink", action="store_true", help="make the scenario of --seed small while it fails"
     )
     parser.add_argument("--quiet", action="store_true", help="print only what fails, and the sum")
-    parser.add_argument("--keep-going", action="store_true", help="do not end at the first violation")
-    parser.add_argument("--mutant", choices=sorted(mutants.BY_NAME), help="plant this bug first")
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: one for each core)")
+    parser.add_argument(
+        "--record", type=Path, metavar="FOLDER", help="keep every piece here; run what is not"
+    )
+    parser.add_argument("--piece", type=int, default=5000, help="seeds of a piece that is kept")
+    parser.add_argument("--minutes", type=float, default=inf, help="begin no piece after this time")
+    parser.add_argument("--table", type=Path, metavar="FOLDER", help="what all pieces kept there amount to")
+    parser.add_argument(
+        "--mutant", choices=sorted(mutants.BY_NAME), help="plant this bug; end when it is caught"
+    )
     parser.add_argument("--mutants", action="store_true", help="every planted bug, each in its own process")
     args = parser.parse_args()
     if args.mutants:
         return sweep(args.seeds)
+    if args.table:
+        return summary(args.table)
     if args.mutant:
         mutants.plant(args.mutant)
     if args.seed is not None:
         return one(args.seed, args.shrink)
+    if args.mutant or not args.quiet:
+        return one_by_one(args.first, args.seeds, args.quiet)
+    if args.record:
+        return long(args)
     return many(args)
 
 
@@ -46,31 +65,66 @@ def one(seed: int, small: bool) -> int:
     return 1 if result.violation else 0
 
 
-def many(args: argparse.Namespace) -> int:
+def one_by_one(first: int, seeds: int, quiet: bool) -> int:
+    """Until the first violation."""
     from simulation.run import simulate
     from simulation.scenario import draw
+    from simulation.tally import Tally
 
-    began = time.process_time()
-    ends: Counter[str] = Counter()
-    failed: list[int] = []
-    ran = events = 0
-    for seed in range(args.first, args.first + args.seeds):
+    tally, began = Tally(first=first), time.process_time()
+    for seed in range(first, first + seeds):
         result = simulate(draw(seed))
-        ran, events = ran + 1, events + result.events
-        ends.update(result.ends)
-        if not args.quiet:
+        tally.add(result)
+        if not quiet:
             print(result)
-        if result.violation is not None:
-            failed.append(seed)
-            print(f"VIOLATION seed {seed}: {result.violation}", flush=True)
-            if not args.keep_going:
-                break
-    spent = time.process_time() - began
-    said = " ".join(f"{end}:{number}" for end, number in sorted(ends.items()))
-    print(
-        f"{ran} seeds, {sum(ends.values())} rollouts ({said}), {events} events, {spent:.1f} s of CPU; failed {failed}"
-    )
-    return 1 if failed else 0
+        if tally.broken:
+            break
+    tally.cpu_s = time.process_time() - began
+    return _told(tally)
+
+
+def many(args: argparse.Namespace) -> int:
+    from simulation import campaign
+    from simulation.tally import Tally
+
+    parts = []
+    for part in campaign.run(args.first, args.seeds, args.workers or campaign.cores()):
+        parts.append(part)
+        for broken in part.broken:
+            print(broken, flush=True)
+    whole = Tally.of(parts, args.first)
+    print(whole)
+    return 1 if whole.broken else 0
+
+
+def long(args: argparse.Namespace) -> int:
+    from simulation import campaign
+
+    until = time.monotonic() + args.minutes * 60
+    workers = args.workers or campaign.cores()
+    failed = 0
+    for piece, now in campaign.record(args.first, args.seeds, args.piece, workers, args.record, until):
+        print("" if now else "kept: ", end="")
+        failed |= _told(piece.tally)
+    return failed
+
+
+def summary(folder: Path) -> int:
+    from simulation import campaign
+
+    pieces = campaign.recorded(folder)
+    if not pieces:
+        print(f"expected pieces in {folder}, found none; keep some with --record {folder}")
+        return 2
+    print(campaign.table(pieces))
+    return 0
+
+
+def _told(tally: Tally) -> int:
+    for broken in tally.broken:
+        print(broken)
+    print(tally, flush=True)
+    return 1 if tally.broken else 0
 
 
 def sweep(seeds: int) -> int:
