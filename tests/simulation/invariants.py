@@ -21,16 +21,16 @@ from bumpless.common.model.finding import Code
 from bumpless.common.model.fleet import ComponentState as S
 from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.plan import Direction, Plan, StepKey
-from bumpless.common.model.release import RollbackPolicy
 from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus, rollout_id
 from bumpless.common.model.verdict import Verdict
 from bumpless.executor import effects as do
-from bumpless.executor.record import RESTING
+from bumpless.executor.record import RESTING, ComponentRecord
 from simulation import books
 from simulation.books import Book, Turned
 from simulation.events import Appended, Decided, Ended, Event, Moved, Performing, Saved
 
 if TYPE_CHECKING:
+    from simulation.machine import Process
     from simulation.run import Simulation
 
 MID_SWITCH = frozenset({S.STARTING, S.SWITCHING, S.DRAINING})
@@ -589,15 +589,11 @@ def begins_alone(inv: Invariants, book: Book) -> None:
             _fail("numbers_never_decrease", f"generation {plan.generation} after {other.plan.generation}")
         if not other.state.ended and other.plan.rollout not in inv.sim.holes:
             shared = places & {s.place for s in other.plan.steps()}
-            if shared and not _left_to_a_person(other):
+            if shared and not other.state.left_to_a_person:
                 _fail(
                     "no_shared_places",
                     f"{sorted(shared)} of {other.plan.rollout}, which is {other.state.status}",
                 )
-
-
-def _left_to_a_person(book: Book) -> bool:
-    return book.state.status is RolloutStatus.FAILED and book.plan.rollback_policy is RollbackPolicy.MANUAL
 
 
 # 17, 18 -----------------------------------------------------------------------------------------------
@@ -653,7 +649,7 @@ def compatible(inv: Invariants, event: Moved) -> None:
         p
         for node in inv.sim.nodes.values()
         for p in node.machine.processes.values()
-        if p.alive and p.mode == "working"
+        if p.alive and p.mode == "working" and not _stands_in(node.machine.disk.records[p.component], p)
     ]
     reads = [(p, int(use.reads.rpartition("=")[2])) for p in working for use in p.target.consumes]
     for producer in working:
@@ -665,6 +661,13 @@ def compatible(inv: Invariants, event: Moved) -> None:
                         f"{producer.component} {producer.target.version} writes {made.writes}, "
                         f"{consumer.component} {consumer.target.version} reads up to {most}",
                     )
+
+
+def _stands_in(record: ComponentRecord, process: Process) -> bool:
+    """Whether a node works with an earlier version by itself, after a crash: it knows nothing of the others."""
+    return record.returned_from is not None or (
+        record.warm is not None and record.warm.id == process.instance
+    )
 
 
 def within_bounds(inv: Invariants, event: Decided) -> None:
@@ -692,14 +695,14 @@ def everything_ends(inv: Invariants, event: Ended) -> None:
         if left:
             _fail("everything_ends", f"{owner} still waits for {left}")
     for book in inv.books.values():
-        if book.plan.rollout in _exempt(inv) or book.state.ended or _left_to_a_person(book):
+        if book.plan.rollout in _exempt(inv) or book.state.ended or book.state.left_to_a_person:
             continue
         _fail("everything_ends", f"rollout {book.plan.rollout} is still {book.state.status}")
     answered = {*inv.books, *inv.refused, *_exempt(inv)}
     for release in sim.releases:
         if rollout_id(release.product, release.digest, 0) not in answered:
             _fail("everything_ends", f"nothing came of release {release.version}")
-    parked = [p for p in sim.broker.parked if str(getattr(p[1], "rollout", "")) not in _exempt(inv)]
+    parked = [p for p in sim.broker.parked if _about(p[1]) not in _exempt(inv)]
     if parked:
         _fail("everything_ends", f"parked: {parked[0]}")
     if sim.broker.pending:
@@ -715,6 +718,13 @@ def everything_ends(inv: Invariants, event: Ended) -> None:
                 and not _bad(inv, node, record)
             ):
                 _fail("everything_ends", f"{node.name}/{name}: nothing works")
+
+
+def _about(message: Any) -> str:
+    """The rollout that a message is about, or would begin."""
+    if isinstance(message, e.ReleaseAnnounced):
+        return rollout_id(message.product, message.digest, message.attempt)
+    return str(getattr(message, "rollout", ""))
 
 
 def ends_are_true(inv: Invariants, event: Ended) -> None:

@@ -387,6 +387,8 @@ class Simulation:
         except Stalled:
             violation = Violation("no_stall", "nothing is left that could happen")
         violation = self.invariants.violation or violation
+        if violation is not None:  # as it was raised it would hold all frames, and what killed processes left
+            violation = Violation(violation.name, violation.text)
         if violation is None and loop.failures and not self.holes:  # a log with a hole cannot be read
             violation = Violation("within_bounds", f"an error that nobody handled: {loop.failures[0]}")
         loop.close()

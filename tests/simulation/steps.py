@@ -150,16 +150,21 @@ class SimSteps:
     async def _restore(self, effect: do.Restore) -> None:
         await self._some(0.05, 0.3)
         target, serving = effect.target, effect.serving
-        if target is None or target.root in self._machine.disk.trees.get(self._component, frozenset()):
+        fails = self._world.strikes("restore-fails", self._where())
+        exclusive = effect.exclusive and not effect.idle
+        if fails and exclusive:
+            raise Failure("the links could not be moved back")
+        there = target is None or target.root in self._machine.disk.trees.get(self._component, frozenset())
+        if there and not fails:  # else they are put right once the component rests
             self._machine.link(self._component, target.root if target else None, effect.previous)
-        if self._world.strikes("restore-fails", self._where()):
-            raise Failure("the earlier version does not come back")
-        if effect.exclusive and not effect.idle:
+        if exclusive:
             self._tell(heard.Restored(effect.command.id, await self._follower(effect)))
             return
         if serving is not None and not self._machine.mode(serving.id, "working"):
             serving = None
         if serving is None and target is not None and not effect.idle:
+            if fails:
+                raise Failure("the earlier version does not come back")
             serving = await self._spawn(Instance(id=effect.standby, target=target))
         self._tell(heard.Restored(effect.command.id, serving))
 

@@ -11,6 +11,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message, RolloutId, derive_id
 from bumpless.common.engine.decision import Deadline, Decision
+from bumpless.common.errors import Broken
 from bumpless.common.shell.broker import StaleSequence
 from bumpless.common.shell.run import Rebuilt
 from support.plans import T0, at
@@ -34,6 +35,8 @@ class LedgerKind:
 
     def __init__(self, outbound: MemoryOutbound) -> None:
         self._outbound = outbound
+        self.unreadable: set[str] = set()
+        """Aggregates whose log has lost an entry."""
 
     def decide(self, state: Ledger | None, message: Message, now: datetime) -> Decision[Ledger | None]:
         assert isinstance(message, e.AlertFired)
@@ -81,7 +84,12 @@ class LedgerKind:
             notes=notes,
         )
 
+    async def unfinished(self) -> list[str]:
+        return sorted({str(entry.rollout) for entry in self._outbound.entries})
+
     async def rebuild(self, aggregate: str) -> Rebuilt[Ledger] | None:
+        if aggregate in self.unreadable:
+            raise Broken(f"log of {aggregate}: expected another entry")
         state: Ledger | None = None
         messages: list[Message] = []
         entries = [x for x in self._outbound.entries if x.rollout == aggregate]

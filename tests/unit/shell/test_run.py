@@ -10,6 +10,7 @@ import pytest
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.events import AlertFired
 from bumpless.common.errors import Retryable
+from bumpless.common.shell.broker import StaleSequence
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
 from support.ledger import Ledger, LedgerKind, MemoryOutbound, alert
@@ -176,6 +177,49 @@ async def test_an_emptied_store_is_filled_from_the_log(bench: Bench, stores) -> 
     assert await bench.runner.restore("unheard-of") is None
     assert await bench.names() == ("a",)
     assert await bench.store.waiting() == ["r1"]
+
+
+async def test_what_is_under_way_is_known_although_the_store_was_emptied(bench: Bench, stores) -> None:
+    await bench.runner.handle("r1", alert("a"))
+    await bench.runner.handle("r2", alert("b", "r2"))
+    await stores.empty()
+    await stores.mine.acquire(60)
+    await bench.runner.handle("r3", alert("c", "r3"))
+    assert [state.names for state in await bench.runner.unfinished()] == [("a",), ("b",), ("c",)]
+    found = await bench.runner.look("r1")
+    assert found is not None
+    assert found.names == ("a",)
+
+
+async def test_what_is_asked_for_is_said_before_it_is_told(bench: Bench) -> None:
+    bench.outbound.fail_log = Retryable("the broker is away")
+    with pytest.raises(Retryable):
+        await bench.runner.handle("r1", alert("a"))
+    assert [state.names for state in await bench.runner.unfinished()] == [("a",)]
+    assert bench.outbound.confirmed() == ["a"]
+
+
+async def test_a_log_that_cannot_be_read_hides_nothing_else_that_is_under_way(bench: Bench, stores) -> None:
+    await bench.runner.handle("r1", alert("a"))
+    await bench.runner.handle("r2", alert("b", "r2"))
+    await stores.empty()
+    await stores.mine.acquire(60)
+    bench.kind.unreadable.add("r1")
+    assert [state.names for state in await bench.runner.unfinished()] == [("b",)]
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_log_that_cannot_be_read_does_not_keep_what_others_left(bench: Bench, again: bool) -> None:
+    """`a` has to be rebuilt before what it left can be published."""
+    for name in ("a", "b"):
+        bench.outbound.fail_log = Retryable("the broker is away")
+        with pytest.raises(Retryable):
+            await bench.runner.handle(name, alert(name, name))
+    process = bench if again else bench.again()
+    process.kind.unreadable.add("a")
+    process.outbound.fail_log = StaleSequence("a")
+    await (process.runner.publish_again() if again else process.runner.publish_left())
+    assert process.outbound.confirmed() == ["b"]
 
 
 async def test_a_message_to_an_emptied_store_finds_its_aggregate(bench: Bench, stores) -> None:

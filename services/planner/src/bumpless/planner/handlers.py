@@ -171,9 +171,8 @@ class Planner:
     async def _unlocked(self, plan: Plan, looked: Looked) -> None:
         """Raises: Unplannable, where another rollout or revert works on the same steps."""
         wanted = {step.place for step in plan.steps()}
-        for name in await self._store.waiting():
-            other = await self._runner.peek(name)
-            if other is None or other.ended or other.id == plan.rollout:
+        for other in await self._runner.unfinished():
+            if other.ended or other.left_to_a_person or other.id == plan.rollout:
                 continue
             if wanted & {step.place for step in other.plan.steps()}:
                 locked = refusals.locked(other.plan, other.status, other.since)
@@ -198,7 +197,7 @@ class Planner:
         return max((message.generation for message in readable(planned, e.RolloutPlanned)), default=0)
 
     async def _exists(self, rollout: RolloutId) -> bool:
-        return await self._runner.peek(rollout) is not None or await self._runner.restore(rollout) is not None
+        return await self._runner.look(rollout) is not None
 
     async def fleet(self) -> Fleet:
         """The last word of every node."""

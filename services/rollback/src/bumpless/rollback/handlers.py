@@ -120,7 +120,7 @@ class Rollbacker:
             await self._runner.drain(mine.revert)
             return _Outcome(True, TAKING_BACK)
         for found in started:
-            running = await self._runner.peek(found.revert)
+            running = await self._runner.look(found.revert)
             if running is not None and running.status is RolloutStatus.REVERTED and not running.plan.partial:
                 return _Outcome(
                     False, f"it has been taken back already, by revert {found.revert}", settled=True

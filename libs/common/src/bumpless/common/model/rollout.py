@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bumpless.common.contract.base import BatchId, Digest, Instant, MessageId, Model, RolloutId, derive_id
 from bumpless.common.model.plan import Direction, Plan, StepKey
+from bumpless.common.model.release import RollbackPolicy
 from bumpless.common.model.verdict import CarriedEvidence
 
 
@@ -104,6 +105,11 @@ class Rollout(Model):
     @property
     def ended(self) -> bool:
         return self.status in TERMINAL or (self.status is RolloutStatus.FAILED and not self.commanded)
+
+    @property
+    def left_to_a_person(self) -> bool:
+        """Nothing is done about its failure until somebody asks for it."""
+        return self.status is RolloutStatus.FAILED and self.plan.rollback_policy is RollbackPolicy.MANUAL
 
 
 def rollout_id(product: str, digest: str, attempt: int) -> RolloutId:

@@ -225,6 +225,34 @@ class Runner(Generic[S]):
         stored = await self._store.load(aggregate)
         return None if stored is None else await self._kind.load(stored.state)
 
+    async def look(self, aggregate: str) -> S | None:
+        """As `peek`, and out of the log where the store has lost it.
+
+        Raises:
+            Retryable: store or broker away, or the lease is lost.
+            Broken: its log cannot be read.
+        """
+        found = await self.peek(aggregate)
+        return await self.restore(aggregate) if found is None else found
+
+    async def unfinished(self) -> list[S]:
+        """What store or log do not show at rest: either may be behind. What is saved of them is said first.
+
+        Raises:
+            Retryable: store or broker away, or the lease is lost.
+        """
+        found: list[S] = []
+        for aggregate in sorted({*await self._store.waiting(), *await self._kind.unfinished()}):
+            try:
+                await self.drain(aggregate)
+                state = await self.peek(aggregate)
+            except Broken as error:  # as in `recover`
+                log.error("cannot be rebuilt; it stays as it is", aggregate=aggregate, reason=str(error))
+                continue
+            if state is not None:
+                found.append(state)
+        return found
+
     async def _work(self, aggregate: str, box: _Box) -> None:
         while box.waiting:
             taken, box.waiting = box.waiting, []
