@@ -238,7 +238,8 @@ class Simulation:
                 self.world.loop.call_later(1.0 + number, lambda o=order: self.people.task(self._publish(o)))
 
     def _at_rest(self) -> bool:
-        if any(memory.deadlines or memory.unpublished for memory in self.stores.values()):
+        stores = self.stores.values()  # one that was emptied has to be filled again first
+        if any(memory.deadlines or memory.unpublished or not memory.marked for memory in stores):
             return False
         resting = (ComponentState.ABSENT, ComponentState.SERVING)
         return all(

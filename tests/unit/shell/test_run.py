@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 
 import pytest
@@ -177,6 +178,32 @@ async def test_an_emptied_store_is_filled_from_the_log(bench: Bench, stores) -> 
     assert await bench.runner.restore("unheard-of") is None
     assert await bench.names() == ("a",)
     assert await bench.store.waiting() == ["r1"]
+
+
+class Slow(MemoryOutbound):
+    """Publishing takes once longer than the lease lasts."""
+
+    def __init__(self, store: StateStore) -> None:
+        super().__init__()
+        self._lease: StateStore | None = store
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        await super().send(messages)
+        if messages and self._lease is not None:
+            await self._lease.release()
+            self._lease = None
+
+
+async def test_what_was_published_as_the_lease_ran_out_leaves_the_outbox_later(stores) -> None:
+    await stores.mine.acquire(60)
+    bench = Bench(stores.mine, Slow(stores.mine))
+    with pytest.raises(Retryable, match="the lease is lost"):
+        await bench.runner.handle("r1", alert("a"))
+    assert (bench.fenced, await stores.mine.unpublished()) == (1, ["r1"])
+    await stores.mine.acquire(60)
+    await bench.runner.publish_again()
+    assert await stores.mine.unpublished() == []
+    assert bench.outbound.confirmed() == ["a"]
 
 
 async def test_what_is_under_way_is_known_although_the_store_was_emptied(bench: Bench, stores) -> None:

@@ -285,7 +285,7 @@ class Runner(Generic[S]):
     async def _handle_all(self, aggregate: str, messages: list[Message]) -> None:
         try:
             await self._attempts(aggregate, messages)
-        except Retryable:
+        except (Retryable, Fenced):  # the lease may be taken again before anybody else has it
             self._left.add(aggregate)
             raise
 
