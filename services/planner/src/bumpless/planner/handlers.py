@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from bumpless.common.artifacts.errors import ArtifactError
@@ -82,10 +83,13 @@ class Planner:
             await self._begin(rollout, message)
 
     async def _begin(self, rollout: RolloutId, message: e.ReleaseAnnounced) -> None:
+        others = (
+            await self._runner.unfinished()
+        )  # first: it says what is saved, with the generations that are given
         try:
             plan, looked = await self.plan(message)
             looked.refuse()
-            await self._unlocked(plan, looked)
+            await self._unlocked(plan, looked, others)
         except Unplannable as error:
             log.warning("release refused", rollout=rollout, reasons=error.reasons)
             await self._connection.publish(
@@ -168,10 +172,10 @@ class Planner:
         except (ArtifactError, ValueError) as error:
             raise Unplannable([refusals.unreadable(message.product, str(error))]) from error
 
-    async def _unlocked(self, plan: Plan, looked: Looked) -> None:
-        """Raises: Unplannable, where another rollout or revert works on the same steps."""
+    async def _unlocked(self, plan: Plan, looked: Looked, others: Sequence[Rollout]) -> None:
+        """Raises: Unplannable, where one of the `others` or a revert works on the same steps."""
         wanted = {step.place for step in plan.steps()}
-        for other in await self._runner.unfinished():
+        for other in others:
             if other.ended or other.left_to_a_person or other.id == plan.rollout:
                 continue
             if wanted & {step.place for step in other.plan.steps()}:
