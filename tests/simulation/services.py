@@ -116,14 +116,15 @@ class Service:
 
     async def _run(self, life: Life) -> None:
         """As `shell.service.run_service`, whose work while it leads is what runs here."""
-        store = SimState(self.memory, life, self.owner)
+        store = SimState(self.memory, life, self.owner, life.token)
         connection = SimConnection(self.broker, life)
         never = asyncio.Event()
         while True:
             with contextlib.suppress(Retryable):
                 if await store.acquire(service.LEASE_S):
                     life.recovering = True
-                    await service._work(self.owner, connection, store, self._active, never)  # type: ignore[arg-type]
+                    term, store = store, store.next_term(self.world.fresh_id())
+                    await service._term(self.owner, connection, term, self._active, never)  # type: ignore[arg-type]
             life.recovering = False
             await asyncio.sleep(service.LEASE_S / 3)
 

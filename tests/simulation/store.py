@@ -43,10 +43,13 @@ class SimStore(MemoryStore):
 class SimState:
     """Implements `StateStore`."""
 
-    def __init__(self, memory: SimStore, life: Life, owner: str) -> None:
+    def __init__(self, memory: SimStore, life: Life, owner: str, token: str) -> None:
         self._memory, self._life, self._owner = memory, life, owner
         # The lease runs out by the clock of the store.
-        self._state = MemoryState(memory, life.token, life.world.now)
+        self._state = MemoryState(memory, token, life.world.now)
+
+    def next_term(self, token: str) -> SimState:
+        return SimState(self._memory, self._life, self._owner, token)
 
     async def _act(self, what: str, work: Any) -> Any:
         return await self._life.act(f"{what} {self._owner}", lambda: at_once(work()))

@@ -34,6 +34,9 @@ class MemoryState:
     def __init__(self, store: MemoryStore, token: str, now: Callable[[], datetime] = clock.now) -> None:
         self._store, self._token, self._now = store, token, now
 
+    def next_term(self, token: str) -> MemoryState:
+        return MemoryState(self._store, token, self._now)
+
     def _holder(self) -> str | None:
         lease = self._store.lease
         return lease[0] if lease is not None and lease[1] > self._now() else None

@@ -76,6 +76,17 @@ async def test_a_lease_that_runs_out_is_taken_over_and_fences_its_old_holder(sto
     await stores.other.save("r1", value(), None)
 
 
+async def test_what_was_begun_in_an_earlier_term_cannot_write_in_the_next(stores) -> None:
+    await stores.mine.acquire(LONG_S)
+    await stores.mine.save("r1", value(1), None)
+    await stores.mine.release()
+    later = stores.mine.next_term("another token")
+    assert await later.acquire(LONG_S)
+    with pytest.raises(Fenced):
+        await stores.mine.save("r1", value(2), None)
+    await later.save("r1", value(2), None)
+
+
 async def test_an_emptied_store_is_noticed_and_holds_no_lease(stores) -> None:
     assert not await stores.mine.known()
     await stores.mine.acquire(LONG_S)

@@ -79,15 +79,14 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
                 leads = await store.acquire(LEASE_S)
                 store_answers = True
                 if leads:
-                    await _work(owner, connection, store, build, stop)
+                    term, store = store, store.next_term(clock.fresh_id())
+                    await _term(owner, connection, term, build, stop)
             except Retryable as error:
                 store_answers = False
                 log.warning("standing back", reason=str(error))
             await _wait(stop, LEASE_S / 3)
     finally:
         keeper.cancel()
-        with contextlib.suppress(Retryable):
-            await store.release()
         await store.close()
         await connection.close()
         if ops is not None:
@@ -100,6 +99,18 @@ def start(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         asyncio.run(run())
     except (ReleaseError, ArtifactError, OSError) as error:
         sys.exit(f"{name}: {error}")
+
+
+async def _term(
+    owner: str, connection: Connection, store: RedisState, build: Build, stop: asyncio.Event
+) -> None:
+    """Work until the lease is lost. What is then still under way cannot write any more: the next term has a token of
+    its own."""
+    try:
+        await _work(owner, connection, store, build, stop)
+    finally:
+        with contextlib.suppress(Retryable):
+            await store.release()
 
 
 async def _work(
@@ -144,6 +155,9 @@ async def _hold(
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_either(stop, lost), LEASE_S / 5)
+        if (clock.now() - renewed).total_seconds() > LEASE_S:
+            log.warning("the lease ran out; another process may have held it meanwhile")
+            return
         try:
             if not await store.acquire(LEASE_S):
                 log.warning("another process holds the lease")

@@ -7,9 +7,10 @@ whether this is still the store we filled.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -42,6 +43,9 @@ class Stored:
 
 class StateStore(Protocol):
     """The port. All methods raise `Retryable` while the store is away."""
+
+    def next_term(self, token: str) -> Self:
+        """The same store under another token: what was begun before cannot write under it."""
 
     async def load(self, aggregate: str) -> Stored | None: ...
     async def save(self, aggregate: str, value: Stored, deadline: Deadline | None) -> None:
@@ -109,8 +113,8 @@ class RedisState:
     """The state of one owner (`planner`, `rollback`, `health-gate`, `alerts`) in Redis.
 
     Keys, all under `bumpless:<owner>:`: `value:<id>` (hash), `unpublished` (set), `deadlines` (sorted set by
-    milliseconds) with `deadline-names`, `lease`, `incarnation`. `token` is this process's own and is never reused,
-    so an emptied Redis cannot hand an old lease back to its holder by accident.
+    milliseconds) with `deadline-names`, `lease`, `incarnation`. `token` stands for one term of one process and is
+    never reused: neither an emptied Redis nor a second term lets what was begun in an earlier one write.
     """
 
     def __init__(self, url: str, owner: str, token: str) -> None:
@@ -126,6 +130,11 @@ class RedisState:
 
     def _key(self, name: str) -> str:
         return self._prefix + name
+
+    def next_term(self, token: str) -> Self:
+        found = copy(self)
+        found._token = token
+        return found
 
     async def close(self) -> None:
         await self._redis.aclose()
