@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -15,13 +16,12 @@ import structlog
 
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
-from bumpless.common.contract.base import Message, RolloutId, derive_id
+from bumpless.common.contract.base import Message
 from bumpless.common.contract.commands import OpenGate
 from bumpless.common.contract.envelope import RELEASE_TYPE
-from bumpless.common.contract.subjects import Stream
 from bumpless.common.model.channels import Consumes, Produces
 from bumpless.common.model.fleet import ComponentState
-from bumpless.common.model.plan import Plan, Target
+from bumpless.common.model.plan import Target
 from bumpless.common.model.release import Component, CrashLoop, Limits, OnCrashLoop, Release, Run, Timing
 from bumpless.common.model.strategy import Strategy
 from bumpless.common.model.verdict import Reason, Verdict
@@ -30,6 +30,7 @@ from bumpless.health_gate.judge import Judgement
 from bumpless.planner.targets import STANDARD_METRICS
 from simulation.broker import Broker, SimConnection
 from simulation.events import Ended
+from simulation.happenings import happen
 from simulation.invariants import Invariants, Violation
 from simulation.life import Life
 from simulation.loop import Stalled
@@ -37,7 +38,7 @@ from simulation.node import SimNode
 from simulation.pure import remembered
 from simulation.scenario import Happening, Scenario
 from simulation.services import LEASE_S, RELEASE_KEY, Service
-from simulation.store import SimStore, copy_of, restore
+from simulation.store import SimStore
 from simulation.world import LATE_S, World
 from support.plans import digest
 
@@ -99,7 +100,7 @@ class Simulation:
     # set-up -------------------------------------------------------------------------------------------
 
     def _set_up(self) -> None:
-        first = self._release("v1")
+        first = self.release("v1")
         targets = {part.name: target_of(part) for part in first.components}
         for name in self.scenario.nodes:
             node = SimNode(self.world, self.broker, name, self._bad)
@@ -130,7 +131,7 @@ class Simulation:
         part = next((p for p in self.scenario.parts if p.name == component), None)
         return part.bad if part is not None and version == "v2" else ""
 
-    def _release(self, version: str) -> Release:
+    def release(self, version: str) -> Release:
         number = int(version[1:])
         parts = []
         for place, part in enumerate(self.scenario.parts):
@@ -186,15 +187,27 @@ class Simulation:
         )
 
     async def _course(self) -> None:
-        await self._wait(3.0)
-        self.world.faulty = True
-        self.releases.append(self._release("v2"))
-        await self._publish(self.announcement(self.releases[0]))
+        await self.opening()
         for happening in self.scenario.happenings:
             await self._wait(happening.at - self.world.clock)
-            self.world.strike(happening.kind, f"#{happening.pick}")
-            await self._happen(happening)
+            await self.strike(happening)
         await self._quiet(self.scenario.safety_s)
+        await self.closing()
+
+    async def opening(self) -> None:
+        """Everything has started, and the first release is announced."""
+        self._set_up()
+        await self._wait(3.0)
+        self.world.faulty = True
+        self.releases.append(self.release("v2"))
+        await self.publish(self.announcement(self.releases[0]))
+
+    async def strike(self, happening: Happening) -> None:
+        self.world.strike(happening.kind, f"#{happening.pick}")
+        await happen(self, happening)
+
+    async def closing(self) -> None:
+        """No more faults: everything ends."""
         self._heal()
         await self._quiet(self.world.clock + BOUND_S)
         if self.broker.pending:
@@ -215,7 +228,7 @@ class Simulation:
         if seconds > 0:
             await asyncio.sleep(seconds)
 
-    async def _publish(self, message: Message) -> None:
+    async def publish(self, message: Message) -> None:
         from bumpless.common.errors import Retryable
 
         for _ in range(50):
@@ -235,7 +248,7 @@ class Simulation:
             word = node.machine.disk.word
             if word is not None and word.drained:
                 order = c.UndrainNode(id=self.world.fresh_id(), at=self.world.now(), node=node.name, by="ann")
-                self.world.loop.call_later(1.0 + number, lambda o=order: self.people.task(self._publish(o)))
+                self.world.loop.call_later(1.0 + number, lambda o=order: self.people.task(self.publish(o)))
 
     def _at_rest(self) -> bool:
         stores = self.stores.values()  # one that was emptied has to be filled again first
@@ -250,104 +263,6 @@ class Simulation:
             )
             for node in self.nodes.values()
         )
-
-    async def _happen(self, happening: Happening) -> None:
-        pick = Random(happening.pick)
-        rollouts = list(self.invariants.books)
-        node = self.nodes[pick.choice(list(self.nodes))]
-        match happening.kind:
-            case "pause" | "resume" | "promote" | "abort" | "retry" | "rollback" | "approve" | "alert":
-                if rollouts:
-                    await self._order(happening.kind, RolloutId(pick.choice(rollouts)))
-            case "drain":
-                order = c.DrainNode(
-                    id=self.world.fresh_id(),
-                    at=self.world.now(),
-                    node=node.name,
-                    by="ann",
-                    for_s=pick.choice((None, 20.0)),
-                    force=pick.random() < 0.5,
-                )
-                await self._publish(order)
-            case "undrain":
-                await self._publish(
-                    c.UndrainNode(id=self.world.fresh_id(), at=self.world.now(), node=node.name, by="ann")
-                )
-            case "second-release":
-                release = self._release(f"v{len(self.releases) + 2}")
-                self.releases.append(release)
-                await self._publish(self.announcement(release))
-            case "announce-again":
-                again = self.announcement(self.releases[0])
-                await self._publish(again)
-            case "store-emptied":
-                self.stores[pick.choice(list(self.stores))].empty()
-            case "store-old":
-                owner = pick.choice(list(self.stores))
-                if owner in self.copies:
-                    restore(self.stores[owner], self.copies[owner])
-                self.copies[owner] = copy_of(self.stores[owner])
-            case "log-gap":
-                self._lose_entry(pick)
-            case "node-down":
-                node.lose_power(pick.choice((5.0, 40.0, 120.0)))
-            case "old-disk":
-                if node.old is None or pick.random() < 0.5:
-                    node.old = node.machine.disk.copy()
-                else:
-                    node.lose_power(pick.choice((2.0, 30.0)), old_disk=True)
-            case "crash-loop":
-                working = [p for p in node.machine.processes.values() if p.alive]
-                if working:
-                    process = pick.choice(working)
-                    for number in range(pick.choice((1, 4))):
-                        self.world.loop.call_later(number * 4.0, self._hurt, node, process.component)
-            case "skew":
-                victim = pick.choice([*self.nodes.values(), *self.services])
-                victim.skew = pick.choice((-3600.0, -30.0, -1.0, 1.0, 30.0, 3600.0))
-            case "crash-service":
-                pick.choice(self.services).life.kill()
-            case "freeze-leader":
-                pick.choice(self.services).life.freeze(pick.choice((25.0, 60.0)))
-
-    def _hurt(self, node: SimNode, component: str) -> None:
-        for process in node.machine.working(component):
-            node.machine.end(process.instance, "crashed")
-
-    async def _order(self, kind: str, rollout: RolloutId) -> None:
-        book = self.invariants.books[rollout]
-        to = "rollback" if book.plan.of else "planner"
-        head: dict[str, Any] = {"id": self.world.fresh_id(), "at": self.world.now(), "rollout": rollout}
-        if kind == "alert":
-            await self._publish(e.AlertFired(**head, name="errors", fail=True))
-            return
-        head |= {"by": "ann", "to": to}
-        if kind == "approve":
-            waiting = [i for i, b in book.state.batches.items() if b.status == "awaiting-approval"]
-            batch = waiting[0] if waiting else None
-            await self._publish(c.Approve(**head, plan_hash=book.plan.hash, batch=batch))
-            return
-        if kind == "rollback":
-            await self._publish(c.Rollback(**{**head, "to": "rollback", "rollout": book.plan.of or rollout}))
-            return
-        kinds: dict[str, Any] = {
-            "pause": c.Pause,
-            "resume": c.Resume,
-            "promote": c.Promote,
-            "abort": c.Abort,
-            "retry": c.Retry,
-        }
-        if kind == "retry":
-            head["to"] = "planner"
-        await self._publish(kinds[kind](**head))
-
-    def _lose_entry(self, pick: Random) -> None:
-        log = self.broker.logs[Stream.RO]
-        entries = [n for n, item in log.items.items() if item.subject.endswith("rollout-advanced")]
-        inner = [n for n in entries if log.last[log.items[n].subject] != n]
-        if inner:
-            lost = log.items.pop(pick.choice(inner))
-            self.holes.add(lost.subject.split(".")[1])
 
     # gates --------------------------------------------------------------------------------------------
 
@@ -378,21 +293,9 @@ class Simulation:
     # running ------------------------------------------------------------------------------------------
 
     def run(self) -> Result:
-        violation: Violation | None = None
-        loop = self.world.loop
-        try:
-            with self.world.clocks(), remembered():
-                loop.run_until_complete(self._whole())
-        except Violation as found:
-            violation = found
-        except Stalled:
-            violation = Violation("no_stall", "nothing is left that could happen")
-        violation = self.invariants.violation or violation
-        if violation is not None:  # as it was raised it would hold all frames, and what killed processes left
-            violation = Violation(violation.name, violation.text)
-        if violation is None and loop.failures and not self.holes:  # a log with a hole cannot be read
-            violation = Violation("within_bounds", f"an error that nobody handled: {loop.failures[0]}")
-        loop.close()
+        with self.world.clocks(), remembered():
+            violation = self.step(self._course())
+        self.world.loop.close()
         return Result(
             scenario=self.scenario,
             trace=self.world.trace,
@@ -406,13 +309,30 @@ class Simulation:
             seen=self.invariants.seen,
         )
 
-    async def _whole(self) -> None:
-        self._set_up()
-        course = asyncio.ensure_future(self._course())
+    def step(self, course: Coroutine[Any, Any, None]) -> Violation | None:
+        """Run the world until `course` is through or an invariant is broken; which one was."""
+        violation: Violation | None = None
+        loop = self.world.loop
+        try:
+            loop.run_until_complete(self._watched(course))
+        except Violation as found:
+            violation = found
+        except Stalled:
+            violation = Violation("no_stall", "nothing is left that could happen")
+        violation = self.invariants.violation or violation
+        if violation is not None:  # as it was raised it would hold all frames, and what killed processes left
+            return Violation(violation.name, violation.text)
+        if loop.failures and not self.holes:  # a log with a hole cannot be read
+            return Violation("within_bounds", f"an error that nobody handled: {loop.failures[0]}")
+        return None
+
+    async def _watched(self, course: Coroutine[Any, Any, None]) -> None:
+        whole = asyncio.ensure_future(course)
         broken = asyncio.ensure_future(self.invariants.broken.wait())
-        await asyncio.wait((course, broken), return_when=asyncio.FIRST_COMPLETED)
-        if course.done() and not broken.done():
-            course.result()
+        await asyncio.wait((whole, broken), return_when=asyncio.FIRST_COMPLETED)
+        broken.cancel()
+        if whole.done():
+            whole.result()
 
 
 def target_of(part: Component) -> Target:
@@ -433,20 +353,25 @@ def target_of(part: Component) -> Target:
 
 def simulate(scenario: Scenario, verbose: bool = False) -> Result:
     """Run `scenario`; its result has the violation, if there is one."""
+    with surroundings():
+        return Simulation(scenario, verbose).run()
+
+
+@contextlib.contextmanager
+def surroundings() -> Iterator[None]:
+    """Logs are silent, a lease lasts as long as a simulated one, and what a run left is collected after it."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    # Coroutines of killed processes are collected in other contexts, and without a loop.
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     spans = logging.getLogger("opentelemetry.context")
-    heard, spans.disabled = (
-        spans.disabled,
-        True,
-    )  # coroutines of killed processes are collected in other contexts
+    heard, spans.disabled = spans.disabled, True
     enabled = gc.isenabled()
     gc.disable()
     gc.freeze()  # so that what is collected below is what the run left, not all that is imported
     lease, service.LEASE_S = service.LEASE_S, LEASE_S
     try:
-        return Simulation(scenario, verbose).run()
+        yield
     finally:
         service.LEASE_S = lease
         gc.collect()
@@ -455,10 +380,3 @@ def simulate(scenario: Scenario, verbose: bool = False) -> Result:
         structlog.configure(**before)
         if enabled:
             gc.enable()
-
-
-def plan_of(simulation: Simulation, plan_hash: str) -> Plan:
-    return Plan.from_stored(simulation.broker.plans[plan_hash])  # type: ignore[index]
-
-
-__all__ = ["Result", "Simulation", "derive_id", "simulate"]

@@ -36,6 +36,8 @@ class World:
         self.lines: list[str] = []
         self._verbose = verbose
         self.struck: dict[str, int] = {}
+        self.ordered: set[str] = set()
+        """Kinds of faults that strike at their next occasion, whatever chance says."""
         self.ids = 0
         self.events = 0
 
@@ -73,6 +75,10 @@ class World:
 
     def strikes(self, kind: str, what: str = "") -> bool:
         """Whether a fault of `kind` happens here."""
+        if self.faulty and kind in self.ordered:
+            self.ordered.remove(kind)
+            self.strike(kind, what)
+            return True
         if not self.faulty or kind not in self.scenario.faults:
             return False
         if self.stream(kind).random() >= FAULTS[kind]:
