@@ -51,6 +51,27 @@ def test_fewer_crashes_than_a_loop_only_restart() -> None:
     assert "Revive" in m.names()
 
 
+def test_what_is_started_again_after_a_switch_is_another_instance_than_what_was_started_again_before() -> (
+    None
+):
+    m = Machine()
+    m.apply(apply((1, 1), V1))
+    m.hear(heard.Commanded(apply((2, 1), V2, V1)))
+    m.staged()
+    (start,) = (effect for effect in m.last if isinstance(effect, do.Start))
+    crash(m, 1)
+    (before,) = (effect for effect in m.last if isinstance(effect, do.Revive))
+    m.hear(heard.Revived(Instance(id=before.standby, target=V1, pid=7)))
+    m.hear(heard.Proven(m.cause, start.instance.model_copy(update={"pid": 8})))
+    m.hear(heard.Switched(m.cause, T0))
+    m.hear(heard.Drained(m.cause))
+    assert m.record.warm is not None
+    assert m.record.warm.id == before.standby
+    crash(m, 2)
+    (after,) = (effect for effect in m.last if isinstance(effect, do.Revive))
+    assert after.standby != before.standby
+
+
 def test_crashes_that_are_far_apart_are_no_loop() -> None:
     m = on_v2()
     for at in (0, 50, 100, 150, 200):

@@ -86,7 +86,9 @@ def keep_trying(decision: Decision) -> Decision:
         return decision
     back = () if record.back_at is None else (record.back_at.isoformat(),)
     attempt = str(record.restarts), str(record.crashes), *back
-    standby = derive_id(record.command.id if record.command else record.component, "revive", *attempt)
+    # With its tree: the version before may have been started again under the same command, and be warm now.
+    cause = record.command.id if record.command else record.component
+    standby = derive_id(cause, "revive", record.current.root, *attempt)
     return then(decision, do.Revive(record.current, standby, record.crashes, record.exclusive))
 
 
