@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-mutants clean executor-tree
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -55,6 +55,10 @@ simulate-recorded: $(STAMP)
 	cd tests && ../$(PY) -m simulation --quiet --record ../build/simulation --seeds $${SEEDS:-130000} --first $${FIRST:-0} $(if $(MINUTES),--minutes $(MINUTES))
 simulate-table: $(STAMP)
 	cd tests && ../$(PY) -m simulation --table ../build/simulation
+
+# Hypothesis decides what happens to the simulated fleet.
+simulate-driven: $(STAMP)
+	cd tests && ../$(PY) -m simulation --stateful $${EXAMPLES:-1000}
 
 # Every planted bug, each until a seed catches it.
 simulate-mutants: $(STAMP)

@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument(
         "--shrink", action="store_true", help="make the scenario of --seed small while it fails"
     )
+    parser.add_argument("--stateful", type=int, metavar="EXAMPLES", help="let Hypothesis drive, so often")
     parser.add_argument("--quiet", action="store_true", help="print only what fails, and the sum")
     parser.add_argument("--workers", type=int, default=0, help="processes (default: one for each core)")
     parser.add_argument(
@@ -43,6 +44,8 @@ def main() -> int:
         return summary(args.table)
     if args.mutant:
         mutants.plant(args.mutant)
+    if args.stateful:
+        return driven(args.stateful, fixed=bool(args.mutant))
     if args.seed is not None:
         return one(args.seed, args.shrink)
     if args.mutant or not args.quiet:
@@ -63,6 +66,22 @@ def one(seed: int, small: bool) -> int:
     print(result)
     print(f"  violation {result.violation}")
     return 1 if result.violation else 0
+
+
+def driven(examples: int, *, fixed: bool) -> int:
+    """The shortest course of events that Hypothesis found to break an invariant, as the calls that are it."""
+    from hypothesis.stateful import run_state_machine_as_test
+
+    from simulation.stateful import Fleet, options
+
+    try:
+        run_state_machine_as_test(Fleet, settings=options(examples, fixed=fixed))
+    except AssertionError as found:
+        print("\n".join(getattr(found, "__notes__", [])))
+        print(f"VIOLATION {found}")
+        return 1
+    print(f"{examples} examples, no violation")
+    return 0
 
 
 def one_by_one(first: int, seeds: int, quiet: bool) -> int:
