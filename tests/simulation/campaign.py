@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import multiprocessing
 import os
 import platform
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -28,6 +30,8 @@ SOURCES = (
     "tests/simulation",
     "tests/support",
 )
+PR_SET_PDEATHSIG = 1
+"""prctl(2)."""
 CHUNK = 50
 """Seeds that a worker runs at a time."""
 CHUNKS_OF_A_WORKER = 40
@@ -51,8 +55,14 @@ def run(first: int, seeds: int, workers: int) -> Iterator[Tally]:
     """The seeds from `first` on, chunk by chunk and in their order."""
     bounds = [*range(first, first + seeds, CHUNK), first + seeds]
     # Forked, so that a worker has all that is imported, and a bug that was planted.
-    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=CHUNKS_OF_A_WORKER) as pool:
+    fork = multiprocessing.get_context("fork")
+    with fork.Pool(workers, _end_with_the_parent, maxtasksperchild=CHUNKS_OF_A_WORKER) as pool:
         yield from pool.imap(_chunk, pairwise(bounds))
+
+
+def _end_with_the_parent() -> None:
+    """Also where that is killed and can tell nobody."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _chunk(bounds: tuple[int, int]) -> Tally:
