@@ -245,7 +245,7 @@ class Runner(Generic[S]):
         for aggregate in sorted({*await self._store.waiting(), *await self._kind.unfinished()}):
             try:
                 await self.drain(aggregate)
-                state = await self.peek(aggregate)
+                state = await self.look(aggregate)
             except Broken as error:  # as in `recover`
                 log.error("cannot be rebuilt; it stays as it is", aggregate=aggregate, reason=str(error))
                 continue
