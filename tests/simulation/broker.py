@@ -24,6 +24,8 @@ SIMULATED = frozenset({"planner", "rollback", "health-gate"})
 """The services that are simulated; what others consume is not delivered."""
 CONSUMERS = {stream: [d for d in DURABLES if d.name in SIMULATED and d.stream is stream] for stream in Stream}
 AGAIN_S = 1.0
+LOOK_AGAIN_S = 2.0
+"""How often a message asks whether somebody is there to handle it."""
 COPIES_S = (0.0, 5.0, 40.0)
 """After how long a copy of a live command comes, beyond its way."""
 TRIES = 5
@@ -135,7 +137,7 @@ class Broker:
         while True:
             handle = self.handlers(durable)
             if handle is None:
-                await asyncio.sleep(1.0 + world.lag())
+                await asyncio.sleep(LOOK_AGAIN_S + world.lag())
                 continue
             outcome = await self._once(handle, durable, message)
             if outcome == "handled":

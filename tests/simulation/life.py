@@ -54,7 +54,7 @@ class Life:
         """Return when this process may have its next effect; never, when it is dead."""
         world = self.world
         if lag:
-            await asyncio.sleep(world.lag())
+            await world.loop.nap(world.lag())
         while self._thawed is not None:
             await self._thawed.wait()
         if not self.dead and (
@@ -78,11 +78,16 @@ class Life:
         await self.reach(what, lag=False)
         return await self._effect(what, effect)
 
-    async def _effect(self, what: str, effect: Callable[[], T]) -> T:
+    async def at_once(self, what: str, effect: Callable[[], T]) -> T:
+        """As `act`, of what is done so often that time would be spent on little else."""
+        await self.reach(what, lag=False)
+        return await self._effect(what, effect, lag=False)
+
+    async def _effect(self, what: str, effect: Callable[[], T], lag: bool = True) -> T:
         if self.world.strikes("away", f"{self.name} at {what}"):
             raise Retryable("it is away")
         result = effect()
-        await self.reach(what + ", done")
+        await self.reach(what + ", done", lag)
         if self.world.strikes("lost-answer", f"{self.name} at {what}"):
             raise Retryable("no answer")
         return result

@@ -131,6 +131,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         heapq.heappush(self._timers, (when, self._number, call))
         return call
 
+    async def nap(self, seconds: float) -> None:
+        """As `asyncio.sleep`, at less cost."""
+        over = self.create_future()
+        self.call_later(seconds, _release, over)
+        await over
+
     def run_until_complete(self, future: Awaitable[T]) -> T:
         """Run until `future` is done; raise Stalled when it never will be."""
         asyncio._set_running_loop(self)

@@ -220,8 +220,8 @@ class Simulation:
     async def _quiet(self, until: float) -> None:
         """Until everything has been at rest for a while, at most `until`."""
         quiet = 0
-        while self.world.clock < until and quiet < 3:
-            await self._wait(15.0)
+        while self.world.clock < until and quiet < 2:
+            await self._wait(10.0)
             quiet = quiet + 1 if self._at_rest() else 0
 
     async def _wait(self, seconds: float) -> None:

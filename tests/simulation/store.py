@@ -15,7 +15,7 @@ from simulation.loop import Signal, VirtualLoop
 from support.memory_state import MemoryState, MemoryStore
 
 T = TypeVar("T")
-LOOK_AGAIN_S = 20.0
+LOOK_AGAIN_S = 60.0
 """How often it is looked for what is due while no deadline changes: clocks may."""
 
 
@@ -57,6 +57,9 @@ class SimState:
     async def _read(self, what: str, work: Any) -> Any:
         return await self._life.read(f"{what} {self._owner}", lambda: at_once(work()))
 
+    async def _at_once(self, what: str, work: Any) -> bool:
+        return bool(await self._life.at_once(f"{what} {self._owner}", lambda: at_once(work())))
+
     async def load(self, aggregate: str) -> Stored | None:
         found: Stored | None = await self._read("load", lambda: self._state.load(aggregate))
         return found
@@ -97,13 +100,13 @@ class SimState:
         return found
 
     async def acquire(self, ttl_s: float) -> bool:
-        return bool(await self._read("acquire", lambda: self._state.acquire(ttl_s)))
+        return await self._at_once("acquire", lambda: self._state.acquire(ttl_s))
 
     async def release(self) -> None:
         await self._act("release", self._state.release)
 
     async def known(self) -> bool:
-        return bool(await self._read("known", self._state.known))
+        return await self._at_once("known", self._state.known)
 
     async def mark(self) -> None:
         await self._act("mark", self._state.mark)
