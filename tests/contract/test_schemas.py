@@ -20,6 +20,7 @@ from bumpless.common.model.alerting import AlertsFile
 from bumpless.common.model.release import Release, ReleaseFile
 from bumpless.common.render import PlanView
 from bumpless.common.render.comparison import Comparison
+from bumpless.common.render.replay import Replay
 from support.samples import SAMPLES
 from support.snapshots import Snapshots
 
@@ -77,6 +78,7 @@ def test_messages(snapshots: Snapshots) -> None:
         (AlertHookRan, "alert-hook-ran"),
         (PlanView, "plan-view"),
         (Comparison, "rollout-comparison"),
+        (Replay, "rollout-replay"),
         (AlertsFile, "alerts-file"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -95,3 +96,17 @@ class Home:
                 "start one with `bumpless up`, or name one with --nats URL",
             )
         return url
+
+    def redis_url(self, given: str | None) -> str:
+        """The state store: as given, by BUMPLESS_REDIS_URL, or the one that `bumpless up` started here.
+
+        Raises:
+            Refused: none of them.
+        """
+        url = given or os.environ.get("BUMPLESS_REDIS_URL")
+        if url is None:
+            with contextlib.suppress(FileNotFoundError):
+                url = json.loads((self.path / "ports.json").read_text()).get("redis")
+        if url is None:
+            raise Refused(f"a state store in {self.path}", "none", "name the services' own with --redis URL")
+        return str(url)

@@ -11,6 +11,7 @@ from bumpless.cli.client import Client, Watched, whoami
 from bumpless.cli.comparing import compare
 from bumpless.cli.context import Context
 from bumpless.cli.output import records, table
+from bumpless.cli.replaying import replay
 from bumpless.cli.watching import TIMED_OUT, follow
 from bumpless.common import render
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
@@ -18,12 +19,11 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import BatchId, RolloutId
-from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused
 from bumpless.common.model.plan import Direction, StepKey
 from bumpless.common.shell import clock
 from bumpless.common.shell.reading import read, readable
-from bumpless.common.shell.rollouts import Plans, RolloutKind
+from bumpless.common.shell.rollouts import Plans
 
 RolloutArg = Annotated[
     str | None, typer.Argument(help="A rollout's id, or the start of it; the latest by default.")
@@ -145,31 +145,6 @@ def _brief(message: Any) -> str:
         if getattr(message, key, None)
     ]
     return ": " + ", ".join(said) if said else ""
-
-
-def replay(ctx: typer.Context, rollout: RolloutArg = None) -> None:
-    """Run the log of a rollout through the engine again, and show every decision with its reason.
-
-    Example: bumpless rollout replay
-    """
-    context: Context = ctx.obj
-
-    async def work(client: Client) -> tuple[list[e.RolloutAdvanced], str]:
-        chosen = await client.find(rollout)
-        items = await client.connection.snapshot(
-            Stream.RO, subjects.subject_for(e.RolloutAdvanced, rollout=chosen), history=True
-        )
-        entries = readable(items, e.RolloutAdvanced)
-        plans = Plans(JetStreamBlobs(client.connection.js, subjects.PLAN_BUCKET))
-        owner = entries[0].owner if entries else "planner"
-        rebuilt = await RolloutKind(owner, plans, client.connection).replay(items)
-        return entries, "nothing" if rebuilt is None else rebuilt.state.status
-
-    entries, end = context.with_client(work)
-    lines = [line for entry in entries for line in render.log_entry(entry)]
-    lines.append(f"replayed {len(entries)} changes; the engine ends at: {end}")
-    raw = {"entries": [entry.model_dump(mode="json") for entry in entries], "status": end}
-    context.output.data(raw, "\n".join(lines) + "\n")
 
 
 def _operate(

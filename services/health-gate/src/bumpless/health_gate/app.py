@@ -22,7 +22,8 @@ from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
-from bumpless.health_gate.handlers import OWNER, GateKind, HealthGate
+from bumpless.health_gate.handlers import GateKind, HealthGate
+from bumpless.health_gate.offline.logged import OWNER
 from bumpless.health_gate.sources.agent import AgentSource
 from bumpless.health_gate.sources.alerted import AlertedPeers
 from bumpless.health_gate.sources.prometheus.client import PrometheusAccess

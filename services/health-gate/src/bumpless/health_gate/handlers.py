@@ -11,7 +11,6 @@ from datetime import datetime
 
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.commands import CloseGate, OpenGate
-from bumpless.common.contract.events import VerdictReached
 from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.engine.decision import Deadline, Decision
@@ -21,14 +20,8 @@ from bumpless.common.shell.reading import read
 from bumpless.common.shell.run import Rebuilt, Runner
 from bumpless.health_gate import gate_run
 from bumpless.health_gate.gate_run import GateRun, GateStatus, judged
+from bumpless.health_gate.offline.logged import LOGGED, OWNER, aggregate_of, decided
 from bumpless.health_gate.sources.registry import Sources
-
-OWNER = "health-gate"
-LOGGED = (OpenGate, CloseGate, VerdictReached)
-
-
-def aggregate_of(message: OpenGate | CloseGate | VerdictReached) -> str:
-    return f"{message.rollout}/{message.gate}"
 
 
 class GateKind:
@@ -85,17 +78,11 @@ class GateKind:
 
 def _replayed(log: Sequence[Received]) -> dict[str, Rebuilt[GateRun]]:
     """Every gate of the log, from the messages about it in their order."""
-    found: dict[str, Rebuilt[GateRun]] = {}
-    for item in log:
-        message = read(item)
-        if not isinstance(message, LOGGED):
-            continue
-        aggregate = aggregate_of(message)
-        before = found.get(aggregate)
-        after = gate_run.decide(None if before is None else before.state, message, message.at).state
-        if after is not None:
-            found[aggregate] = Rebuilt(after, 1 if before is None else before.version + 1, 0, ())
-    return found
+    messages = [message for item in log if (message := read(item)) is not None]
+    return {
+        aggregate: Rebuilt(decisions[-1].after, decisions[-1].version, 0, ())
+        for aggregate, decisions in decided(messages).items()
+    }
 
 
 class HealthGate:

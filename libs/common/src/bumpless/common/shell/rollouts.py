@@ -20,6 +20,7 @@ from bumpless.common.engine.turn import answered, next_deadline
 from bumpless.common.errors import Broken, Retryable
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus
+from bumpless.common.render.replay import Decided
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.run import Rebuilt
@@ -179,6 +180,17 @@ class RolloutKind:
 
         Raises: as `replay`.
         """
+        async for entry, decided in self.decisions(entries):
+            inputs = tuple(one.message for one in decided)
+            yield entry, inputs, decided[-1].after, tuple(m for one in decided for m in one.sent)
+
+    async def decisions(
+        self, entries: Sequence[Received]
+    ) -> AsyncIterator[tuple[e.RolloutAdvanced, tuple[Decided[Rollout], ...]]]:
+        """Every entry of the log with the decisions that it stands for, taken again.
+
+        Raises: as `replay`.
+        """
         state: Rollout | None = None
         version = 0
         for item in entries:
@@ -187,22 +199,22 @@ class RolloutKind:
             if entry.version != version + 1:
                 raise Broken(f"log of {entry.rollout}: expected version {version + 1}, found {entry.version}")
             version = entry.version
-            inputs: list[Message] = []
-            out: list[Message] = []
+            decided: list[Decided[Rollout]] = []
             for logged in entry.inputs:
                 message = wire.from_dict(logged.message)
-                inputs.append(message)
                 if isinstance(message, e.RolloutPlanned):
                     await self._plans.get(message.plan_hash)
                 decision = self.decide(state, message, logged.at)
-                state = decision.state
-                out.extend(decision.messages)
+                before, state = state, decision.state
+                if state is not None:
+                    sent, notes = decision.messages, decision.notes
+                    decided.append(Decided(version, logged.at, before, message, state, sent, notes))
             if state is None or state.status != entry.status:
                 found = None if state is None else state.status
                 raise Broken(
                     f"log of {entry.rollout}, version {version}: expected {entry.status}, replay gave {found}"
                 )
-            yield entry, tuple(inputs), state, tuple(out)
+            yield entry, tuple(decided)
 
     async def unfinished(self) -> list[str]:
         """The rollouts of this owner that the log does not show at rest."""
