@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from bumpless.cli.client import Client, Watched
+from bumpless.cli.client import Client
+from bumpless.cli.watched import Watched
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import BatchId
 from support.fleet_lab import Lab

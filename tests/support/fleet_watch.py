@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from bumpless.cli.client import Client, Watched
+from bumpless.cli.client import Client
 from bumpless.cli.comparing import compared
 from bumpless.cli.publishing import BuiltRelease, build_release, upload
+from bumpless.cli.watched import Watched
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import commands as c

@@ -6,12 +6,12 @@ import asyncio
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from bumpless.cli.watched import Watched, changes
 from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.artifacts.stores.open_store import open_store
@@ -27,7 +27,7 @@ from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction
 from bumpless.common.model.release import Release
-from bumpless.common.model.rollout import TERMINAL, RolloutStatus, rollout_id
+from bumpless.common.model.rollout import RolloutStatus, rollout_id
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.reading import read, readable
 from bumpless.common.shell.rollouts import Plans
@@ -40,80 +40,6 @@ ANSWER_S = 15.0
 def whoami() -> str:
     """Who gives a command, for the log."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-@dataclass
-class Watched:
-    """What has been seen of a rollout: its last progress, that of its reverts, steps and gates.
-
-    With `earlier`, the reverts there were before another one was asked for, it ends when that other one does.
-    """
-
-    rollout: RolloutId
-    earlier: frozenset[RolloutId] | None = None
-    forward: e.RolloutProgressed | None = None
-    reverts: dict[str, e.RolloutProgressed] = field(default_factory=dict)
-    steps: dict[tuple[str, str], e.StepProgressed] = field(default_factory=dict)
-    gates: dict[str, e.GateProgressed] = field(default_factory=dict)
-    refused: e.ReleaseRefused | None = None
-
-    def take(self, message: Message) -> bool:
-        """Keep what concerns this rollout; whether anything changed."""
-        match message:
-            case e.RolloutProgressed() if message.rollout == self.rollout:
-                if self.forward is not None and self.forward.version > message.version:
-                    return False
-                self.forward = message
-            case e.RolloutProgressed() if message.of == self.rollout:
-                known = self.reverts.get(message.rollout)
-                if known is not None and known.version > message.version:
-                    return False
-                self.reverts[message.rollout] = message
-            case e.StepProgressed() if message.rollout == self.rollout or message.rollout in self.reverts:
-                self.steps[(message.node, message.component)] = message
-            case e.GateProgressed() if message.rollout == self.rollout:
-                self.gates[message.batch] = message
-            case e.ReleaseRefused() if message.rollout == self.rollout:
-                self.refused = message
-            case e.RolloutPlanned() if message.rollout == self.rollout:
-                pass  # told as it is: what was found
-            case _:
-                return False
-        return True
-
-    @property
-    def revert(self) -> e.RolloutProgressed | None:
-        """The latest revert."""
-        return max(self.reverts.values(), key=lambda r: r.version, default=None)
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing will move by itself any more; a revert under way is followed to its end."""
-        if self.refused is not None:
-            return True
-        if self.earlier is not None:
-            new = [r for r in self.reverts.values() if r.rollout not in self.earlier]
-            return any(RolloutStatus(r.status) in TERMINAL for r in new)
-        if self.forward is None:
-            return False
-        status = RolloutStatus(self.forward.status)
-        revert = self.revert
-        if revert is not None and status is not RolloutStatus.REVERTED:
-            return RolloutStatus(revert.status) in TERMINAL
-        if status is RolloutStatus.FAILED:
-            return self.forward.until is None
-        return status in TERMINAL
-
-    @property
-    def exit_code(self) -> int:
-        """0 succeeded, 1 nothing known of it, 2 did not succeed, 4 waits for a person."""
-        if self.forward is None:
-            return 1
-        status = RolloutStatus(self.forward.status)
-        if status is RolloutStatus.SUCCEEDED and self.revert is None:
-            return 0
-        waits = status in (RolloutStatus.PAUSED, RolloutStatus.PLANNED) and self.revert is None
-        return 4 if waits or ("awaiting-approval" in self.forward.batches.values() and not self.ended) else 2
 
 
 class Client:
@@ -278,48 +204,12 @@ class Client:
 
     async def watch(
         self, rollout: RolloutId, earlier: frozenset[RolloutId] | None = None
-    ) -> AsyncIterator[tuple[Watched, Message]]:
+    ) -> AsyncGenerator[tuple[Watched, Message], None]:
         """Every change of a rollout and of its reverts, from now's picture on, until it has ended (see `Watched`)."""
-        watched = Watched(rollout, earlier)
-        queue: asyncio.Queue[Message] = asyncio.Queue()
-
-        async def feed(stream: Stream, filters: list[str], last: bool) -> None:
-            async for item in self.connection.follow(stream, filters, last_values=last):
-                message = read(item)
-                if message is not None:
-                    queue.put_nowait(message)
-
-        feeds = [
-            asyncio.create_task(
-                feed(
-                    Stream.PROG,
-                    [
-                        subjects.subject_for(e.RolloutProgressed),
-                        subjects.subject_for(e.StepProgressed),
-                        subjects.subject_for(e.GateProgressed, rollout=rollout),
-                    ],
-                    True,
-                )
-            ),
-            asyncio.create_task(
-                feed(
-                    Stream.RO,
-                    [
-                        subjects.subject_for(kind, rollout=rollout)
-                        for kind in (e.ReleaseRefused, e.RolloutPlanned)
-                    ],
-                    True,
-                )
-            ),
-        ]
-        try:
-            while not watched.ended:
-                message = await queue.get()
-                if watched.take(message):
-                    yield watched, message
-        finally:
-            for task in feeds:
-                task.cancel()
+        lost = [p for p in await self.rollouts() if p.version == 0 and p.status != RolloutStatus.FAILED]
+        async with aclosing(changes(self.connection, rollout, earlier, lost)) as found:
+            async for watched, message in found:
+                yield watched, message
 
 
 @asynccontextmanager

@@ -31,15 +31,23 @@ class Forecast:
         """`, about 40 s left (12:03:20 UTC)`; empty where nothing moves, or nothing is known."""
         if progress.status != RolloutStatus.ROLLING:
             return ""
-        if progress.rollout not in self._known:
-            self._known[progress.rollout] = await self._read(progress)
-        known = self._known[progress.rollout]
+        known = await self._of(progress)
         if known is None:
             return ""
         seconds = remaining(*known, progress.batches)
         about = "about" if _complete(*known) else "at least"
         end = progress.at + timedelta(seconds=seconds)
         return f", {about} {duration(seconds)} left ({end:%H:%M:%S} UTC)"
+
+    async def plan(self, progress: e.RolloutProgressed) -> Plan | None:
+        """The plan that it runs."""
+        known = await self._of(progress)
+        return None if known is None else known[0]
+
+    async def _of(self, progress: e.RolloutProgressed) -> tuple[Plan, Earlier] | None:
+        if progress.rollout not in self._known:
+            self._known[progress.rollout] = await self._read(progress)
+        return self._known[progress.rollout]
 
     async def _read(self, progress: e.RolloutProgressed) -> tuple[Plan, Earlier] | None:
         connection = self._client.connection

@@ -57,9 +57,6 @@ class Output:
         """A line for the person, not part of the result."""
         print(text, file=sys.stderr)
 
-    def line(self, text: str) -> None:
-        print(text)
-
     def data(self, value: Any, table: RenderableType | None = None) -> None:
         """The result: `value` in JSON types, and how it looks to a person."""
         if self.format is Format.JSON:
@@ -76,6 +73,17 @@ class Output:
             print(table, end="")
         else:
             self.out.print(table if table is not None else json.dumps(value))
+
+    def item(self, value: Any, text: str) -> None:
+        """One of many results that come one by one: a line of JSON, a document of YAML, or a line of text."""
+        if self.format is Format.JSON:
+            print(json.dumps(value, sort_keys=True), flush=True)
+        elif self.format is Format.YAML:
+            print("---")
+            self.data(value)
+            sys.stdout.flush()
+        else:
+            print(text, flush=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
 import typer
 
-from bumpless.cli.client import Client, Watched, whoami
+from bumpless.cli.client import Client, whoami
 from bumpless.cli.comparing import compare
 from bumpless.cli.context import Context
-from bumpless.cli.output import records, table
+from bumpless.cli.output import Format, records, table
 from bumpless.cli.replaying import replay
+from bumpless.cli.watched import Watched
 from bumpless.cli.watching import TIMED_OUT, follow
 from bumpless.common import render
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
@@ -89,15 +92,29 @@ def status(
         if watched.forward is None:
             raise Refused("a forward rollout", f"the revert {chosen}", "ask for the rollout it takes back")
         if watch and not watched.ended:
-            return await follow(client, context.output, chosen, timeout)
+            if context.output.format is Format.TABLE:
+                return await follow(client, context.output, chosen, timeout)
+            watched = await _to_its_end(client, watched, timeout)
         shown = [p for p in (watched.forward, watched.revert) if p is not None]
         text = "".join(render.status(p, clock.now()) + "\n" for p in shown)
         batches = "".join(f"  {name}: {state}\n" for p in shown for name, state in p.batches.items())
         raw = [p.model_dump(mode="json") for p in shown]
         context.output.data(raw, text + batches)
+        if watch and not watched.ended:
+            return TIMED_OUT
         return watched.exit_code if watched.ended or watched.exit_code == 4 else 0
 
     return context.with_client(work)
+
+
+async def _to_its_end(client: Client, known: Watched, timeout: float | None) -> Watched:
+    """Without a word, for who wants one document; what was known last where the time is over."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout), aclosing(client.watch(known.rollout)) as changes:
+            async for watched, _ in changes:
+                if watched.forward is not None:
+                    known = watched
+    return known
 
 
 def watch(
@@ -265,7 +282,11 @@ def rollback(
         )
         earlier = frozenset(r.rollout for r in await client.rollouts() if r.of == chosen)
         answer = await client.command(command)
-        context.output.say(f"{'accepted' if answer.accepted else 'refused'}: {answer.text}")
+        told = f"{'accepted' if answer.accepted else 'refused'}: {answer.text}"
+        if context.output.format is Format.TABLE:
+            context.output.say(told)
+        else:
+            context.output.item(answer.model_dump(mode="json"), told)
         if not answer.accepted:
             return 1
         if not wait:

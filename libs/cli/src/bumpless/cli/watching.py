@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from bumpless.cli.client import Client, Watched
+from bumpless.cli.client import Client
 from bumpless.cli.forecast import Forecast
 from bumpless.cli.output import Output
+from bumpless.cli.picture import picture
+from bumpless.cli.telling import telling
+from bumpless.cli.watched import Watched
 from bumpless.common import render
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Message, RolloutId
 from bumpless.common.model.finding import Code
+from bumpless.common.model.plan import Plan
 from bumpless.common.shell import clock
 
 TIMED_OUT = 3
 LOCKED = 5
-_COLORS = {"passed": "green", "failed": "red", "baking": "yellow", "applying": "cyan"}
 
 
 async def follow(
@@ -45,18 +47,17 @@ async def _lines(
 ) -> int:
     watched = Watched(rollout)
     forecast = Forecast(client)
-    said = ""
-    async for seen, message in client.watch(rollout, earlier):
-        watched = seen
-        if isinstance(message, e.RolloutPlanned):
-            found(output, message)
-            continue
-        line = _line(message)
-        if isinstance(message, e.RolloutProgressed):
-            line += await forecast.words(message)
-        if line != said:
-            output.line(line)
-            said = line
+    told = telling(output)
+    async with aclosing(client.watch(rollout, earlier)) as changes:
+        async for seen, message in changes:
+            watched = seen
+            if isinstance(message, e.RolloutPlanned):
+                found(output, message)
+            line = _line(message)
+            if isinstance(message, e.RolloutProgressed):
+                line += await forecast.words(message)
+            told.tell(message, line)
+    told.end(watched)
     return _end(output, watched)
 
 
@@ -66,6 +67,7 @@ async def _live(
     watched = Watched(rollout)
     forecast = Forecast(client)
     left = ""
+    plans: dict[str, Plan] = {}
     with Live(console=output.out, refresh_per_second=8, transient=False) as live:
         async for seen, message in client.watch(rollout, earlier):
             watched = seen
@@ -75,7 +77,9 @@ async def _live(
                 continue
             if isinstance(message, e.RolloutProgressed):
                 left = await forecast.words(message)
-            live.update(Group(picture(watched), Text(left.removeprefix(", "))))
+                if (plan := await forecast.plan(message)) is not None:
+                    plans[message.rollout] = plan
+            live.update(Group(picture(watched, plans, clock.now()), Text(left.removeprefix(", "))))
     return _end(output, watched)
 
 
@@ -120,28 +124,3 @@ def _line(message: Message) -> str:
             return f"{message.at:%H:%M:%S} refused: " + "; ".join(message.reasons)
         case _:
             return ""
-
-
-def picture(watched: Watched) -> RenderableType:
-    """The whole rollout as a tree: where it is, its batches with bars, its nodes, its revert."""
-    now = clock.now()
-    parts: list[RenderableType] = []
-    for progress in (watched.forward, watched.revert):
-        if progress is None:
-            continue
-        parts.append(Text(render.status(progress, now), style="bold"))
-        bar = Table.grid()
-        bar.add_row(ProgressBar(total=max(1, progress.steps_total), completed=progress.steps_done, width=60))
-        parts.append(bar)
-        grid = Table.grid(padding=(0, 2))
-        for batch, status in progress.batches.items():
-            gate = watched.gates.get(batch)
-            detail = gate.detail if gate is not None and status.startswith("baking") else ""
-            grid.add_row("  " + batch, Text(status, style=_COLORS.get(status.split()[0], "")), detail)
-        parts.append(grid)
-    steps = Table.grid(padding=(0, 2))
-    for (node, component), step in sorted(watched.steps.items()):
-        done = ProgressBar(total=1.0, completed=step.share, width=16)
-        steps.add_row(f"  {node}/{component}", done, step.state, step.detail)
-    parts.append(steps)
-    return Group(*parts)
