@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree man
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -32,6 +32,10 @@ check: $(STAMP)
 # Writes the exported schemas and documents again, after a change that was meant.
 snapshots: $(STAMP)
 	$(PY) -m pytest -q tests/contract tests/golden --bless
+
+# A man page for every command, made of the commands (docs/reference/commands.md is made of the same).
+man: $(STAMP)
+	$(PY) -m bumpless.cli.reference man build/man/man1
 
 # Every decoder for FUZZ_SECONDS; what is found is kept in build/fuzz.
 fuzz: $(STAMP)

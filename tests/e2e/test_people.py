@@ -99,7 +99,9 @@ async def test_looking_back(lab: Lab, folder: Path) -> None:
             await said(lab, 0, "apply", str(path))
         rollout = await found.find(None)
 
-    assert "the engine ends at: succeeded" in (await said(lab, 0, "rollout", "replay")).out
+    replayed = (await said(lab, 0, "rollout", "replay", "--verify")).out
+    assert "; ends succeeded" in replayed
+    assert "DIFFERS" not in replayed
     history = json.loads((await said(lab, 0, "rollout", "history", rollout, "--output", "json")).out)
     kinds = [message["type"] for message in history]
     assert kinds.count("rollout-succeeded") == 1

@@ -153,7 +153,8 @@ def down(
     context: Context = ctx.obj
     home = context.home
     cluster = home.cluster()
-    if cluster is not None and _alive(cluster["pid"]):
+    runs = cluster is not None and _alive(cluster["pid"])
+    if cluster is not None and runs:
         os.kill(cluster["pid"], signal.SIGTERM)
         deadline = time.monotonic() + 120
         pidfd = os.pidfd_open(cluster["pid"])
@@ -170,8 +171,10 @@ def down(
     else:
         context.output.say("nothing runs here")
     home.cluster_file.unlink(missing_ok=True)
-    if purge and home.path.exists():
+    purged = purge and home.path.exists()
+    if purged:
         shutil.rmtree(home.path)
+    context.output.data({"stopped": runs, "purged": purged}, "")
 
 
 def _alive(pid: int) -> bool:

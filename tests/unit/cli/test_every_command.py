@@ -1,0 +1,79 @@
+"""Every command against the one table: its help, the JSON it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.core import TyperCommand
+
+from bumpless.cli import app
+from bumpless.cli.answers import ANSWERS
+from bumpless.cli.commands import command
+from bumpless.cli.reference import leaves, pages
+from support.command_check import check, words_of
+from support.command_table import ALONE, ELSEWHERE, TABLE
+from support.pact_provider import provider
+
+HERE = Path(__file__).parents[2]
+LEAVES = dict(leaves(command()))
+GET = {"responses": {"200": {"description": "good"}}}
+
+
+def test_no_command_is_missing() -> None:
+    assert set(LEAVES) == set(TABLE) | set(ELSEWHERE), "tests/support/command_table.py has every command"
+    assert set(LEAVES) == set(ANSWERS), "bumpless.cli.answers has every command"
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_help_says_what_it_does_with_an_example_of_itself(name: str) -> None:
+    leaf = LEAVES[name]
+    assert isinstance(leaf, TyperCommand)
+    page = next(page for page in pages() if page.name == name)
+    assert page.text[0].endswith("."), "a sentence"
+    assert page.examples
+    assert all(re.search(rf"\bbumpless {name}\b", example) for example in page.examples)
+    lacking = [p.term for p in (*page.arguments, *page.options) if not p.help and p.term != "--help"]
+    assert lacking == [], "every argument and option says what it does"
+
+
+@pytest.fixture
+def fill(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What the words in braces stand for."""
+    for name, text in (("tree", "old"), ("tree2", "new")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(text * 100)
+    for name, paths in (("old", {"/a": {"get": GET}, "/b": {"get": GET}}), ("new", {"/a": {"get": GET}})):
+        document = {"openapi": "3.0.3", "info": {"title": "a", "version": "1"}, "paths": paths}
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    (tmp_path / "alerts.yaml").write_text("built_in: true\n")
+    with provider("good") as url:
+        yield {
+            "tmp": str(tmp_path),
+            "fixtures": str(HERE / "fixtures"),
+            "digest": "sha256:" + "0" * 64,
+            "provider": url,
+        }
+
+
+def test_what_needs_no_control_plane(
+    fill: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BUMPLESS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("sys.argv", ["bumpless", "keys", "generate"])
+    with pytest.raises(SystemExit):
+        app.main()
+    for name, runs in ALONE.items():
+        for run in runs:
+            capsys.readouterr()
+            monkeypatch.setattr("sys.argv", ["bumpless", "-o", "json", *words_of(name, run, fill)])
+            with pytest.raises(SystemExit) as end:
+                app.main()
+            out, err = capsys.readouterr()
+            check(name, run, int(end.value.code or 0), out, err)
