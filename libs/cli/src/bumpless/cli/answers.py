@@ -24,6 +24,7 @@ from bumpless.common.model.statement import Rehearsed, Verified, Waiver
 from bumpless.common.render import PlanView
 from bumpless.common.render.comparison import Comparison
 from bumpless.common.render.replay import Replay
+from bumpless.common.render.report import Report
 
 Schema = dict[str, Any]
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -41,7 +42,23 @@ class Answer:
 
     def document(self) -> Schema | None:
         """The schema, complete."""
-        return None if self.schema is None else {"$schema": DRAFT, **self.schema()}
+        if self.schema is None:
+            return None
+        definitions: Schema = {}
+        found = _without_definitions(self.schema(), definitions)
+        return {"$schema": DRAFT, **found, **({"$defs": definitions} if definitions else {})}
+
+
+def _without_definitions(value: Any, taken: Schema) -> Any:
+    """`value`, its definitions moved to `taken`: references count from the root."""
+    if isinstance(value, list):
+        return [_without_definitions(one, taken) for one in value]
+    if not isinstance(value, dict):
+        return value
+    for name, one in value.get("$defs", {}).items():
+        moved = _without_definitions(one, taken)
+        assert taken.setdefault(name, moved) == moved, f"two definitions of {name}"
+    return {key: _without_definitions(one, taken) for key, one in value.items() if key != "$defs"}
 
 
 def _object(fields: str, **nested: Schema) -> Schema:
@@ -205,6 +222,7 @@ ANSWERS: Mapping[str, Answer] = {
     "rollout compare": Answer(
         _of(list[Comparison]), {0: "it did what was shown", 1: "it did not, or there is no such plan"}
     ),
+    "rollout report": Answer(_of(Report), BASE),
     "pause": _operator(),
     "resume": _operator(),
     "promote": _operator(),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bumpless.cli.client import Client
+from bumpless.cli.completing import RolloutArg
 from bumpless.cli.context import Context
 from bumpless.cli.hashes import plan_hash as checked
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
@@ -31,9 +32,7 @@ DIFFERS = 1
 
 def compare(
     ctx: typer.Context,
-    rollout: Annotated[
-        str | None, typer.Argument(help="A rollout's id, or the start of it; the latest by default.")
-    ] = None,
+    rollout: RolloutArg = None,
     plan_hash: Annotated[
         str | None, typer.Option(help="The plan that was shown; by default the one that the rollout names.")
     ] = None,

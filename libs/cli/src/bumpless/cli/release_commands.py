@@ -146,7 +146,7 @@ def _start(
             if isinstance(answer, e.ReleaseRefused):
                 return refused(context.output, answer)
             found(context.output, answer)
-            context.output.data({"rollout": rollout, "release_digest": built.digest}, f"{rollout}\n")
+            context.output.item({"rollout": rollout, "release_digest": built.digest}, rollout)
             return 0
         return await follow(client, context.output, rollout, timeout)
 

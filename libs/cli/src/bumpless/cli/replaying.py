@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bumpless.cli.client import Client
+from bumpless.cli.completing import RolloutArg
 from bumpless.cli.context import Context
 from bumpless.cli.statement_commands import moment
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
@@ -68,9 +69,7 @@ class Logs:
 
 def replay(
     ctx: typer.Context,
-    rollout: Annotated[
-        str | None, typer.Argument(help="A rollout's id, or the start of it; the latest by default.")
-    ] = None,
+    rollout: RolloutArg = None,
     component: Annotated[
         list[str] | None, typer.Option(help="Only decisions about this component (repeatable).")
     ] = None,

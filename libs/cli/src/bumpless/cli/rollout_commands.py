@@ -1,4 +1,4 @@
-"""`status`, `rollout list|status|watch|history|replay` and the operator's commands."""
+"""`status`, `rollout list|status|watch|history|replay|compare|report` and the operator's commands."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import typer
 
 from bumpless.cli.client import Client, whoami
 from bumpless.cli.comparing import compare
+from bumpless.cli.completing import RolloutArg, rollouts
 from bumpless.cli.context import Context
 from bumpless.cli.output import Format, records, table
 from bumpless.cli.replaying import replay
+from bumpless.cli.reporting import report
 from bumpless.cli.watched import Watched
 from bumpless.cli.watching import TIMED_OUT, follow
 from bumpless.common import render
@@ -28,9 +30,6 @@ from bumpless.common.shell import clock
 from bumpless.common.shell.reading import read, readable
 from bumpless.common.shell.rollouts import Plans
 
-RolloutArg = Annotated[
-    str | None, typer.Argument(help="A rollout's id, or the start of it; the latest by default.")
-]
 ReasonOpt = Annotated[str, typer.Option(help="Why, for the log.")]
 
 
@@ -42,6 +41,7 @@ def register(app: typer.Typer) -> None:
     rollout.command("history")(history)
     rollout.command("replay")(replay)
     rollout.command("compare")(compare)
+    rollout.command("report")(report)
     app.add_typer(rollout, name="rollout")
     app.command("status")(status)
     for command in (pause, resume, promote, abort, approve, retry, rollback):
@@ -80,6 +80,8 @@ def status(
     """Where a rollout is, why, since when and until when; waits for its end, an automatic revert included.
 
     Example: bumpless status --no-watch
+
+    Example: bumpless rollout status 3f2a --timeout 600
     """
     context: Context = ctx.obj
 
@@ -236,7 +238,9 @@ def abort(ctx: typer.Context, rollout: RolloutArg = None, reason: ReasonOpt = ""
 def approve(
     ctx: typer.Context,
     plan_hash: Annotated[str, typer.Argument(help="The hash of the plan you saw.")],
-    rollout: Annotated[str | None, typer.Option(help="A rollout's id; the latest by default.")] = None,
+    rollout: Annotated[
+        str | None, typer.Option(help="A rollout's id; the latest by default.", autocompletion=rollouts)
+    ] = None,
     batch: Annotated[str | None, typer.Option(help="Only this batch.")] = None,
     reason: ReasonOpt = "",
 ) -> int:

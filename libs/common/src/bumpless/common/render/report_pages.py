@@ -1,0 +1,199 @@
+"""A release report as a page: Markdown with Mermaid pictures, and HTML that needs nothing but itself. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from html import escape
+
+from bumpless.common.render.report import Course, Gate, Happened, Report, Span
+from bumpless.common.render.words import count, duration
+
+WIDTH, ROW, LEFT, RIGHT = 900, 22, 150, 60
+_BATCHES = ("Batch", "Component", "Nodes", "Began", "Switched after", "Took", "Result")
+_GATES = ("Batch", "Verdict", "After", "Why", "Evidence")
+_HAPPENED = ("When (UTC)", "What", "Text")
+_PEOPLE = ("When (UTC)", "Who", "What", "Reason and answer")
+_STYLE = """
+:root { color-scheme: light dark; --line: #8886; --apply: #4a90d9; --bake: #e0a53a; --bad: #d9534f; --good: #3d9c56; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2em auto; padding: 0 1em; }
+table { border-collapse: collapse; width: 100%; margin: 1em 0; }
+th, td { text-align: left; vertical-align: top; padding: .3em .6em; border-bottom: 1px solid var(--line); }
+svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
+.apply { fill: var(--apply); } .bake { fill: var(--bake); } .failed { fill: var(--bad); } .axis { stroke: var(--line); }
+code { font-size: 90%; overflow-wrap: anywhere; }
+"""
+
+
+def markdown(report: Report) -> str:
+    """For a wiki, a merge request or a mail; GitHub and GitLab draw the pictures."""
+    lines = [f"# {_md(_title(report))}", "", f"**{_md(_outcome(report))}**", ""]
+    lines += [f"- {_md(change)}" for change in report.changes]
+    for course in report.courses:
+        lines += ["", f"## {_md(_name(course))}", "", *(f"- {_md(fact)}" for fact in _facts(course)), ""]
+        if course.spans:
+            lines += ["```mermaid", *_gantt(course), "```", ""]
+            lines += _md_table(_BATCHES, (_batch(span) for span in course.spans))
+        if course.gates:
+            lines += ["", "### Gates", "", *_md_table(_GATES, (_gate(gate) for gate in course.gates))]
+    lines += ["", "## Incidents", ""]
+    lines += _md_table(_HAPPENED, _happened(report.incidents)) if report.incidents else ["None."]
+    lines += ["", "## Who did what", "", *_md_table(_PEOPLE, _people(report.people))]
+    return "\n".join(lines) + "\n"
+
+
+def html(report: Report) -> str:
+    """One file, without scripts and without anything from elsewhere."""
+    title = escape(_title(report))
+    parts = [f"<h1>{title}</h1>", f"<p><strong>{escape(_outcome(report))}</strong></p>"]
+    parts.append(_list(report.changes))
+    for course in report.courses:
+        parts += [f"<h2>{escape(_name(course))}</h2>", _list(_facts(course))]
+        if course.spans:
+            parts += [timeline(course), _table(_BATCHES, (_batch(span) for span in course.spans))]
+        if course.gates:
+            parts += ["<h3>Gates</h3>", _table(_GATES, (_gate(gate) for gate in course.gates))]
+    parts.append("<h2>Incidents</h2>")
+    parts.append(_table(_HAPPENED, _happened(report.incidents)) if report.incidents else "<p>None.</p>")
+    parts += ["<h2>Who did what</h2>", _table(_PEOPLE, _people(report.people))]
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head>\n'
+        f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def timeline(course: Course) -> str:
+    """Batches on a time line as SVG: switching, then baking; failed ones end in red."""
+    start = min(span.began for span in course.spans)
+    ends = [span.ended or span.applied or span.began for span in course.spans]
+    length = max((max(ends) - start).total_seconds(), 1e-3)
+    scale = (WIDTH - LEFT - RIGHT) / length
+    height = ROW * len(course.spans) + 30
+
+    def x(at: datetime) -> float:
+        return LEFT + (at - start).total_seconds() * scale
+
+    rows = []
+    for number, span in enumerate(course.spans):
+        top = number * ROW + 4
+        rows.append(f'<text x="0" y="{top + 12}">{escape(span.batch)}</text>')
+        end = span.ended or span.applied or span.began
+        for name, since, until in (
+            ("apply", span.began, span.applied or end),
+            ("bake", span.applied or end, end),
+        ):
+            kind = "failed" if span.status == "failed" and until == end else name
+            width = max(x(until) - x(since), 0 if name == "bake" else 2)
+            if width:
+                rows.append(
+                    f'<rect class="{kind}" x="{x(since):.1f}" y="{top}" width="{width:.1f}" height="{ROW - 8}"/>'
+                )
+        rows.append(f'<text x="{x(end) + 4:.1f}" y="{top + 12}">{escape(span.status)}</text>')
+    bottom = height - 18
+    rows.append(f'<line class="axis" x1="{LEFT}" y1="{bottom}" x2="{WIDTH - RIGHT}" y2="{bottom}"/>')
+    rows.append(f'<text x="{LEFT}" y="{height - 4}">{start:%H:%M:%S} UTC</text>')
+    rows.append(f'<text x="{WIDTH - RIGHT - 60}" y="{height - 4}">{escape(duration(length))}</text>')
+    label = f"Time line of {count(len(course.spans), 'batch')}"
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(rows)}</svg>'
+
+
+def _gantt(course: Course) -> list[str]:
+    lines = ["gantt", "    dateFormat x", "    axisFormat %H:%M:%S"]
+    for component in dict.fromkeys(span.component for span in course.spans):
+        lines.append(f"    section {component}")
+        for span in course.spans:
+            if span.component != component:
+                continue
+            end = span.ended or span.applied or span.began
+            since, until = (int(at.timestamp() * 1000) for at in (span.began, end))
+            mark = "crit, " if span.status == "failed" else ""
+            lines.append(f"    {span.batch} ({span.status}) : {mark}{since}, {max(until, since + 1)}")
+    return lines
+
+
+# words
+
+
+def _title(report: Report) -> str:
+    return f"Release report: {report.product} {report.version}"
+
+
+def _outcome(report: Report) -> str:
+    first, last = report.courses[0], report.courses[-1]
+    text = f"{report.product} {report.version}: {first.status}"
+    if first.ended is not None:
+        text += f" after {duration((first.ended - first.began).total_seconds())}"
+    if last is not first:
+        text += f"; its revert: {last.status}"
+    return text + (f" ({first.reason})" if first.reason else "")
+
+
+def _name(course: Course) -> str:
+    return f"{'Rollout' if course.of is None else 'Revert'} {course.rollout}"
+
+
+def _facts(course: Course) -> list[str]:
+    until = "it goes on" if course.ended is None else f"{course.ended:%Y-%m-%d %H:%M:%S} UTC"
+    return [
+        f"from {course.began:%Y-%m-%d %H:%M:%S} UTC; until {until}",
+        f"{course.status}, {course.steps_done} of {course.steps_total} steps",
+        f"plan {course.plan_hash}",
+    ]
+
+
+def _batch(span: Span) -> Sequence[str]:
+    applied, took = (
+        "" if at is None else duration((at - span.began).total_seconds()) for at in (span.applied, span.ended)
+    )
+    result = span.status + (f": {span.reason}" if span.reason else "")
+    return (
+        span.batch,
+        span.component,
+        str(span.nodes),
+        f"{span.began:%H:%M:%S}",
+        applied,
+        took,
+        result,
+    )
+
+
+def _gate(gate: Gate) -> Sequence[str]:
+    after = duration((gate.decided - gate.opened).total_seconds())
+    evidence = "; ".join(f"{one.rule}: {one.text}" for one in gate.evidence)
+    return gate.batch, str(gate.verdict), after, f"{gate.reason}: {gate.detail}", evidence
+
+
+def _happened(found: Sequence[Happened]) -> Iterable[Sequence[str]]:
+    return ((f"{one.at:%Y-%m-%d %H:%M:%S}", one.what, one.text) for one in found)
+
+
+def _people(found: Sequence[Happened]) -> Iterable[Sequence[str]]:
+    return ((f"{one.at:%Y-%m-%d %H:%M:%S}", one.by, one.what, one.text) for one in found)
+
+
+# forms
+
+
+def _md(text: str) -> str:
+    """Nothing of it is markup or a cell's end."""
+    safe = " ".join(text.split())
+    for mark in "\\`*_[]|#":
+        safe = safe.replace(mark, "\\" + mark)
+    return safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _md_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    head = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return head + ["| " + " | ".join(_md(cell) for cell in row) + " |" for row in rows]
+
+
+def _list(items: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{column}</th>' for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,103 @@
+"""A release report: what it says of a rollout that was taken back, and pages that nothing can break out of."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from bumpless.common.contract import commands as c
+from bumpless.common.contract.base import RolloutId
+from bumpless.common.model.rollout import Rollout
+from bumpless.common.model.verdict import Evidence, Reason, Verdict
+from bumpless.common.render.replay import Decided
+from bumpless.common.render.report import Report, report
+from bumpless.common.render.report_pages import html, markdown, timeline
+from bumpless.common.shell.rollouts import RolloutKind
+from bumpless.rollback.reverse import reverse
+from support.plans import GATE, batch, plan
+from support.rollouts import Course, rolling
+
+PLAN = plan(
+    batch("db-1", ["n1"], component="db"),
+    batch("api-1", ["n1", "n2"], needs=["db-1"], gate=GATE),
+)
+EVIL = "<script>alert(1)</script> | `x`"
+
+
+def decided(course: Course) -> list[Decided[Rollout]]:
+    class Known:
+        def known(self, plan_hash: str) -> object:
+            return course.plan
+
+    kind = RolloutKind("planner", Known(), None)  # type: ignore[arg-type]
+    state, found = None, []
+    for version, (message, at) in enumerate(course.fed, start=1):
+        made = kind.decide(state, message, at)
+        assert made.state is not None
+        found.append(Decided(version, at, state, message, made.state, made.messages, made.notes))
+        state = made.state
+    return found
+
+
+def taken_back() -> Report:
+    course = rolling(PLAN)
+    course.feed(course.order(c.Pause, reason=EVIL))
+    course.feed(course.order(c.Resume, reason="fine"))
+    course.finish("db-1")
+    course.finish("api-1")
+    evidence = (Evidence(rule="error_rate", verdict=Verdict.FAIL, text="12 % against 0.1 %"),)
+    course.feed(
+        course.verdict("api-1", Verdict.FAIL, reason=Reason.REGRESSION, detail=EVIL, evidence=evidence)
+    )
+    back_plan = reverse(course.state, revert=RolloutId("revert-1"), number=0)
+    back = Course(back_plan)
+    for name in [found.id for found in back_plan.batches] * 2:
+        back.finish(name)
+    return report([(course.plan, decided(course)), (back_plan, decided(back))])
+
+
+def test_what_it_says() -> None:
+    found = taken_back()
+    assert found.changes == ("db v1 -> v2", "api v1 -> v2")
+    first, second = found.courses
+    assert [(span.batch, span.status) for span in first.spans] == [("db-1", "passed"), ("api-1", "failed")]
+    assert all(span.ended is not None and span.ended >= span.began for span in first.spans)
+    assert [(gate.batch, gate.verdict) for gate in first.gates] == [("api-1", Verdict.FAIL)]
+    assert (second.of, second.status) == (PLAN.rollout, "reverted")
+    assert [one.what for one in found.incidents][:2] == ["gate", "failed"]
+    forward = [one for one in found.people if one.what != "took it back"]
+    assert [(one.what, one.by) for one in forward] == [("started", "ci"), ("pause", "ann"), ("resume", "ann")]
+    assert "accepted: paused" in forward[1].text
+
+
+def test_html_stands_alone_and_nothing_breaks_out() -> None:
+    page = html(taken_back())
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert not re.search(r"(src|href)=|@import|url\(", page), "nothing from elsewhere"
+    ElementTree.fromstring(page.removeprefix("<!doctype html>\n").replace('<meta charset="utf-8">', "").replace(
+        '<meta name="viewport" content="width=device-width">', ""
+    ))  # fmt: skip
+
+
+def test_a_time_line_has_a_bar_for_every_batch() -> None:
+    drawn = ElementTree.fromstring(timeline(taken_back().courses[0]))
+    kinds = [found.get("class") for found in drawn if found.tag == "rect"]
+    assert kinds == ["apply", "apply", "failed"]
+
+
+def test_markdown_has_pictures_and_whole_tables() -> None:
+    page = markdown(taken_back())
+    assert page.count("```mermaid") == 2
+    assert "crit, " in page
+    assert "<script" not in page
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) in (4, 5, 6, 8) for row in rows)
+    assert "12 % against 0.1 %" in page
+
+
+def test_a_rollout_that_goes_on_has_no_end() -> None:
+    course = rolling(PLAN)
+    found = report([(course.plan, decided(course))])
+    assert found.courses[0].ended is None
+    assert "it goes on" in html(found)
