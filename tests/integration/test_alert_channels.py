@@ -15,10 +15,9 @@ import pytest
 
 from bumpless.alerts import ack_link
 from bumpless.alerts.ack_link import Link
-from bumpless.alerts.channels import http
 from bumpless.alerts.channels.alertmanager import Alertmanager
 from bumpless.alerts.channels.by_apprise import Apprise
-from bumpless.alerts.channels.port import Channel, Outcome
+from bumpless.alerts.channels.port import Channel
 from bumpless.alerts.channels.webhook import Webhook
 from bumpless.alerts.inputs import Observed
 from bumpless.alerts.notice import Notice
@@ -32,6 +31,8 @@ from bumpless.common.model.alerting import (
     WebhookChannel,
 )
 from bumpless.common.shell import clock
+from bumpless.common.webhooks import post, signing
+from bumpless.common.webhooks.post import Outcome
 from support.alertmanager import RealAlertmanager
 from support.haproxy import free_port
 from support.http_target import HttpTarget
@@ -178,9 +179,9 @@ async def test_a_webhook_is_signed(tmp_path: Path) -> None:
         )
         assert (await Webhook(config).send(notice())).ok
     (posted,) = target.posted
-    stamp = posted.headers[http.TIMESTAMP_HEADER]
-    assert posted.headers[http.SIGNATURE_HEADER] == http.signed(SECRET, stamp, posted.body)
-    assert posted.headers[http.ID_HEADER] == posted.json["id"] == "id-1"
+    stamp = posted.headers[signing.TIMESTAMP_HEADER]
+    assert posted.headers[signing.SIGNATURE_HEADER] == signing.signed(SECRET, stamp, posted.body)
+    assert posted.headers[signing.ID_HEADER] == posted.json["id"] == "id-1"
     secret.write_bytes(b"short")
     outcome = await Webhook(config).send(notice())
     assert not outcome.ok
@@ -192,7 +193,7 @@ async def test_a_webhook_is_signed(tmp_path: Path) -> None:
 )
 async def test_redirects_are_not_followed_and_refusals_are_told_apart(answer: int, for_good: bool) -> None:
     with HttpTarget() as elsewhere, HttpTarget([(answer, {"Location": f"{elsewhere.url}/in"})]) as target:
-        outcome = await http.post(target.url, {}, {}, timeout_s=20, allow_private=True)
+        outcome = await post.post(target.url, {}, {}, timeout_s=20, allow_private=True)
         assert (outcome.ok, outcome.for_good) == (False, for_good)
         assert str(answer) in outcome.detail
         assert elsewhere.posted == []
@@ -215,7 +216,7 @@ async def test_redirects_are_not_followed_and_refusals_are_told_apart(answer: in
 async def test_private_addresses_are_refused(host: str) -> None:
     with HttpTarget() as target:
         port = target.url.rsplit(":", 1)[1]
-        outcome = await http.post(f"http://{host}:{port}/", {}, {}, timeout_s=20, allow_private=False)
+        outcome = await post.post(f"http://{host}:{port}/", {}, {}, timeout_s=20, allow_private=False)
     assert (outcome.ok, outcome.for_good) == (False, True), outcome
     assert "expected a public address" in outcome.detail
     assert target.posted == []
@@ -288,7 +289,7 @@ async def test_who_knows_the_secret_is_let_in_by_token_or_by_signature(door: Doo
     good = body(ONE)
     assert await door.knock(good, Authorization=TOKEN) == (200, {"accepted": 1, "ours": 0, "refused": []})
     stamp = str(int(clock.now().timestamp()))
-    signed = {http.TIMESTAMP_HEADER: stamp, http.SIGNATURE_HEADER: http.signed(SECRET, stamp, good)}
+    signed = {signing.TIMESTAMP_HEADER: stamp, signing.SIGNATURE_HEADER: signing.signed(SECRET, stamp, good)}
     assert (await door.knock(good, **signed))[0] == 200
     assert len(door.taken) == 2
 
@@ -300,12 +301,12 @@ async def test_who_does_not_is_not(door: Door, how: str) -> None:
     old = str(int((now - timedelta(minutes=6)).timestamp()))
     stamp = old if how == "stamp" else "²" if how == "odd stamp" else str(int(now.timestamp()))
     of = b"another" if how == "body" else good
-    mark = http.signed(SECRET, stamp, of)
+    mark = signing.signed(SECRET, stamp, of)
     headers = {
         "nothing": {},
         "token": {"Authorization": TOKEN + "x"},
-        "signature": {http.TIMESTAMP_HEADER: stamp, http.SIGNATURE_HEADER: "sha256=" + "0" * 64},
-    }.get(how, {http.TIMESTAMP_HEADER: stamp, http.SIGNATURE_HEADER: mark})
+        "signature": {signing.TIMESTAMP_HEADER: stamp, signing.SIGNATURE_HEADER: "sha256=" + "0" * 64},
+    }.get(how, {signing.TIMESTAMP_HEADER: stamp, signing.SIGNATURE_HEADER: mark})
     status, answer = await door.knock(good, **headers)
     assert status == 401
     assert answer["error"].startswith("expected")

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from bumpless.alerts import acting
-from bumpless.alerts.channels.port import Outcome
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.contract.alert_hook import RunAlertHook
 from bumpless.common.contract.envelope import ALERT_HOOK_TYPE, COMMAND_TYPE
@@ -21,6 +20,7 @@ from bumpless.common.model.alert import ActionRun, Alert
 from bumpless.common.model.alerting import ActionFile
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection
+from bumpless.common.webhooks.post import Outcome
 from bumpless.executor.drivers.alert_hooks import AlertHooks
 from unit.alerts.scenes import World, observed, wanted
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bumpless.alerts.channels.port import Outcome
 from bumpless.alerts.notice import Notice
+from bumpless.common.webhooks.post import Outcome
 
 
 @dataclass

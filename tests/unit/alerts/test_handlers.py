@@ -14,7 +14,7 @@ import pytest
 
 from bumpless.alerts import ack_link
 from bumpless.alerts.book import Book
-from bumpless.alerts.channels.port import Channel, Outcome
+from bumpless.alerts.channels.port import Channel
 from bumpless.alerts.config import Config
 from bumpless.alerts.feeds import Feeds
 from bumpless.alerts.handlers import Alerts
@@ -28,6 +28,7 @@ from bumpless.common.model.alert import Alert
 from bumpless.common.model.alerting import AlertsFile
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.run import Rebuilt, Runner
+from bumpless.common.webhooks.post import Outcome
 from support.memory_channel import MemoryChannel
 from support.memory_state import MemoryState, MemoryStore
 from support.waiting import comes_true

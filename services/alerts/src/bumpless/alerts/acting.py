@@ -10,15 +10,6 @@ import signal
 from datetime import datetime, timedelta
 from typing import Any
 
-from bumpless.alerts.channels.http import (
-    ID_HEADER,
-    SIGNATURE_HEADER,
-    TIMESTAMP_HEADER,
-    post_bytes,
-    read_secret,
-    signed,
-)
-from bumpless.alerts.channels.port import Outcome
 from bumpless.alerts.notice import Notice
 from bumpless.common.artifacts.signing import SigningKey
 from bumpless.common.contract.alert_hook import AlertHookRan, RunAlertHook
@@ -28,6 +19,14 @@ from bumpless.common.errors import Retryable
 from bumpless.common.model.alert import ActionRun, Alert
 from bumpless.common.model.alerting import ActionFile
 from bumpless.common.shell.broker import Connection
+from bumpless.common.webhooks.post import Outcome, post_bytes
+from bumpless.common.webhooks.signing import (
+    ID_HEADER,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    read_secret,
+    signed,
+)
 
 KEPT_CHARS = 300
 ON_ITS_WAY_S = 10.0

@@ -15,8 +15,7 @@ from bumpless.alerts import ack_link, acting, escalation, evaluate, follow_up, m
 from bumpless.alerts.ack_link import Link
 from bumpless.alerts.book import Book
 from bumpless.alerts.channels import made
-from bumpless.alerts.channels.http import read_secret
-from bumpless.alerts.channels.port import Channel, Outcome
+from bumpless.alerts.channels.port import Channel
 from bumpless.alerts.config import Config
 from bumpless.alerts.feeds import Feeds
 from bumpless.alerts.inputs import Concerned, Observed, Ran, Sent
@@ -37,6 +36,8 @@ from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.deadlines import deadline_message
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.run import Runner
+from bumpless.common.webhooks.post import Outcome
+from bumpless.common.webhooks.signing import read_secret
 
 log = get_logger(__name__)
 T = TypeVar("T")

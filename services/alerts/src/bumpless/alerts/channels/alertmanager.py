@@ -6,10 +6,9 @@ stay here: Alertmanager has neither.
 
 from __future__ import annotations
 
-from bumpless.alerts.channels.http import post
-from bumpless.alerts.channels.port import Outcome
 from bumpless.alerts.notice import Notice
 from bumpless.common.model.alerting import AlertmanagerChannel
+from bumpless.common.webhooks.post import Outcome, post
 
 ALERTS = "/api/v2/alerts"
 

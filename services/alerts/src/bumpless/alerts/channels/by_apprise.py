@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from bumpless.alerts.channels.port import Outcome
 from bumpless.alerts.notice import Notice
 from bumpless.common.model.alert import Severity
 from bumpless.common.model.alerting import AppriseChannel
+from bumpless.common.webhooks.post import Outcome
 
 KINDS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
 

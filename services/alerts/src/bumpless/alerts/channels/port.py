@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from bumpless.alerts.notice import Notice
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one try went. `for_good`: the receiver refused it, or it cannot be sent, and will not be another time."""
-
-    ok: bool
-    detail: str = ""
-    for_good: bool = False
+from bumpless.common.webhooks.post import Outcome
 
 
 class Channel(Protocol):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 
-from bumpless.alerts.channels.http import (
+from bumpless.alerts.notice import Notice
+from bumpless.common.model.alerting import WebhookChannel
+from bumpless.common.webhooks.post import Outcome, post_bytes
+from bumpless.common.webhooks.signing import (
     ID_HEADER,
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
-    post_bytes,
     read_secret,
     signed,
 )
-from bumpless.alerts.channels.port import Outcome
-from bumpless.alerts.notice import Notice
-from bumpless.common.model.alerting import WebhookChannel
 
 
 class Webhook:

@@ -6,13 +6,11 @@ between the two cannot lead inside (DNS rebinding).
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import json
 import socket
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -20,16 +18,19 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-from bumpless.alerts.channels.port import Outcome
-from bumpless.common.model.alerting import MIN_SECRET_BYTES
-
 ANSWER_BYTES = 500
 """Of an answer that refuses, shown to people."""
 FOR_GOOD = frozenset({400, 401, 403, 404, 405, 410, 411, 413, 414, 415, 422})
 """Answers that another try will not change."""
-SIGNATURE_HEADER = "X-Bumpless-Signature"
-TIMESTAMP_HEADER = "X-Bumpless-Timestamp"
-ID_HEADER = "X-Bumpless-Id"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one try went. `for_good`: the receiver refused it, or it cannot be sent, and will not be another time."""
+
+    ok: bool
+    detail: str = ""
+    for_good: bool = False
 
 
 class _Private(OSError):
@@ -60,19 +61,6 @@ def refuse_private(host: str) -> None:
     mapped = getattr(address, "ipv4_mapped", None)
     if not (mapped or address).is_global or address.is_multicast:
         raise _Private(f"expected a public address, found {host}; allow_private lets it pass")
-
-
-def signed(secret: bytes, timestamp: str, body: bytes) -> str:
-    """`sha256=` and the HMAC-SHA256 of timestamp, a dot, and the body, in hexadecimal."""
-    return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-
-
-def read_secret(path: str) -> bytes:
-    """The secret in a file, without white space around it. Raises: OSError; ValueError, if it is too short."""
-    found = Path(path).read_bytes().strip()
-    if len(found) < MIN_SECRET_BYTES:
-        raise ValueError(f"expected at least {MIN_SECRET_BYTES} bytes in {path}, found {len(found)}")
-    return found
 
 
 async def post(
