@@ -1,14 +1,12 @@
-"""The contract as documents for other languages: JSON Schemas and an AsyncAPI document, as stored in docs/schemas."""
+"""The contract as documents for other languages: JSON Schemas, as stored in docs/schemas."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from typing import Any
 
 import jsonschema
 import pytest
-from faststream.specification import AsyncAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -17,6 +15,7 @@ from bumpless.common.contract.alert_hook import AlertHookRan, RunAlertHook
 from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.model.alerting import AlertsFile
+from bumpless.common.model.eventing import EventsFile
 from bumpless.common.model.release import Release, ReleaseFile
 from bumpless.common.render import PlanView
 from bumpless.common.render.comparison import Comparison
@@ -25,7 +24,6 @@ from support.samples import SAMPLES
 from support.snapshots import Snapshots
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-SERVICES = ("planner", "rollback", "health_gate", "alerts")
 
 
 def messages_schema() -> dict[str, Any]:
@@ -37,28 +35,6 @@ def messages_schema() -> dict[str, Any]:
         **schema,
         "oneOf": [refs[kind, "validation"] for kind in kinds],
     }
-
-
-def asyncapi() -> dict[str, Any]:
-    """What every service subscribes to, in one document."""
-    whole: dict[str, Any] = {}
-    for name in SERVICES:
-        app = importlib.import_module(f"bumpless.{name}.app")
-        broker = app.make_subscribers("nats://localhost:4222", None, None)
-        document = (
-            AsyncAPI(broker, title="Bumpless", version="1", schema_version="3.0.0")
-            .to_specification()
-            .to_jsonable()
-        )
-        found = whole or document
-        for part in ("channels", "operations"):
-            found.setdefault(part, {}).update(document.get(part, {}))
-        for part, values in document.get("components", {}).items():
-            for key, value in values.items():
-                known = found["components"].setdefault(part, {}).setdefault(key, value)
-                assert known == value, f"{part} {key} differs between services"
-        whole = found
-    return whole
 
 
 def test_messages(snapshots: Snapshots) -> None:
@@ -80,16 +56,11 @@ def test_messages(snapshots: Snapshots) -> None:
         (Comparison, "rollout-comparison"),
         (Replay, "rollout-replay"),
         (AlertsFile, "alerts-file"),
+        (EventsFile, "events-file"),
     ],
 )
 def test_models(snapshots: Snapshots, model: type[BaseModel], name: str) -> None:
     snapshots.check_json(f"docs/schemas/{name}.json", {"$schema": DRAFT, **model.model_json_schema()})
-
-
-def test_asyncapi(snapshots: Snapshots) -> None:
-    document = asyncapi()
-    assert document["asyncapi"] == "3.0.0"
-    snapshots.check_json("docs/schemas/asyncapi.json", document)
 
 
 def test_every_sample_fits_the_schema_of_its_type() -> None:

@@ -287,6 +287,15 @@ _FIELDS: dict[type[Message], dict[str, Any]] = {
     a.SetSilence: {"by": "ann", "silence": SILENCE},
     a.ExpireSilence: {"by": "ann", "silence_id": "s1"},
     a.TryChannel: {"by": "ann", "channel": "chat"},
+    e.WebhookTried: {
+        "webhook": "ci",
+        "event": "e1",
+        "event_type": "dev.cdevents.service.upgraded.0.2.0",
+        "ok": False,
+        "detail": "HTTP 503",
+        "tries": 2,
+        "due": at(10),
+    },
     e.MessageParked: {
         "service": "planner",
         "stream": "OPS",

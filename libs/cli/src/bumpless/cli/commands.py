@@ -84,6 +84,7 @@ def command() -> TyperGroup:
         LazyCommand("gate", "gate_commands", "Gates without a rollout: what they would read, recorded traces, simulated traffic."),
         LazyCommand("fleet", "fleet_commands", "Nodes, and what runs on them."),
         LazyCommand("alert", "alert_commands", "Alerts: what is wrong, who takes care of it, and what is silenced."),
+        LazyCommand("webhook", "webhook_commands", "Webhooks to other tools: how deliveries stand."),
         LazyCommand("events", "fleet_commands", "Events from the broker."),
     ):  # fmt: skip
         found.add_command(part)

@@ -23,9 +23,11 @@ from signal import SIGKILL, SIGTERM, Signals
 from bumpless.cli.home import SOCKET_PATH_LIMIT, Home
 from bumpless.common.errors import Refused
 
-SERVICES = ("planner", "health-gate", "rollback", "alerts")
+SERVICES = ("planner", "health-gate", "rollback", "alerts", "events")
 WEBHOOK = "alerts-webhook"
 """The port on which alerts from outside come in."""
+EVENTS_WEBHOOK = "events-webhook"
+"""The port on which other tools say that a release is there."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Layout:
     redis_url: str
     ops_ports: Mapping[str, int]
     webhook_port: int
+    events_port: int
 
     @property
     def nats_url(self) -> str:
@@ -78,9 +81,10 @@ def layout(home: Home, names: list[str]) -> Layout:
     for name in names:
         ops.setdefault(name, _free_port())
     webhook = known.setdefault(WEBHOOK, _free_port())
+    events = known.setdefault(EVENTS_WEBHOOK, _free_port())
     file.write_text(json.dumps(known, indent=2))
     file.chmod(0o600)
-    return Layout(known["nats"], known["redis"], {name: ops[name] for name in names}, webhook)
+    return Layout(known["nats"], known["redis"], {name: ops[name] for name in names}, webhook, events)
 
 
 def nats_part(home: Home, where: Layout) -> Part:
@@ -154,9 +158,10 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
     prefix = f"BUMPLESS_{module.upper()}_"
     env = {
         prefix + "NATS_URL": where.nats_url,
-        prefix + "REDIS_URL": where.redis_url,
         prefix + "OPS_PORT": str(where.ops_ports.get(name, 0)),
     }
+    if name != "events":  # it keeps everything in the broker
+        env[prefix + "REDIS_URL"] = where.redis_url
     if name in ("planner", "rollback"):
         env[prefix + "DEPLOY_KEY"] = str(home.deploy_key)
         env[prefix + "TRUST"] = str(home.trust)
@@ -166,18 +171,22 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
         env[prefix + "CONFIG"] = str(home.alerts)
         env[prefix + "WEBHOOK_PORT"] = str(where.webhook_port)
         env[prefix + "DEPLOY_KEY"] = str(home.deploy_key)
-        env[prefix + "WEBHOOK_SECRET"] = str(_webhook_secret(home))
+        env[prefix + "WEBHOOK_SECRET"] = str(_secret(home.webhook_secret))
+    if name == "events":
+        env[prefix + "CONFIG"] = str(home.events)
+        env[prefix + "WEBHOOK_PORT"] = str(where.events_port)
+        env[prefix + "WEBHOOK_SECRET"] = str(_secret(home.events_secret))
     return Part(name, (sys.executable, "-m", f"bumpless.{module}.app"), env)
 
 
-def _webhook_secret(home: Home) -> Path:
-    """The secret that whoever reports alerts must know; made once."""
-    if not home.webhook_secret.exists():
-        home.webhook_secret.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(home.webhook_secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-    return home.webhook_secret
+def _secret(file: Path) -> Path:
+    """A secret that whoever calls one of the doors must know; made once."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as opened:
+            opened.write(secrets.token_hex(32) + "\n")
+    return file
 
 
 def executor_part(home: Home, where: Layout, node: NodeSpec, number: int, *, drills: bool = False) -> Part:

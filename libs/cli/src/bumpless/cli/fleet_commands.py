@@ -26,6 +26,7 @@ SHOWN_STREAMS = {
     "releases": Stream.REL,
     "operators": Stream.OPS,
     "alerts": Stream.ALR,
+    "delivery": Stream.CDE,
     "parked": Stream.DLQ,
 }
 

@@ -52,6 +52,15 @@ class Home:
         return self.path / "alerts.yaml"
 
     @property
+    def events(self) -> Path:
+        """The events file of the fleet; it may be written, changed and removed at any time."""
+        return self.path / "events.yaml"
+
+    @property
+    def events_secret(self) -> Path:
+        return self.keys / "events.secret"
+
+    @property
     def webhook_secret(self) -> Path:
         return self.keys / "webhook.secret"
 

@@ -23,7 +23,8 @@ from bumpless.common.artifacts.stores.blobs import hex_name
 from bumpless.common.artifacts.stores.open_store import writable
 from bumpless.common.artifacts.stores.store import BlobReader
 from bumpless.common.compat import written
-from bumpless.common.contract.base import Digest, canonical_json, derive_id
+from bumpless.common.contract.announcing import announcement
+from bumpless.common.contract.base import Digest, canonical_json
 from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES, RELEASE_TYPE, Envelope
 from bumpless.common.contract.events import ReleaseAnnounced
 from bumpless.common.errors import Refused
@@ -72,21 +73,15 @@ class BuiltRelease:
         self, *, by: str, attempt: int = 0, expected_plan: str | None = None, statements: Sequence[str] = ()
     ) -> ReleaseAnnounced:
         """The event; the same release and attempt give the same id, so repeats are dropped."""
-        product = self.release.product
-        return ReleaseAnnounced.model_validate(
-            {
-                "id": derive_id(
-                    "announce", product, self.digest, str(attempt), expected_plan or "", *statements
-                ),
-                "at": clock.now(),
-                "product": product,
-                "digest": self.digest,
-                "envelope": self.envelope.to_bytes().decode(),
-                "attempt": attempt,
-                "expected_plan": expected_plan,
-                "statements": tuple(statements),
-                "by": by,
-            }
+        return announcement(
+            self.release.product,
+            self.digest,
+            self.envelope,
+            at=clock.now(),
+            by=by,
+            attempt=attempt,
+            expected_plan=expected_plan,
+            statements=statements,
         )
 
 

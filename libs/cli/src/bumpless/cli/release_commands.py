@@ -43,8 +43,11 @@ TimeoutOpt = Annotated[float | None, typer.Option(help="Seconds to wait for the 
 
 
 def register(app: typer.Typer) -> None:
+    from bumpless.cli.release_build import release_build  # it is made of what is here
+
     release = typer.Typer(no_args_is_help=True, help="Releases.")
     release.command("lint")(lint)
+    release.command("build")(release_build)
     release.command("publish")(publish)
     app.add_typer(release, name="release")
     app.command("apply")(apply)

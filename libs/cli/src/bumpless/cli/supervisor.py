@@ -119,6 +119,7 @@ class Supervisor:
                     "nats_url": self._where.nats_url,
                     "redis_url": self._where.redis_url,
                     "alerts_webhook": f"http://127.0.0.1:{self._where.webhook_port}",
+                    "events_webhook": f"http://127.0.0.1:{self._where.events_port}/api/v1/events",
                     "ops": {name: f"http://127.0.0.1:{port}" for name, port in self._where.ops_ports.items()},
                     "nodes": [node.name for node in self._nodes],
                     "parts": {name: process.pid for name, process in self._running.items()},

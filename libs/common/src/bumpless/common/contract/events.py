@@ -328,6 +328,19 @@ class AlertFired(Message):
     fail: bool = True
 
 
+class WebhookTried(Message):
+    """Last value for people: how the latest delivery to a webhook went. `due` is the next try; None: there is none."""
+
+    type: Literal["webhook-tried"] = "webhook-tried"
+    webhook: Token
+    event: str
+    event_type: str
+    ok: bool
+    detail: str
+    tries: int
+    due: Instant | None = None
+
+
 class MessageParked(Message):
     """A message nobody could read or handle, kept with the reason so that nothing behind it waits."""
 

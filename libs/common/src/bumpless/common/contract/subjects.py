@@ -24,6 +24,7 @@ class Stream(StrEnum):
     PROG = "PROG"
     DLQ = "DLQ"
     ADV = "ADV"
+    CDE = "CDE"
     CORE = ""
 
 
@@ -84,23 +85,25 @@ ROUTES: dict[type[Message], Route] = {
     e.RolloutProgressed: Route(Stream.PROG, "prog.{rollout}.rollout", "planner, rollback"),
     e.StepProgressed: Route(Stream.PROG, "prog.{rollout}.step.{node}.{component}", "executor"),
     e.GateProgressed: Route(Stream.PROG, "prog.{rollout}.gate.{batch}", "health-gate"),
+    e.WebhookTried: Route(Stream.PROG, "whk.{webhook}", "events"),
     e.MessageParked: Route(Stream.DLQ, "dlq.{service}.{stream}", "every service"),
 }
 
 STREAM_SUBJECTS: dict[Stream, tuple[str, ...]] = {
-    Stream.REL: ("rel.*.announced",),
+    Stream.REL: ("rel.*.announced", "rel.*.published"),
     Stream.CMD: ("cmd.*.*",),
     Stream.RO: ("ro.*.*",),
     Stream.OPS: ("op.*.*.*",),
     Stream.ALR: ("alr.*.*",),
     Stream.EVT: ("evt.*.*",),
     Stream.INV: ("inv.*",),
-    Stream.PROG: ("prog.>",),
+    Stream.PROG: ("prog.>", "whk.*"),
     Stream.DLQ: ("dlq.>",),
     Stream.ADV: (
         "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
         "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
     ),
+    Stream.CDE: ("cde.*.*",),
 }
 
 COMMANDS_LIVE_SOURCE = "cmd.*.*"
@@ -168,6 +171,16 @@ def api_stage_check(node: str) -> str:
 def api_alert_hook(node: str) -> str:
     """Where a node is told to run one of its alert hooks (`RunAlertHook`, signed; answered with `AlertHookRan`)."""
     return f"api.executor.{node}.alert-hook"
+
+
+def release_published(product: str = "*") -> str:
+    """Where tools say that a signed release is there (`cdevents.Trigger`)."""
+    return f"rel.{product}.published"
+
+
+def delivery_event(word: str = "*.*") -> str:
+    """Where an event of the delivery vocabulary travels; `word` is `<subject>.<predicate>`, either may be `*`."""
+    return f"cde.{word}"
 
 
 def _fields(template: str) -> list[str]:

@@ -51,7 +51,12 @@ def headers(message: Message, source: str) -> dict[str, str]:
 
 
 def type_of(message: Message) -> str:
-    return str(type(message).model_fields["type"].default)
+    return type_of_kind(type(message))
+
+
+def type_of_kind(kind: type[Message]) -> str:
+    """The word for it in the body's `type`."""
+    return str(kind.model_fields["type"].default)
 
 
 def decode(body: bytes) -> Message:

@@ -163,6 +163,20 @@ class Connection:
         except Away as error:
             raise Retryable(f"broker is away: publishing {subject}: {error!r}") from error
 
+    async def publish_bytes(self, stream: Stream, subject: str, body: bytes, headers: Headers) -> bool:
+        """Store what is no message of ours, under the message id in its headers; whether it was not there before.
+
+        Raises:
+            Retryable: the broker is away or did not answer; publishing again is safe.
+        """
+        try:
+            ack = await self.js.publish(subject, body, headers=headers, stream=stream.value)
+            return not ack.duplicate
+        except nats.js.errors.APIError as error:
+            raise Retryable(f"broker refused {subject}: {error}") from error
+        except Away as error:
+            raise Retryable(f"broker is away: publishing {subject}: {error!r}") from error
+
     async def _already_there(self, stream: Stream, subject: str, message_id: str) -> int:
         last = await self.last(stream, [subject])
         if last and last[-1].headers.get(wire.MSG_ID_HEADER) == message_id:

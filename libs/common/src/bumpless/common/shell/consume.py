@@ -147,15 +147,24 @@ def make_broker(url: str, service: str, connection: Connection | None) -> NatsBr
     )
 
 
-def on_durable(broker: NatsBroker, durable: Durable, *, title: str) -> Any:
-    """Decorator: handle what the durable consumer delivers. One fetch at a time, many handlers at once."""
+def on_durable(
+    broker: NatsBroker,
+    durable: Durable,
+    *,
+    title: str,
+    decoder: Callable[[StreamMessage[Any]], Any] = _decode,
+) -> Any:
+    """Decorator: handle what the durable consumer delivers. One fetch at a time, many handlers at once.
+
+    `decoder` is for what is no message of the contract.
+    """
     return broker.subscriber(
         durable.filters[0],
         durable=durable.name,
         stream=JStream(durable.stream.value, declare=False),
         pull_sub=PullSub(batch_size=1, timeout=1.0),
         ack_policy=AckPolicy.MANUAL,
-        decoder=_decode,
+        decoder=decoder,
         max_workers=WORKERS,
         no_reply=True,
         title=title,

@@ -6,17 +6,19 @@ drops settings it does not know without a word.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import nats.js.errors
 from nats.js import JetStreamContext, api
 
+from bumpless.common.contract import alerts as a
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import STREAM_SUBJECTS, Stream
-from bumpless.common.errors import Refused
-from bumpless.common.shell.broker import Connection
+from bumpless.common.errors import Refused, Retryable
+from bumpless.common.shell.broker import Away, Connection
 
 DAY_S = 86_400.0
 OLDEST_SERVER = (2, 12)
@@ -39,6 +41,7 @@ class Durable:
     stream: Stream
     filters: tuple[str, ...]
     ack_wait_s: float = 10.0
+    deliver: api.DeliverPolicy = api.DeliverPolicy.ALL
 
 
 PLANNER_RELEASES = Durable(
@@ -73,6 +76,28 @@ ALERTS_OUTCOMES = Durable(
     ),
 )
 ROLLBACK_RESULTS = Durable("rollback", Stream.EVT, (subjects.subject_for(e.StepFinished),))
+EVENTS_TRIGGERS = Durable("events", Stream.REL, (subjects.release_published(),), ack_wait_s=60.0)
+EVENTS_ROLLOUTS = Durable(
+    "events",
+    Stream.RO,
+    tuple(
+        subjects.subject_for(kind)
+        for kind in (
+            e.ReleaseRefused,
+            e.RolloutPlanned,
+            e.RolloutSucceeded,
+            e.RolloutFailed,
+            e.RolloutCancelled,
+            e.RolloutHalted,
+            e.RevertStarted,
+            e.RolloutReverted,
+        )
+    ),
+    deliver=api.DeliverPolicy.NEW,
+)
+EVENTS_ALERTS = Durable(
+    "events", Stream.ALR, (subjects.subject_for(a.AlertChanged),), deliver=api.DeliverPolicy.NEW
+)
 
 DURABLES = (
     PLANNER_RELEASES,
@@ -85,6 +110,9 @@ DURABLES = (
     ROLLBACK_RESULTS,
     ALERTS_OPERATORS,
     ALERTS_OUTCOMES,
+    EVENTS_TRIGGERS,
+    EVENTS_ROLLOUTS,
+    EVENTS_ALERTS,
 )
 
 
@@ -123,6 +151,7 @@ def _streams() -> tuple[api.StreamConfig, ...]:
         stream(Stream.PROG, max_msgs_per_subject=1, storage=api.StorageType.MEMORY, max_age=7 * DAY_S),
         stream(Stream.DLQ, max_age=30 * DAY_S, max_bytes=1 << 30, duplicate_window=DAY_S),
         stream(Stream.ADV, max_age=30 * DAY_S, max_bytes=1 << 28),
+        stream(Stream.CDE, max_age=90 * DAY_S, max_bytes=1 << 30, duplicate_window=DAY_S),
     )
 
 
@@ -162,7 +191,7 @@ async def ensure_topology(connection: Connection) -> None:
                 ack_wait=durable.ack_wait_s,
                 max_deliver=MAX_DELIVER,
                 max_ack_pending=1000,
-                deliver_policy=api.DeliverPolicy.ALL,
+                deliver_policy=durable.deliver,
             ),
         )
     for bucket, ttl_s in (
@@ -171,6 +200,51 @@ async def ensure_topology(connection: Connection) -> None:
         (subjects.SHOWN_BUCKET, SHOWN_S),
     ):
         await _bucket(js, bucket, ttl_s)
+
+
+WEBHOOK_PREFIX = "webhook-"
+"""Begins the name of the consumer of a webhook."""
+FORGOTTEN_S = 30 * DAY_S
+"""How long what waits for a webhook is kept that nobody serves: as long as the longest deadline."""
+
+
+async def ensure_webhook(
+    connection: Connection, name: str, words: Sequence[str], *, ack_wait_s: float
+) -> str:
+    """The consumer by which the webhook `name` is told of `words`, from when it is first asked for; returns its name."""
+    config = api.ConsumerConfig(
+        durable_name=WEBHOOK_PREFIX + name,
+        filter_subjects=[subjects.delivery_event(word) for word in words],
+        ack_policy=api.AckPolicy.EXPLICIT,
+        ack_wait=ack_wait_s,
+        max_deliver=MAX_DELIVER,
+        max_ack_pending=1000,
+        deliver_policy=api.DeliverPolicy.NEW,
+        inactive_threshold=FORGOTTEN_S,
+    )
+    await connection.js.add_consumer(Stream.CDE.value, config)
+    return WEBHOOK_PREFIX + name
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How many events a webhook has not been given yet, and how many it has not taken yet."""
+
+    waiting: int
+    being_tried: int
+
+
+async def webhook_backlogs(connection: Connection) -> dict[str, Backlog]:
+    """By the names of the webhooks that have a consumer. Raises: Retryable: the broker is away."""
+    try:
+        found = await connection.js.consumers_info(Stream.CDE.value)
+    except Away as error:
+        raise Retryable(f"broker is away: reading consumers: {error!r}") from error
+    return {
+        info.name.removeprefix(WEBHOOK_PREFIX): Backlog(info.num_pending or 0, info.num_ack_pending or 0)
+        for info in found
+        if info.name.startswith(WEBHOOK_PREFIX)
+    }
 
 
 async def _bucket(js: JetStreamContext, bucket: str, ttl_s: float | None) -> None:

@@ -1,0 +1,49 @@
+"""The announcement of a signed release: from whichever door it comes, the same release gives the same message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bumpless.common.contract.base import Digest, derive_id
+from bumpless.common.contract.envelope import Envelope
+from bumpless.common.contract.events import ReleaseAnnounced
+from bumpless.common.model.release import Release
+
+
+def announcement(
+    product: str,
+    digest: Digest,
+    envelope: Envelope,
+    *,
+    at: datetime,
+    by: str,
+    attempt: int = 0,
+    expected_plan: str | None = None,
+    statements: Sequence[str] = (),
+) -> ReleaseAnnounced:
+    """The event; the same release and attempt give the same id, so repeats are dropped."""
+    return ReleaseAnnounced.model_validate(
+        {
+            "id": derive_id("announce", product, digest, str(attempt), expected_plan or "", *statements),
+            "at": at,
+            "product": product,
+            "digest": digest,
+            "envelope": envelope.to_bytes().decode(),
+            "attempt": attempt,
+            "expected_plan": expected_plan,
+            "statements": tuple(statements),
+            "by": by,
+        }
+    )
+
+
+def announced(data: bytes, *, at: datetime, by: str) -> ReleaseAnnounced:
+    """The announcement of the signed release in `data`, DSSE JSON. Its signature is not looked at here: the planner does.
+
+    Raises:
+        ValueError: it is no envelope, or has no release in it.
+    """
+    envelope = Envelope.from_bytes(data)
+    release = Release.model_validate_json(envelope.payload)
+    return announcement(release.product, release.digest, envelope, at=at, by=by)
