@@ -47,6 +47,7 @@ ALLOWED = {
     "semver",
     "tomllib",
     "typing",
+    "urllib.parse",
     "uuid",
 }
 

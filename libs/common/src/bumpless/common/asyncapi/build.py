@@ -15,7 +15,13 @@ from bumpless.common.contract.alert_hook import AlertHookRan, RunAlertHook
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.cdevents import CdEvent, Trigger, Word
 from bumpless.common.contract.envelope import Envelope
-from bumpless.common.contract.events import ReleaseAnnounced
+from bumpless.common.contract.events import (
+    ComponentCrashLooping,
+    MetricsPushed,
+    MetricsSampled,
+    NodeOrderAnswered,
+    ReleaseAnnounced,
+)
 from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.contract.plan_answer import PlanAnswer
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
@@ -27,12 +33,21 @@ OUTSIDE = ("ci", "operator", "whoever measures on the node")
 """Owners of messages that are no part of Bumpless."""
 FOLLOWERS = {
     Stream.CMD: ("executor",),
+    Stream.RO: ("command line",),
+    Stream.ALR: ("command line",),
     Stream.PROG: ("dashboard", "command line"),
     Stream.INV: ("planner", "rollback", "alerts", "command line"),
     Stream.DLQ: ("alerts", "command line"),
     Stream.CORE: ("executor",),
 }
-"""Who reads a whole stream without being asked to handle every message of it."""
+"""Who follows a stream beside the consumers that handle its messages."""
+FOLLOWED: dict[type[Message], tuple[str, ...]] = {
+    MetricsSampled: ("health-gate", "alerts"),
+    MetricsPushed: ("health-gate",),
+    ComponentCrashLooping: ("alerts",),
+    NodeOrderAnswered: ("command line",),
+}
+"""The same, for one type of message."""
 LAST_VALUES = frozenset({Stream.CMD, Stream.INV, Stream.PROG, Stream.ALR})
 REQUESTS: tuple[tuple[str, str, type[BaseModel], type[BaseModel], str], ...] = (
     ("plan", subjects.API_PLAN, ReleaseAnnounced, PlanAnswer, "planner"),
@@ -100,7 +115,7 @@ class _Document:
         self._message(name, kind, payload=Envelope if signed else kind, note=words.ENVELOPE if signed else "")
         self._channel(channel, route.subject, [name], route.stream)
         senders = [part.strip() for part in route.owner.split(",")]
-        readers = [*self._receivers.get(name, ()), *FOLLOWERS.get(route.stream, ())]
+        readers = [*self._receivers.get(name, ()), *FOLLOWERS.get(route.stream, ()), *FOLLOWED.get(kind, ())]
         self._operation(channel, [name], senders, readers)
 
     def live(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bumpless.common.contract import subjects
+from bumpless.common.contract.envelope import RELEASE_TYPE
 from bumpless.common.contract.subjects import Stream
 
 OVERVIEW = f"""\
@@ -28,9 +29,10 @@ by the digest under which it lies in the artifact store, or with the signed rele
 Either may be sent any number of times; a release is started once.
 
 **Signatures.** What may run on nodes is proven by the release itself, never by the message that brings it. A signed release
-is a DSSE envelope: JSON with `payloadType`, `payload` (base64) and `signatures` (`keyid`, `sig`, both base64 of what they
-are). `sig` is the Ed25519 signature of the bytes `DSSEv1 <length of type> <type> <length of payload> <payload>`, lengths in
-bytes and decimal, one space between. The planner verifies it with its list of trusted release keys, checks that the digest is
+is a DSSE envelope: JSON with `payloadType` (`{RELEASE_TYPE}`), `payload` (the release as JSON, in
+base64) and `signatures`, each with `keyid` and `sig`. `sig` is the base64 of the Ed25519 signature of the bytes
+`DSSEv1 <length of type> <type> <length of payload> <payload>`, lengths in bytes and decimal, one space between. `keyid` is the
+first 32 hexadecimal digits of the SHA-256 of the raw public key. The planner verifies it with its list of trusted release keys, checks that the digest is
 that of the release, and answers with `release-refused` where one of them does not hold. Commands to nodes are such envelopes
 too, signed by the deploy key; nodes refuse others.
 

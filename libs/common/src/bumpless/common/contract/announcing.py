@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -22,10 +23,17 @@ def announcement(
     expected_plan: str | None = None,
     statements: Sequence[str] = (),
 ) -> ReleaseAnnounced:
-    """The event; the same release and attempt give the same id, so repeats are dropped."""
+    """The event; the same envelope and attempt give the same id, so repeats are dropped.
+
+    The id covers the signatures: otherwise a copy without them, which the planner refuses, would keep the real one out.
+    That a release is started once rests on the id of its rollout.
+    """
+    whole = hashlib.sha256(envelope.to_bytes()).hexdigest()
     return ReleaseAnnounced.model_validate(
         {
-            "id": derive_id("announce", product, digest, str(attempt), expected_plan or "", *statements),
+            "id": derive_id(
+                "announce", product, digest, str(attempt), expected_plan or "", whole, *statements
+            ),
             "at": at,
             "product": product,
             "digest": digest,
