@@ -6,12 +6,17 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+import os
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import nats
 import pytest
+from ruamel.yaml import YAML
 
 from bumpless.cli.client import Client
 from bumpless.common.contract import events as e
@@ -19,9 +24,9 @@ from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.model.rollout import rollout_id
 from bumpless.common.shell.reading import readable
-from bumpless.common.webhooks.signing import standard_headers
+from bumpless.common.webhooks.signing import read_secret, standard_headers
 from support import by_document
-from support.fleet_lab import Lab
+from support.fleet_lab import Ended, Lab
 from support.fleet_product import write_release
 from support.http_target import HttpTarget
 from support.waiting import eventually
@@ -184,3 +189,134 @@ async def refusal(lab: Lab, digest: str) -> e.ReleaseRefused:
 
     (found,) = await eventually(answered, bool, "the release to be refused", limit_s=60)
     return found
+
+
+# CI: the commands that stand in the files under deploy/ci, in their order
+
+
+def github() -> list[str]:
+    """What the steps run; the job is told to use bash with pipefail."""
+    job = YAML(typ="safe").load((ROOT / "deploy/ci/github-actions.yml").read_text())["jobs"]["release"]
+    assert job["defaults"]["run"]["shell"] == "bash"
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def gitlab() -> list[str]:
+    file = YAML(typ="safe").load((ROOT / "deploy/ci/gitlab-ci.yml").read_text())
+    scripts = [file["default"]["before_script"], *(file[stage]["script"] for stage in ("plan", "rollout"))]
+    return ["\n".join(line for line in script if not line.startswith("pip ")) for script in scripts]
+
+
+def jenkins() -> list[str]:
+    text = (ROOT / "deploy/ci/Jenkinsfile").read_text()
+    return [long or short for long, short in re.findall(r"sh '{3}(.*?)'{3}|sh '([^'\n]+)'", text, re.DOTALL)]
+
+
+def variables(lab: Lab, folder: Path) -> dict[str, str]:
+    """What a person puts into the CI system, and what the system sets by itself."""
+    return {
+        "BUMPLESS_NATS_URL": lab.nats_url,
+        "BUMPLESS_RELEASE_KEY": lab.home.release_key.read_text(),
+        "BUMPLESS_TRUSTED": lab.home.trust.read_text(),
+        "BUMPLESS_RELEASE_KEY_FILE": str(lab.home.release_key),
+        "BUMPLESS_TRUSTED_FILE": str(lab.home.trust),
+        "BUMPLESS_EVENTS_URL": lab.events_webhook,
+        "BUMPLESS_WEBHOOK_SECRET": read_secret(lab.home.events_secret).decode(),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        "BUILD_TAG": f"jenkins-release-{folder.name}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "CI": "true",
+    }
+
+
+async def ran(command: str, folder: Path, env: Mapping[str, str]) -> Ended:
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-eo",
+        "pipefail",
+        "-c",
+        command,
+        cwd=folder,
+        env=dict(env),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            out, err = await process.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+@pytest.mark.parametrize("system", [github, gitlab, jenkins], ids=lambda system: system.__name__)
+async def test_the_commands_for_ci_roll_a_release_out(system: Any, lab: Lab, tmp_path: Path) -> None:
+    for program in ("bash", "curl", "openssl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"expected {program}, found none; on Debian: apt-get install {program}")
+    version = lab.fresh()
+    path = write_release(tmp_path, version, core=version, front=None, gate=None)
+    path.rename(tmp_path / "release.yaml")
+    env = variables(lab, tmp_path)
+    for command in system():
+        if command.startswith("pip install"):
+            continue
+        ended = await ran(command, tmp_path, env)
+        assert ended.code == 0, f"{command}\n{ended.out}{ended.err}"
+    if system is jenkins:
+        again = await ran(jenkins()[-1], tmp_path, env)
+        assert json.loads(again.out) == {"accepted": "tiny", "seen_before": True}, again.err
+    async with lab.client() as found:
+        await eventually(found.fleet, lambda fleet: runs(fleet, version), "the node to run it", LIMIT_S)
+
+
+def runs(fleet: Any, version: str) -> bool:
+    seen = fleet.nodes[0].components.get("core")
+    return seen is not None and seen.target is not None and seen.target.version == version
+
+
+# subscribers that people start from
+
+
+def subscribers(folder: Path) -> dict[str, list[str]]:
+    shutil.copytree(ROOT / "examples/subscriber-js", folder / "js")
+    modules = ROOT / "build/node/node_modules"
+    if modules.is_dir():
+        (folder / "js/node_modules").symlink_to(modules)
+    return {
+        "python": [sys.executable, str(ROOT / "examples/subscriber.py")],
+        "javascript": ["node", str(folder / "js/subscriber.mjs")],
+    }
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+async def test_a_sample_subscriber_shows_a_rollout(language: str, lab: Lab, tmp_path: Path) -> None:
+    command = subscribers(tmp_path)[language]
+    if language == "javascript":
+        if shutil.which("node") is None:
+            pytest.skip("expected Node.js, found none; on Debian: apt-get install nodejs")
+        if not (tmp_path / "js/node_modules/nats").is_dir():
+            pytest.skip("expected the module nats; npm install --prefix build/node nats@2")
+    process = await asyncio.create_subprocess_exec(
+        *command, lab.nats_url, stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    assert process.stdout is not None
+    try:
+        path, version = release(lab)
+        ended = await lab.cli("release", "publish", str(path), "--no-wait")
+        assert ended.code == 0, ended.err
+        async with asyncio.timeout(LIMIT_S):
+            seen = ""
+            while f"tiny {version} succeeded" not in seen:
+                line = await process.stdout.readline()
+                assert line, f"expected it to run on, its last lines were {seen[-500:]}"
+                seen += line.decode()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    assert re.search(r"node-1/core \w+ \d+%", seen)
