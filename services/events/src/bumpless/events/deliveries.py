@@ -121,7 +121,12 @@ class Endpoint:
 
     async def _one(self, message: Msg) -> None:
         """Raises: Retryable, one of Away: it is delivered again after its time."""
-        event = cloudevents.read(message.headers or {}, message.data)
+        try:
+            event = cloudevents.read(message.headers or {}, message.data)
+        except ValueError as error:  # from somebody else who may publish there
+            await self._park(message, str(error))
+            await message.term()
+            return
         outcome = await self._try(event)
         now = self._clock()
         tries = message.metadata.num_delivered
@@ -153,9 +158,7 @@ class Endpoint:
         self, event: CloudEvent, outcome: Outcome, tries: int, due: datetime | None, now: datetime
     ) -> None:
         told = event.attributes
-        log.info(
-            "webhook", webhook=self._webhook.name, event=told.get("id"), ok=outcome.ok, detail=outcome.detail
-        )
+        log.info("tried", webhook=self._webhook.name, id=told.get("id"), ok=outcome.ok, detail=outcome.detail)
         await self._connection.publish(
             WebhookTried(
                 id=derive_id("webhook-tried", self._webhook.name, told.get("id", ""), str(tries)),

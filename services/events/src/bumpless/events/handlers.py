@@ -13,6 +13,7 @@ from bumpless.common.model.eventing import Webhook
 from bumpless.common.model.plan import Plan
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.clock import Clock
+from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.rollouts import Plans
 from bumpless.common.webhooks.signing import Proven
@@ -20,6 +21,8 @@ from bumpless.events.config import Config
 from bumpless.events.deliveries import Endpoint
 from bumpless.events.lifecycle import About, Told, lifecycle
 from bumpless.events.receiver import encoded
+
+log = get_logger(__name__)
 
 LOOK_S = 1.0
 """How often the events file is looked at."""
@@ -87,11 +90,14 @@ class Events:
 
     async def _serve(self, wanted: tuple[Webhook, ...]) -> None:
         gone = [self._serving.pop(webhook) for webhook in tuple(self._serving) if webhook not in wanted]
-        for task in gone:
-            task.cancel()
+        for ended in gone:
+            ended.cancel()
         if gone:
             await asyncio.wait(gone)
         for webhook in wanted:
-            if webhook not in self._serving or self._serving[webhook].done():
+            task = self._serving.get(webhook)
+            if task is not None and task.done():
+                log.error("serving a webhook failed; again", webhook=webhook.name, exc_info=task.exception())
+            if task is None or task.done():
                 endpoint = Endpoint(self._connection, webhook, self._clock)
                 self._serving[webhook] = asyncio.create_task(endpoint.run())
