@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -14,7 +16,7 @@ from bumpless.common.asyncapi.build import build
 from bumpless.common.contract import cdevents, cloudevents, wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.cdevents import Word
-from bumpless.common.contract.subjects import ROUTES
+from bumpless.common.contract.subjects import ROUTES, STREAM_SUBJECTS
 from bumpless.common.shell import topology
 from support.delivery import EVENTS, TRIGGER
 from support.samples import SAMPLES
@@ -138,3 +140,24 @@ def test_the_page_is_whole_and_has_no_script() -> None:
     assert " style=" not in page
     for name in asyncapi.document()["components"]["messages"]:
         assert f">{name}</h3>" in page
+
+
+def test_the_commands_of_nats_in_the_docs_name_what_there_is() -> None:
+    """The `nats` command itself is no package of ours: what stands behind it is checked."""
+    text = (ROOT / "docs/events.md").read_text()
+    found = re.findall(r"^nats (?:sub|pub) '?([^' ]+)'?(?: --stream (\w+))?", text, re.MULTILINE)
+    assert len(found) >= 4
+    for subject, stream in found:
+        holding = [name for name, kept in STREAM_SUBJECTS.items() if any(meet(subject, one) for one in kept)]
+        assert len(holding) == 1, subject
+        assert stream in ("", holding[0])
+
+
+def meet(one: str, other: str) -> bool:
+    """Whether there is a subject that both filters let through."""
+    for left, right in zip_longest(one.split("."), other.split(".")):
+        if ">" in (left, right):
+            return left is not None and right is not None
+        if left is None or right is None or (left != right and "*" not in (left, right)):
+            return False
+    return True
