@@ -229,9 +229,9 @@ async def watch(how: str, url: str) -> None:
 
     With the line `hurry` it gives up its idle priority: the measurement is over, and it may catch up.
     """
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     audience = Audience()
     await (audience.shared(url) if how == "shared" else audience.direct(url))
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     print("ready", flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):

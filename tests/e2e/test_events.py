@@ -24,6 +24,7 @@ from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.model.rollout import rollout_id
 from bumpless.common.shell.reading import readable
+from bumpless.common.shell.topology import webhook_backlogs
 from bumpless.common.webhooks.signing import read_secret, standard_headers
 from support import by_document
 from support.fleet_lab import Ended, Lab
@@ -89,20 +90,25 @@ async def succeeded(lab: Lab, digest: str) -> None:
     assert ended.code == 0, ended.out + ended.err
 
 
-async def shown(broker: nats.NATS) -> list[dict[str, Any]]:
-    """What a tool with the document sees, until a rollout is over that was not when it began to look."""
+async def shown(broker: nats.NATS, version: str) -> list[dict[str, Any]]:
+    """What a tool with the document sees of the rollout of a version, until that is over."""
     seen: list[dict[str, Any]] = []
-    running: set[str] = set()
     async with asyncio.timeout(LIMIT_S), contextlib.aclosing(by_document.progress(broker)) as items:
         async for body in items:
             seen.append(body)
-            if "status" not in body:
-                continue
-            if not by_document.over(body):
-                running.add(body["rollout"])
-            elif body["rollout"] in running:
+            if body.get("release_version") == version and by_document.over(body):
                 return [item for item in seen if item["rollout"] == body["rollout"]]
     raise AssertionError("expected a rollout to come to an end")
+
+
+async def served(lab: Lab, webhook: str) -> None:
+    """The webhook has its consumer: what happens from now on is for it."""
+    async with lab.client() as found:
+
+        async def there() -> bool:
+            return webhook in await webhook_backlogs(found.connection)
+
+        await eventually(there, bool, f"{webhook} to be served")
 
 
 @contextlib.asynccontextmanager
@@ -119,8 +125,9 @@ async def test_a_tool_that_knows_the_document_alone_starts_a_rollout_and_follows
 ) -> None:
     path, version = release(lab)
     found = await built(lab, path)
+    await served(lab, "tool")
     async with plain(lab) as broker:
-        looking = asyncio.create_task(shown(broker))
+        looking = asyncio.create_task(shown(broker, version))
         for attempt in ("one", "two"):  # another event of the same release starts nothing
             subject, body, headers = by_document.published(
                 "tiny", version, checksum=found["envelope_digest"], event=f"{version}-{attempt}"
