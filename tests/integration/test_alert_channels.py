@@ -211,6 +211,9 @@ async def test_redirects_are_not_followed_and_refusals_are_told_apart(answer: in
         "0.0.0.0",
         "[fd00::1]",
         "224.0.0.1",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[2002:c0a8:101::1]",
     ],
 )
 async def test_private_addresses_are_refused(host: str) -> None:

@@ -22,6 +22,8 @@ ANSWER_BYTES = 500
 """Of an answer that refuses, shown to people."""
 FOR_GOOD = frozenset({400, 401, 403, 404, 405, 410, 411, 413, 414, 415, 422})
 """Answers that another try will not change."""
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052: an IPv4 address in the last 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,20 @@ class _Public(AbstractResolver):
 def refuse_private(host: str) -> None:
     """Raises: OSError, if `host` is an address of a private network, loopback, link-local, or no unicast address."""
     address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    if not (mapped or address).is_global or address.is_multicast:
+    if any(not one.is_global or one.is_multicast for one in _within(address) or [address]):
         raise _Private(f"expected a public address, found {host}; allow_private lets it pass")
+
+
+def _within(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The IPv4 address that an IPv6 one stands for (mapped, 6to4, NAT64): gateways lead there."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    found: list[ipaddress.IPv4Address | None] = [address.ipv4_mapped, address.sixtofour]
+    if address in NAT64:
+        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return [one for one in found if one is not None]
 
 
 async def post(
