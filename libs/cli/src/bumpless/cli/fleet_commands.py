@@ -121,7 +121,8 @@ def tail(
         start = clock.now() - timedelta(seconds=since) if since else None
         async for item in client.connection.follow(stream, subjects.STREAM_SUBJECTS[stream], since=start):
             body = json.loads(item.data)
-            if rollout is not None and not str(body.get("rollout", "")).startswith(rollout):
+            named = body.get("rollout") or body.get("context", {}).get("chainId") or ""
+            if rollout is not None and not str(named).startswith(rollout):
                 continue
             print(json.dumps({"subject": item.subject, "sequence": item.sequence, "data": body}), flush=True)
             left -= 1

@@ -35,7 +35,7 @@ log = get_logger(__name__)
 OWNER = "events"
 AT_ONCE = 8
 """Deliveries to one endpoint at the same time."""
-ACK_MARGIN_S = 15.0
+ACK_MARGIN_S = 5.0
 """What settling a delivery may take beyond the endpoint's own time."""
 AGAIN_S = 1.0
 FETCH_S = 5.0
