@@ -27,10 +27,10 @@ from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction
 from bumpless.common.model.release import Release
-from bumpless.common.model.rollout import RolloutStatus, rollout_id
+from bumpless.common.model.rollout import RolloutStatus
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.reading import read, readable
-from bumpless.common.shell.rollouts import Plans
+from bumpless.common.shell.rollouts import Plans, attempt_of
 
 M = TypeVar("M", bound=Message)
 ANSWER_S = 15.0
@@ -82,11 +82,7 @@ class Client:
         return answer
 
     async def attempt(self, product: str, digest: str) -> int:
-        """The attempt to announce: the first that has not been refused."""
-        attempt = 0
-        while await self.refusal(rollout_id(product, digest, attempt)) is not None:
-            attempt += 1
-        return attempt
+        return await attempt_of(self.connection, product, digest)
 
     async def planned(self, rollout: RolloutId) -> e.RolloutPlanned | e.ReleaseRefused:
         """The planner's one answer to an announcement.
@@ -109,10 +105,6 @@ class Client:
             f"expected an answer from the planner within {ANSWER_S:g} s, found none; the release is announced and "
             f"will be planned when it is back: `bumpless rollout watch {rollout}` follows it"
         )
-
-    async def refusal(self, rollout: str) -> e.ReleaseRefused | None:
-        found = await self.connection.last(Stream.RO, subjects.subject_for(e.ReleaseRefused, rollout=rollout))
-        return next(iter(readable(found, e.ReleaseRefused)), None)
 
     async def rollouts(self) -> list[e.RolloutProgressed]:
         """The last progress of every rollout and revert, oldest first; from the log where progress was lost."""

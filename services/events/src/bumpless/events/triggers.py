@@ -1,7 +1,8 @@
 """From `artifact.published` to the announcement that the planner knows.
 
 Nothing is believed here. The event says where a signed release lies; the planner verifies its signature as that of every
-announcement, and its rollout is known by product and digest, so whatever is sent twice starts once.
+announcement. A rollout is known by product, digest and attempt, and only what was refused is attempted again, so whatever is
+sent twice starts once.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from pydantic import ConfigDict
 from bumpless.common.artifacts.errors import ArtifactError, BlobMissing
 from bumpless.common.artifacts.stores.store import BlobReader
 from bumpless.common.contract import cloudevents
-from bumpless.common.contract.announcing import announced
+from bumpless.common.contract.announcing import announcement, opened
 from bumpless.common.contract.base import Model
 from bumpless.common.contract.cdevents import Published, published
-from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES
-from bumpless.common.contract.events import ReleaseAnnounced
+from bumpless.common.contract.envelope import MAX_ENVELOPE_BYTES, Envelope
 from bumpless.common.contract.subjects import release_published
 from bumpless.common.errors import Refused, Retryable
+from bumpless.common.model.release import Release
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.rollouts import attempt_of
 
 log = get_logger(__name__)
 
@@ -58,17 +60,19 @@ class Triggers:
             raise Refused(
                 f"releases of {found.product} on {release_published(found.product)}", arrived.subject
             )
-        message = self._announcement(found, await self._envelope(found))
-        if message.product != found.product:
-            raise Refused(f"a release of {found.product}", f"one of {message.product}")
+        envelope, release = _opened(await self._envelope(found))
+        if release.product != found.product:
+            raise Refused(f"a release of {found.product}", f"one of {release.product}")
+        message = announcement(
+            release.product,
+            release.digest,
+            envelope,
+            at=self._clock(),
+            by=f"event from {found.source}"[:256],
+            attempt=await attempt_of(self._connection, release.product, release.digest),
+        )
         await self._connection.publish(message, source="events")
         log.info("announced", product=message.product, digest=message.digest, source=found.source)
-
-    def _announcement(self, found: Published, envelope: bytes) -> ReleaseAnnounced:
-        try:
-            return announced(envelope, at=self._clock(), by=f"event from {found.source}"[:256])
-        except ValueError as error:
-            raise Refused("a signed release", str(error)) from error
 
     async def _envelope(self, found: Published) -> bytes:
         if found.envelope is not None:
@@ -87,3 +91,10 @@ class Triggers:
             ) from error
         except ArtifactError as error:
             raise Retryable(f"{found.digest} cannot be read: {error}") from error
+
+
+def _opened(data: bytes) -> tuple[Envelope, Release]:
+    try:
+        return opened(data)
+    except ValueError as error:
+        raise Refused("a signed release", str(error)) from error

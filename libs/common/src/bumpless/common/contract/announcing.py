@@ -46,12 +46,11 @@ def announcement(
     )
 
 
-def announced(data: bytes, *, at: datetime, by: str) -> ReleaseAnnounced:
-    """The announcement of the signed release in `data`, DSSE JSON. Its signature is not looked at here: the planner does.
+def opened(data: bytes) -> tuple[Envelope, Release]:
+    """What is said to be a signed release, DSSE JSON. Its signature is not looked at here: the planner does.
 
     Raises:
         ValueError: it is no envelope, or has no release in it.
     """
     envelope = Envelope.from_bytes(data)
-    release = Release.model_validate_json(envelope.payload)
-    return announcement(release.product, release.digest, envelope, at=at, by=by)
+    return envelope, Release.model_validate_json(envelope.payload)

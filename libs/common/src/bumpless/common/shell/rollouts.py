@@ -19,7 +19,7 @@ from bumpless.common.engine.decision import Deadline, Decision
 from bumpless.common.engine.turn import answered, next_deadline
 from bumpless.common.errors import Broken, Retryable
 from bumpless.common.model.plan import Plan
-from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus
+from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus, rollout_id
 from bumpless.common.render.replay import Decided
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.reading import readable
@@ -73,6 +73,23 @@ class Plans:
 
     def known(self, plan_hash: str) -> Plan | None:
         return self._known.get(plan_hash)
+
+
+async def attempt_of(connection: Connection, product: str, digest: str) -> int:
+    """The attempt to announce a release as: the first that was not refused, or was planned after all.
+
+    Raises: Retryable: the broker is away.
+    """
+    attempt = 0
+    while True:
+        rollout = rollout_id(product, digest, attempt)
+        answers = [
+            subjects.subject_for(kind, rollout=rollout) for kind in (e.ReleaseRefused, e.RolloutPlanned)
+        ]
+        found = await connection.last(Stream.RO, answers)
+        if not readable(found, e.ReleaseRefused) or readable(found, e.RolloutPlanned):
+            return attempt
+        attempt += 1
 
 
 class RolloutKind:
