@@ -62,8 +62,9 @@ from bumpless.common.shell.topology import ensure_topology
 
 NODES = int(os.environ.get("BENCH_NODES", "200"))
 BROWSERS = int(os.environ.get("BENCH_BROWSERS", "200"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
-"""Rollouts of each kind."""
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+IN_A_ROW = 3
+"""Rollouts of a kind in each round."""
 BATCH = 20
 STATES = (("staging", 0.1), ("starting", 0.4), ("switching", 0.7), ("draining", 0.8), ("serving", 1.0))
 """What a node tells of a step, as the executor does."""
@@ -342,14 +343,14 @@ async def measured(url: str, home: Home, pids: dict[str, int]) -> dict[str, Any]
         for number in range(ROUNDS):
             turn = number % len(KINDS)
             for kind in (*KINDS[turn:], *KINDS[:turn]):
-                version = f"v{number}-{kind}"
+                versions = [f"v{number}-{kind}-{i}" for i in range(IN_A_ROW)]
                 if kind == "without":
-                    runs[kind].append(await rollout(connection, key, version, pids))
+                    runs[kind] += [await rollout(connection, key, version, pids) for version in versions]
                     continue
                 async with helper("watch", kind, url) as browsers:
                     before = await _shown(browsers)
-                    run = await rollout(connection, key, version, pids)
-                    runs[kind].append({**run, "shown": await _all_shown(browsers, before)})
+                    runs[kind] += [await rollout(connection, key, version, pids) for version in versions]
+                    await _all_shown(browsers, before)
     await connection.close()
     return runs
 
@@ -361,12 +362,11 @@ async def _shown(browsers: asyncio.subprocess.Process, word: bytes = b"") -> int
     return int(await browsers.stdout.readline())
 
 
-async def _all_shown(browsers: asyncio.subprocess.Process, before: int) -> int:
-    """How many messages the browsers were shown of a rollout; every one must be shown its steps in their last state."""
+async def _all_shown(browsers: asyncio.subprocess.Process, before: int) -> None:
+    """Waits until every browser has been shown the last state of every step at least."""
     async with asyncio.timeout(LIMIT_S):
-        while (shown := await _shown(browsers, b"hurry") - before) < NODES * BROWSERS:  # noqa: ASYNC110 - another process
+        while await _shown(browsers, b"hurry") - before < IN_A_ROW * NODES * BROWSERS:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
-    return shown
 
 
 def lost(runs: dict[str, Any], kind: str, rate: str) -> float:

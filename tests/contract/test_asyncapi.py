@@ -63,7 +63,8 @@ def facts() -> dict[str, Any]:
 
 def _example(event: cdevents.CdEvent) -> dict[str, Any]:
     told = event.as_cloudevent()
-    return {"headers": cloudevents.headers(told.attributes), "payload": told.data}
+    headers = {**cloudevents.headers(told.attributes), "content-type": cloudevents.JSON}
+    return {"headers": headers, "payload": told.data}
 
 
 def test_what_the_services_are_is_what_the_document_is_made_of(snapshots: Snapshots) -> None:

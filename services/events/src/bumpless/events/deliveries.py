@@ -75,7 +75,6 @@ def request(webhook: Webhook, event: CloudEvent, now: datetime) -> tuple[bytes, 
     else:
         body = json.dumps(event.data).encode()
         headers = {**cloudevents.headers(event.attributes), "Content-Type": cloudevents.JSON}
-        del headers["content-type"]
     if webhook.secret_file is not None:
         headers |= standard_headers(
             read_secret(webhook.secret_file), str(event.attributes.get("id", "")), now, body

@@ -66,7 +66,11 @@ class Events:
             Stream.CDE,
             subjects.delivery_event(told.word),
             encoded(told.event),
-            {**cloudevents.headers(event.attributes), wire.MSG_ID_HEADER: told.event.context.id},
+            {
+                **cloudevents.headers(event.attributes),
+                wire.MSG_ID_HEADER: told.event.context.id,
+                "content-type": cloudevents.JSON,
+            },
         )
 
     async def keep(self, found: Published, event: CdEvent | dict[str, object], proven: Proven) -> bool:

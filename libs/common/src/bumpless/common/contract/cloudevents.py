@@ -47,9 +47,8 @@ def read(headers: Mapping[str, str], body: bytes) -> CloudEvent:
 
 
 def headers(attributes: Mapping[str, str]) -> dict[str, str]:
-    """Those of binary mode."""
-    named = {PREFIX + name: value for name, value in attributes.items()}
-    return {**named, "content-type": JSON}
+    """Those of binary mode, without that for the type of the content."""
+    return {PREFIX + name: value for name, value in attributes.items()}
 
 
 def structured(event: CloudEvent) -> bytes:
