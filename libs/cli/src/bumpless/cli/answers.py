@@ -204,6 +204,7 @@ ANSWERS: Mapping[str, Answer] = {
     ),
     "apply": Answer(_watched, FOLLOWED, lines=True),
     "release lint": Answer(_of(ReleaseFile, more="findings:a"), BLOCKS),
+    "release build": Answer(_a("product version release_digest envelope_digest event:o"), BASE),
     "release publish": Answer(
         lambda: {"anyOf": [_object("rollout release_digest"), _watched()]},
         {**FOLLOWED, 0: "it is planned; with --wait: it succeeded"},
@@ -246,6 +247,11 @@ ANSWERS: Mapping[str, Answer] = {
     "fleet drain": Answer(_DRAINED, {**BASE, 3: "not drained after --timeout"}),
     "fleet undrain": Answer(_DRAINED, {**BASE, 3: "does not serve after --timeout"}),
     "events tail": Answer(_a("subject sequence:i", data=_message()), BASE, lines=True),
+    "webhook list": Answer(
+        _rows("webhook waiting:i being_tried:i given_up:i latest? event? tries:i? due? detail"),
+        BASE,
+    ),
+    "webhook dead-letters": Answer(_rows("at subject event type reason"), BASE),
     "alert list": Answer(_of(list[Alert]), BASE),
     "alert show": Answer(
         lambda: _object("", alert=_of(Alert)(), history=_array(_object("at status why:a"))), BASE
