@@ -88,6 +88,7 @@ async def test_abort_retry_and_rollback(lab: Lab, folder: Path) -> None:
             log = await ended(found, again, "reverted")
         await check_log(found, log)
         assert await on_fleet(found, "core") == before
+    assert "; ends reverted" in (await said(lab, 0, "rollout", "replay", again, "--verify")).out
 
 
 async def test_looking_back(lab: Lab, folder: Path) -> None:

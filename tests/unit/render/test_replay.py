@@ -23,11 +23,11 @@ PLAN = plan(
 )
 
 
-def decided(course: Course) -> list[Decided[Rollout]]:
+def decided(course: Course) -> list[Decided[Rollout | None]]:
     first, moment = course.fed[0]
     assert isinstance(first, e.RolloutPlanned)
     made = engine.begin(course.plan, first, moment)
-    found: list[Decided[Rollout]] = [
+    found: list[Decided[Rollout | None]] = [
         Decided(1, moment, None, first, made.state, made.messages, made.notes)  # type: ignore[arg-type]
     ]
     for version, (message, when) in enumerate(course.fed[1:], start=2):

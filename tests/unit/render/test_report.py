@@ -24,7 +24,7 @@ PLAN = plan(
 EVIL = "<script>alert(1)</script> | `x`"
 
 
-def decided(course: Course) -> list[Decided[Rollout]]:
+def decided(course: Course) -> list[Decided[Rollout | None]]:
     class Known:
         def known(self, plan_hash: str) -> object:
             return course.plan

@@ -46,7 +46,7 @@ class Read:
     kind: RolloutKind
     rollout: RolloutId
     plan: Plan | None = None
-    decided: list[Decided[Rollout]] = field(default_factory=list)
+    decided: list[Decided[Rollout | None]] = field(default_factory=list)
     problem: str | None = None
 
     @property

@@ -69,17 +69,18 @@ async def _live(
     left = ""
     plans: dict[str, Plan] = {}
     with Live(console=output.out, refresh_per_second=8, transient=False) as live:
-        async for seen, message in client.watch(rollout, earlier):
-            watched = seen
-            if isinstance(message, e.RolloutPlanned):
-                for finding in message.findings:
-                    live.console.print(str(finding), markup=False)
-                continue
-            if isinstance(message, e.RolloutProgressed):
-                left = await forecast.words(message)
-                if (plan := await forecast.plan(message)) is not None:
-                    plans[message.rollout] = plan
-            live.update(Group(picture(watched, plans, clock.now()), Text(left.removeprefix(", "))))
+        async with aclosing(client.watch(rollout, earlier)) as changes:
+            async for seen, message in changes:
+                watched = seen
+                if isinstance(message, e.RolloutPlanned):
+                    for finding in message.findings:
+                        live.console.print(str(finding), markup=False)
+                    continue
+                if isinstance(message, e.RolloutProgressed):
+                    left = await forecast.words(message)
+                    if (plan := await forecast.plan(message)) is not None:
+                        plans[message.rollout] = plan
+                live.update(Group(picture(watched, plans, clock.now()), Text(left.removeprefix(", "))))
     return _end(output, watched)
 
 

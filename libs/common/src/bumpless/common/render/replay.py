@@ -108,7 +108,7 @@ def rollout_title(plan: Plan) -> str:
     )
 
 
-def of_rollout(plan: Plan, decided: Iterable[Decided[Rollout]]) -> list[DecisionShown]:
+def of_rollout(plan: Plan, decided: Iterable[Decided[Rollout | None]]) -> list[DecisionShown]:
     """The decisions about a rollout or a revert that runs `plan`."""
     places = _places(plan)
     return [_shown(one, places, _moves(one.before, one.after)) for one in decided]

@@ -83,7 +83,7 @@ class Report(Model):
 
 
 def report(
-    logs: Sequence[tuple[Plan, Sequence[Decided[Rollout]]]], alerts: Sequence[AlertChanged] = ()
+    logs: Sequence[tuple[Plan, Sequence[Decided[Rollout | None]]]], alerts: Sequence[AlertChanged] = ()
 ) -> Report:
     """Of the logs of a rollout and its reverts, the rollout first; `alerts` are those of the time."""
     plan = logs[0][0]
@@ -111,8 +111,8 @@ def _version(plan: Plan, target: TargetId | None) -> str:
     return "nothing" if target is None else plan.targets[target].version
 
 
-def _course(plan: Plan, decided: Sequence[Decided[Rollout]]) -> Course:
-    last = decided[-1].after
+def _course(plan: Plan, decided: Sequence[Decided[Rollout | None]]) -> Course:
+    last = _end(decided)
     verdicts = [one.message for one in decided if isinstance(one.message, e.VerdictReached)]
     done = sum(1 for batch in last.batches.values() for fact in batch.steps.values() if fact.ok)
     return Course(
@@ -141,15 +141,22 @@ def _course(plan: Plan, decided: Sequence[Decided[Rollout]]) -> Course:
     )
 
 
-def _spans(plan: Plan, decided: Sequence[Decided[Rollout]]) -> Iterator[Span]:
+def _end(decided: Sequence[Decided[Rollout | None]]) -> Rollout:
+    last = decided[-1].after
+    assert last is not None, "a log ends with a rollout"
+    return last
+
+
+def _spans(plan: Plan, decided: Sequence[Decided[Rollout | None]]) -> Iterator[Span]:
     for batch in plan.batches:
         reached: dict[BatchStatus, datetime] = {}
         for one in decided:
-            reached.setdefault(one.after.batches[batch.id].status, one.at)
+            if one.after is not None:  # before it was planned
+                reached.setdefault(one.after.batches[batch.id].status, one.at)
         began = reached.get(BatchStatus.APPLYING)
         if began is None:
             continue
-        known = decided[-1].after.batches[batch.id]
+        known = _end(decided).batches[batch.id]
         ended = reached.get(BatchStatus.PASSED, reached.get(BatchStatus.FAILED))
         yield Span(
             batch=batch.id,
@@ -163,7 +170,7 @@ def _spans(plan: Plan, decided: Sequence[Decided[Rollout]]) -> Iterator[Span]:
         )
 
 
-def _incidents(one: Decided[Rollout]) -> Iterator[Happened]:
+def _incidents(one: Decided[Rollout | None]) -> Iterator[Happened]:
     def happened(what: str, text: str) -> Happened:
         return Happened(at=one.at, what=what, text=text)
 
@@ -187,7 +194,7 @@ def _incidents(one: Decided[Rollout]) -> Iterator[Happened]:
             yield happened("halted", sent.reason)
 
 
-def _people(one: Decided[Rollout]) -> Iterator[Happened]:
+def _people(one: Decided[Rollout | None]) -> Iterator[Happened]:
     message: Message = one.message
     if isinstance(message, e.RolloutPlanned):
         what = "started" if message.of is None else "took it back"

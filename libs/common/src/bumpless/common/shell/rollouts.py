@@ -198,12 +198,14 @@ class RolloutKind:
         Raises: as `replay`.
         """
         async for entry, decided in self.decisions(entries):
+            state = decided[-1].after
+            assert state is not None, "else `decisions` had ended"
             inputs = tuple(one.message for one in decided)
-            yield entry, inputs, decided[-1].after, tuple(m for one in decided for m in one.sent)
+            yield entry, inputs, state, tuple(m for one in decided for m in one.sent)
 
     async def decisions(
         self, entries: Sequence[Received]
-    ) -> AsyncIterator[tuple[e.RolloutAdvanced, tuple[Decided[Rollout], ...]]]:
+    ) -> AsyncIterator[tuple[e.RolloutAdvanced, tuple[Decided[Rollout | None], ...]]]:
         """Every entry of the log with the decisions that it stands for, taken again.
 
         Raises: as `replay`.
@@ -216,16 +218,15 @@ class RolloutKind:
             if entry.version != version + 1:
                 raise Broken(f"log of {entry.rollout}: expected version {version + 1}, found {entry.version}")
             version = entry.version
-            decided: list[Decided[Rollout]] = []
+            decided: list[Decided[Rollout | None]] = []
             for logged in entry.inputs:
                 message = wire.from_dict(logged.message)
                 if isinstance(message, e.RolloutPlanned):
                     await self._plans.get(message.plan_hash)
                 decision = self.decide(state, message, logged.at)
                 before, state = state, decision.state
-                if state is not None:
-                    sent, notes = decision.messages, decision.notes
-                    decided.append(Decided(version, logged.at, before, message, state, sent, notes))
+                sent, notes = decision.messages, decision.notes
+                decided.append(Decided(version, logged.at, before, message, state, sent, notes))
             if state is None or state.status != entry.status:
                 found = None if state is None else state.status
                 raise Broken(
