@@ -8,8 +8,10 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 
+from bumpless.cli.answers import ANSWERS
 from bumpless.cli.home import Home
 from support.fleet_lab import processes_of, run_cli
 from support.fleet_product import write_release
@@ -30,6 +32,7 @@ async def test_up_publish_status_down(home: Home) -> None:
     up = await run_cli(home, "--output", "json", "up", "--nodes", "2")
     assert up.code == 0, up.err
     assert json.loads(up.out)["nodes"] == ["node-1", "node-2"]
+    jsonschema.validate(json.loads(up.out), ANSWERS["up"].document() or {})
     assert (await run_cli(home, "up")).code == 1, "a second control plane in the same home"
 
     early = await run_cli(home, "status")

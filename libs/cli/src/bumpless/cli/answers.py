@@ -186,7 +186,7 @@ _DRAINED = _either(
 )
 
 ANSWERS: Mapping[str, Answer] = {
-    "up": Answer(_a("pid:i nats_url redis_url alerts_webhook ops:o nodes:a parts:o"), BASE),
+    "up": Answer(lambda: {**_object(_CLUSTER), "additionalProperties": True}, BASE),
     "down": Answer(_a("stopped:b purged:b"), BASE),
     "keys generate": Answer(lambda: {"type": "object", "additionalProperties": {"type": "string"}}, BASE),
     "agent run": Answer(None, {0: "stopped by SIGTERM", 1: "refused or wrong"}),
@@ -355,4 +355,5 @@ ANSWERS: Mapping[str, Answer] = {
     ),
 }
 
+_CLUSTER = "pid:i nats_url redis_url alerts_webhook ops:o nodes:a parts:o"
 _CONTRACT = "consumer provider consumer_version? provider_version? pact interactions:i messages:i verified:b failures:a file?"
