@@ -140,6 +140,9 @@ async def test_a_tool_that_knows_the_document_alone_starts_a_rollout_and_follows
         (announced,) = await announcements(client, found["release_digest"])
     assert announced.by.startswith("event from ")
     await told(target, version)
+    ended = await lab.cli("webhook", "list", "--output", "json")
+    (row,) = json.loads(ended.out)
+    assert (row["webhook"], row["waiting"], row["given_up"]) == ("tool", 0, 0)
 
 
 async def told(target: HttpTarget, version: str) -> None:
@@ -168,7 +171,9 @@ async def told(target: HttpTarget, version: str) -> None:
     assert any(f"core@{version}" in subject["content"]["artifactId"] for subject in deployed)
 
 
-async def test_a_release_that_travels_in_the_event_is_signed_as_the_document_says(lab: Lab) -> None:
+async def test_a_release_that_travels_in_the_event_is_signed_as_the_document_says(
+    lab: Lab, target: HttpTarget
+) -> None:
     path, version = release(lab)
     found = await built(lab, path)
     async with lab.client() as client:
@@ -180,10 +185,19 @@ async def test_a_release_that_travels_in_the_event_is_signed_as_the_document_say
         await broker.publish(subject, body, headers=headers)
         refused = await refusal(lab, found["release_digest"])
         assert "no signature" in refused.reasons[0]
+        lab.kill("events")  # what comes meanwhile waits for the next one
         own = by_document.signed(payload, lab.home.release_key)
         subject, body, headers = by_document.published("tiny", version, envelope=own, event="signed")
         await broker.publish(subject, body, headers=headers)
+        await broker.flush()
+    lab.start("events")
     await succeeded(lab, found["release_digest"], attempt=1)
+    upgraded = f"core@{version}"
+
+    async def posted() -> list[str]:
+        return [item.json["data"]["subject"]["content"].get("artifactId", "") for item in target.posted]
+
+    await eventually(posted, lambda found: any(upgraded in one for one in found), "the upgrade to be told")
 
 
 async def refusal(lab: Lab, digest: str) -> e.ReleaseRefused:

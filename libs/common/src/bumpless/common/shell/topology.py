@@ -76,7 +76,7 @@ ALERTS_OUTCOMES = Durable(
     ),
 )
 ROLLBACK_RESULTS = Durable("rollback", Stream.EVT, (subjects.subject_for(e.StepFinished),))
-EVENTS_TRIGGERS = Durable("events", Stream.REL, (subjects.release_published(),), ack_wait_s=60.0)
+EVENTS_TRIGGERS = Durable("events", Stream.REL, (subjects.release_published(),))
 EVENTS_ROLLOUTS = Durable(
     "events",
     Stream.RO,
