@@ -68,11 +68,11 @@ class Service:
     async def states(self) -> dict[str, Any]:
         """What `bumpless webhook list` shows, by webhook."""
         async with client(self.url, timeout_s=20) as found:
-            return {row["webhook"]: row for row in await webhook_commands._states(found)}
+            return {row["webhook"]: row for row in await webhook_commands.states(found)}
 
     async def letters(self) -> list[e.MessageParked]:
         async with client(self.url, timeout_s=20) as found:
-            return await webhook_commands._letters(found)
+            return await webhook_commands.letters(found)
 
     async def served(self, *names: str) -> None:
         """The webhooks have their consumers: what happens from now on is for them."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bumpless.common.contract import cloudevents
-from bumpless.common.contract.cdevents import published
+from bumpless.common.contract.cdevents import published, purl
 from support.delivery import RELEASE, TRIGGER
 
 
@@ -20,6 +20,11 @@ def event(**subject: Any) -> dict[str, Any]:
 def test_a_release_is_named_by_its_digest() -> None:
     found = published(event())
     assert (found.product, found.version, found.digest, found.envelope) == ("shop", "v2", RELEASE, None)
+
+
+@pytest.mark.parametrize("version", ["v2", "1.0+build", "a@b?c#d", "2/3", "ü 1"])
+def test_any_version_can_be_named(version: str) -> None:
+    assert published(event(id=purl("shop", version, RELEASE))).version == version
 
 
 def test_a_release_may_travel_in_the_event() -> None:

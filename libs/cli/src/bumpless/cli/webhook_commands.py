@@ -21,7 +21,7 @@ PARKED_BY = "events"
 def register(app: typer.Typer) -> None:
     webhook = typer.Typer(no_args_is_help=True, help="Webhooks to other tools: how deliveries stand.")
     webhook.command("list")(list_webhooks)
-    webhook.command("dead-letters")(dead_letters)
+    webhook.command("dead-letters")(deadletters)
     app.add_typer(webhook, name="webhook")
 
 
@@ -31,29 +31,13 @@ def list_webhooks(ctx: typer.Context) -> None:
     Example: bumpless webhook list
     """
     context: Context = ctx.obj
-    rows = context.with_client(_states)
+    rows = context.with_client(states)
     columns = ["Webhook", "Waiting", "Being tried", "Given up", "Latest", "Next try", "Said"]
-    context.output.data(
-        rows,
-        table(
-            columns,
-            [
-                [
-                    row["webhook"],
-                    row["waiting"],
-                    row["being_tried"],
-                    row["given_up"],
-                    row["latest"],
-                    row["due"],
-                    row["detail"],
-                ]
-                for row in rows
-            ],
-        ),
-    )
+    fields = ("webhook", "waiting", "being_tried", "given_up", "latest", "due", "detail")
+    context.output.data(rows, table(columns, [[row[field] for field in fields] for row in rows]))
 
 
-def dead_letters(ctx: typer.Context) -> None:
+def deadletters(ctx: typer.Context) -> None:
     """Deliveries and triggers that were given up in the last 30 days, each with the reason.
 
     Example: bumpless webhook dead-letters --output json
@@ -67,14 +51,15 @@ def dead_letters(ctx: typer.Context) -> None:
             "type": letter.headers.get("ce-type", ""),
             "reason": letter.reason,
         }
-        for letter in context.with_client(_letters)
+        for letter in context.with_client(letters)
     ]
     context.output.data(
         rows, table(["At", "Subject", "Reason"], [[r["at"], r["subject"], r["reason"]] for r in rows])
     )
 
 
-async def _letters(client: Client) -> list[e.MessageParked]:
+async def letters(client: Client) -> list[e.MessageParked]:
+    """What the events service gave up."""
     wanted = subjects.subject_for(e.MessageParked, service=PARKED_BY)
     return readable(
         await client.connection.snapshot(Stream.DLQ, wanted, history=True),
@@ -82,7 +67,8 @@ async def _letters(client: Client) -> list[e.MessageParked]:
     )
 
 
-async def _states(client: Client) -> list[dict[str, Any]]:
+async def states(client: Client) -> list[dict[str, Any]]:
+    """Every webhook that has a consumer, in JSON types."""
     tried = {
         message.webhook: message
         for message in readable(
@@ -90,7 +76,7 @@ async def _states(client: Client) -> list[dict[str, Any]]:
             e.WebhookTried,
         )
     }
-    reasons = [letter.reason for letter in await _letters(client)]
+    reasons = [letter.reason for letter in await letters(client)]
     found = []
     for name, backlog in (await webhook_backlogs(client.connection)).items():
         latest = tried.get(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Any, Literal
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -184,7 +184,7 @@ def published(data: Any) -> Published:
 
 def purl(name: str, version: str, digest: str) -> str:
     """The package URL of a release, or of a version of a component by the digest of its tree."""
-    return f"{PURL}{name}@{version}?checksum={digest}"
+    return f"{PURL}{quote(name, safe='')}@{quote(version, safe='')}?checksum={digest}"
 
 
 def _is_digest(text: str) -> bool:
