@@ -83,9 +83,8 @@ class Planner:
             await self._begin(rollout, message)
 
     async def _begin(self, rollout: RolloutId, message: e.ReleaseAnnounced) -> None:
-        others = (
-            await self._runner.unfinished()
-        )  # first: it says what is saved, with the generations that are given
+        # First of all: it says what is saved of them, and with it the generations that are given.
+        others = await self._runner.unfinished()
         try:
             plan, looked = await self.plan(message)
             looked.refuse()
