@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
+from bumpless.common.contract.base import Message
 from bumpless.common.engine import rollout as engine
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.rollout import RolloutStatus
@@ -63,6 +64,30 @@ def test_every_message_twice_ends_in_the_same_state(plan: Plan, choices: list[in
         assert again.state is state
         assert not any(isinstance(m, c.ApplyBatch | c.OpenGate | c.StageArtifacts) for m in again.messages)
     assert state == walk.state
+
+
+@given(any_plans(), CHOICES, st.integers(1, 20))
+@settings(max_examples=60)
+def test_many_messages_in_one_turn_are_as_good_as_one_after_the_other(
+    plan: Plan, choices: list[int], together: int
+) -> None:
+    (first, moment), *rest = walked(plan, choices).fed
+    assert isinstance(first, e.RolloutPlanned)
+    state = engine.begin(plan, first, moment).state
+    for start in range(0, len(rest), together):
+        messages = [message for message, _ in rest[start : start + together]]
+        now = rest[start : start + together][-1][1]
+        before = state.model_copy(deep=True)
+        found = engine.decide_all(state, messages, now)
+        assert state == before
+        said: list[Message] = []
+        notes: list[str] = []
+        for message in messages:
+            one = engine.decide(state, message, now)
+            state = one.state
+            said += one.messages
+            notes += one.notes
+        assert (found.state, list(found.messages), list(found.notes)) == (state, said, notes)
 
 
 @given(any_plans(), CHOICES, st.data())

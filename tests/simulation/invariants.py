@@ -620,9 +620,9 @@ def log_is_what_was_saved(inv: Invariants, event: Appended) -> None:
         return
     raw = json.loads(saved)
     raw.pop("plan_hash")
-    replayed = inv.books[entry.rollout].state.model_dump(mode="json", exclude={"plan"})
+    replayed = inv.books[entry.rollout].state.model_dump(mode="json", exclude={"plan"}, exclude_defaults=True)
     if raw != replayed:
-        different = sorted(name for name in raw if raw[name] != replayed[name])
+        different = sorted(name for name in {**raw, **replayed} if raw.get(name) != replayed.get(name))
         _fail("store_changes_nothing", f"version {entry.version}: {different} differ from the replayed log")
 
 

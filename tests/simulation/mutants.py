@@ -42,7 +42,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "forgets-the-outbox",
         SHELL + "run",
-        "            outbox=tuple(wire.encode(m) for m in ([entry] if entry else []) + out),",
+        "            outbox=tuple(wire.encode(m) for m in outbox),",
         "            outbox=(),",
         law=3,
     ),
@@ -56,10 +56,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "empties-the-outbox-before-it-publishes",
         SHELL + "run",
-        "        await self._outbound.send(messages)\n        state = await self._kind.load(value.state)",
+        "        await self._outbound.send(messages)\n        state = await self._state(aggregate, value.state)",
         "        await self._store.save(aggregate, replace(value, revision=value.revision + 1, outbox=()), None)\n"
         "        value = replace(value, revision=value.revision + 1)\n"
-        "        await self._outbound.send(messages)\n        state = await self._kind.load(value.state)",
+        "        await self._outbound.send(messages)\n        state = await self._state(aggregate, value.state)",
         law=3,
     ),
     # law 4: the log is the authority
@@ -80,8 +80,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "log-without-the-last-input",
         SHELL + "rollouts",
-        "json.loads(wire.encode(message))) for message in inputs\n",
-        "json.loads(wire.encode(message))) for message in inputs[:1]\n",
+        'message=message.model_dump(mode="json")) for message in inputs\n',
+        'message=message.model_dump(mode="json")) for message in inputs[:1]\n',
         law=4,
     ),
     Mutant(
@@ -248,8 +248,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "failed-nodes-do-not-count",
         ENGINE + "batch",
-        "        if (fact := rollout.batches[batch.id].steps.get(step.key)) is not None and not fact.ok",
-        "        if (fact := rollout.batches[batch.id].steps.get(step.key)) is not None and fact.ok is None",
+        "for key, fact in state.steps.items() if not fact.ok",
+        "for key, fact in state.steps.items() if fact.ok is None",
     ),
     Mutant(
         "nodes-of-other-rollouts-do-not-count",
@@ -272,7 +272,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a-batch-settles-with-nodes-that-wait",
         ENGINE + "rollout",
-        "    if b.waiting(known):\n        return None",
+        "    if b.is_waiting(known):\n        return None",
         "    if len(b.waiting(known)) > 1:\n        return None",
     ),
     Mutant(
@@ -296,8 +296,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "late-good-news-is-not-heard",
         ENGINE + "batch",
-        "    if known is None or known == fact or known.ok or known.outcome == CRASH_LOOPING:",
-        "    if known is None or known.ok is not None or fact.ok is False and known.ok is None:",
+        "    return not (known is None or known == fact or known.ok or known.outcome == CRASH_LOOPING)",
+        "    return not (known is None or known.ok is not None or fact.ok is False and known.ok is None)",
     ),
     Mutant(
         "two-rollouts-on-one-place",

@@ -10,7 +10,7 @@ from datetime import datetime
 from bumpless.common.contract import events as e
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message, RolloutId, derive_id
-from bumpless.common.engine.decision import Deadline, Decision
+from bumpless.common.engine.decision import Deadline, Decision, one_by_one
 from bumpless.common.errors import Broken
 from bumpless.common.shell.broker import StaleSequence
 from bumpless.common.shell.run import Rebuilt
@@ -50,6 +50,11 @@ class LedgerKind:
         )
         return Decision(Ledger((*known.names, message.name)), (confirmed,), ())
 
+    def decide_all(
+        self, state: Ledger | None, messages: Sequence[Message], now: datetime
+    ) -> Decision[Ledger | None]:
+        return one_by_one(self.decide, state, messages, now)
+
     def dump(self, state: Ledger) -> bytes:
         return json.dumps(state.names).encode()
 
@@ -61,6 +66,9 @@ class LedgerKind:
 
     def status(self, state: Ledger) -> str:
         return str(len(state.names))
+
+    def told(self, state: Ledger, message: Message, now: datetime) -> tuple[Message, ...]:
+        return ()
 
     def logged(
         self,

@@ -19,7 +19,7 @@ from bumpless.common.contract.alerts import (
 )
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import Stream, subject_for
-from bumpless.common.engine.decision import Deadline, Decision
+from bumpless.common.engine.decision import Deadline, Decision, one_by_one
 from bumpless.common.model.alert import Alert, Silence
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.reading import readable
@@ -54,6 +54,11 @@ class AlertKind:
             found = machine.decide(state, message, now)
         return Decision(found.state, found.messages, found.notes)
 
+    def decide_all(
+        self, state: Kept | None, messages: Sequence[Message], now: datetime
+    ) -> Decision[Kept | None]:
+        return one_by_one(self.decide, state, messages, now)
+
     def dump(self, state: Kept) -> bytes:
         return state.model_dump_json().encode()
 
@@ -65,6 +70,9 @@ class AlertKind:
 
     def status(self, state: Kept) -> str:
         return "silence" if isinstance(state, Silence) else state.status
+
+    def told(self, state: Kept, message: Message, now: datetime) -> tuple[Message, ...]:
+        return ()
 
     def logged(
         self,

@@ -13,7 +13,7 @@ from bumpless.common.contract.base import Message
 from bumpless.common.contract.commands import CloseGate, OpenGate
 from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
 from bumpless.common.contract.subjects import Stream, subject_for
-from bumpless.common.engine.decision import Deadline, Decision
+from bumpless.common.engine.decision import Deadline, Decision, one_by_one
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.reading import read
@@ -35,6 +35,11 @@ class GateKind:
     def decide(self, state: GateRun | None, message: Message, now: datetime) -> Decision[GateRun | None]:
         return gate_run.decide(state, message, now)
 
+    def decide_all(
+        self, state: GateRun | None, messages: Sequence[Message], now: datetime
+    ) -> Decision[GateRun | None]:
+        return one_by_one(self.decide, state, messages, now)
+
     def dump(self, state: GateRun) -> bytes:
         return state.model_dump_json().encode()
 
@@ -46,6 +51,9 @@ class GateKind:
 
     def status(self, state: GateRun) -> str:
         return state.status
+
+    def told(self, state: GateRun, message: Message, now: datetime) -> tuple[Message, ...]:
+        return ()
 
     def logged(
         self,

@@ -183,7 +183,8 @@ class Rollbacker:
                 await self._relay.log(entry, found.log_sequence)
             except StaleSequence:
                 continue
-            await self._relay.send(decision.messages)
+            told = self._forward.told(decision.state, news, now)
+            await self._relay.send([*decision.messages, *told])
             return decision.state
         raise Retryable(f"rollout {rollout} keeps moving")
 

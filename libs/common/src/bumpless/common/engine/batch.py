@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from bumpless.common.contract.base import derive_id
 from bumpless.common.contract.commands import GateMember, OpenGate
 from bumpless.common.contract.events import StepFinished, StepOutcome
-from bumpless.common.model.plan import Batch, Plan, Step
+from bumpless.common.model.plan import Batch, Plan, Step, node_of
 from bumpless.common.model.rollout import BatchState, BatchStatus, Rollout, StepFact
 
 GATE_GRACE_S = 30.0
@@ -37,21 +37,18 @@ def fact_of(plan: Plan, step: Step, result: StepFinished) -> StepFact:
     )
 
 
-def with_fact(state: BatchState, step: Step, fact: StepFact) -> BatchState:
-    """`state` knowing `fact`; the very same state where it knew it, or a better one, before."""
+def is_news(state: BatchState, step: Step, fact: StepFact) -> bool:
+    """Whether `fact` says more of `step` than is known: not where that was known, or a better one."""
     known = state.steps.get(step.key)
-    if known is None or known == fact or known.ok or known.outcome == CRASH_LOOPING:
-        return state
-    return state.model_copy(update={"steps": {**state.steps, step.key: fact}})
+    return not (known is None or known == fact or known.ok or known.outcome == CRASH_LOOPING)
 
 
-def with_crash_loop(state: BatchState, step: Step, reason: str) -> BatchState:
-    """`state` knowing that what `step` brought does not stay up; the very same state where it knew."""
+def crash_loop(state: BatchState, step: Step, reason: str) -> StepFact | None:
+    """That what `step` brought does not stay up; None where that is known, or the step was not commanded."""
     known = state.steps.get(step.key)
     if known is None or known.outcome == CRASH_LOOPING:
-        return state
-    fact = known.model_copy(update={"ok": False, "outcome": CRASH_LOOPING, "reason": reason})
-    return state.model_copy(update={"steps": {**state.steps, step.key: fact}})
+        return None
+    return known.model_copy(update={"ok": False, "outcome": CRASH_LOOPING, "reason": reason})
 
 
 def brings(plan: Plan, step: Step, root: str, version: str) -> bool:
@@ -66,6 +63,12 @@ def failures(state: BatchState) -> list[tuple[str, StepFact]]:
 
 def waiting(state: BatchState) -> list[str]:
     return [key for key, fact in state.steps.items() if fact.ok is None]
+
+
+def is_waiting(state: BatchState) -> bool:
+    """Whether any step has not answered. They answer about in the order in which they are told, so the last is looked
+    at first."""
+    return any(fact.ok is None for fact in reversed(state.steps.values()))
 
 
 def past_horizon(rollout: Rollout) -> str:
@@ -87,10 +90,7 @@ def _may_have_served(fact: StepFact) -> bool:
 def unavailable(rollout: Rollout) -> frozenset[str]:
     """The nodes in the middle of a switch, or left by a failed one."""
     return frozenset(
-        step.node
-        for batch in rollout.plan.batches
-        for step in batch.steps
-        if (fact := rollout.batches[batch.id].steps.get(step.key)) is not None and not fact.ok
+        node_of(key) for state in rollout.batches.values() for key, fact in state.steps.items() if not fact.ok
     )
 
 

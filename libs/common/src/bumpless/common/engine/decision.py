@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -21,6 +22,23 @@ class Decision(Generic[S]):
     state: S
     messages: tuple[Message, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def one_by_one(
+    decide: Callable[[S, Message, datetime], Decision[S]],
+    state: S,
+    messages: Sequence[Message],
+    now: datetime,
+) -> Decision[S]:
+    """Decide on `messages` in their order, each on what the one before led to."""
+    out: list[Message] = []
+    notes: list[str] = []
+    for message in messages:
+        found = decide(state, message, now)
+        state = found.state
+        out.extend(found.messages)
+        notes.extend(found.notes)
+    return Decision(state, tuple(out), tuple(notes))
 
 
 @dataclass(frozen=True)

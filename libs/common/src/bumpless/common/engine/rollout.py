@@ -6,6 +6,7 @@ stands in `transitions.TABLE`; this module says what follows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from bumpless.common.contract import commands as c
@@ -46,14 +47,27 @@ def begin(plan: Plan, message: e.RolloutPlanned, now: datetime) -> Decision[Roll
 
 def decide(state: Rollout, message: Message, now: datetime) -> Decision[Rollout]:
     """What `message` makes of `state` at `now`."""
+    return decide_all(state, (message,), now)
+
+
+def decide_all(state: Rollout, messages: Sequence[Message], now: datetime) -> Decision[Rollout]:
+    """What `messages` make of `state` at `now`, decided one after the other: the same as `decide` for each of them,
+    without a copy of everything that is known for each of them. At least one message.
+    """
+    turn = Turn(state, messages[0], now)
+    for message in messages:
+        turn.message = message
+        _decide(turn, message)
+    return turn.decision()
+
+
+def _decide(turn: Turn, message: Message) -> None:
+    state = turn.state
     cell = TABLE[state.status].get(type(message), IGNORE)
-    turn = Turn(state, message, now)
     if cell in (IGNORE, ILLEGAL):
-        turn.refuse(f"the rollout is {state.status}", answer=isinstance(message, c.OperatorCommand))
-        return turn.decision()
+        return turn.refuse(f"the rollout is {state.status}", answer=isinstance(message, c.OperatorCommand))
     if message.id in state.answered:
-        turn.note(f"{type(message).__name__} was answered before")
-        return turn.decision()
+        return turn.note(f"{type(message).__name__} was answered before")
     match message:
         case c.Approve():
             _approve(turn, message)
@@ -89,7 +103,7 @@ def decide(state: Rollout, message: Message, now: datetime) -> Decision[Rollout]
             turn.move(S.REVERTED, turn.state.reason)
         case e.RolloutHalted():
             turn.move(S.HALTED, "the revert halted: " + message.reason)
-    return turn.decision()
+    return None
 
 
 def _approve(turn: Turn, message: c.Approve) -> None:
@@ -114,9 +128,9 @@ def _staged(turn: Turn, message: e.StepStaged) -> None:
     if message.plan_hash != turn.state.plan.hash:
         return turn.note(f"{message.node}/{message.component} staged for another plan")
     place = step_key(message.node, message.component)
-    if turn.state.staged.get(place) or all(step.place != place for step in turn.state.plan.steps()):
+    if turn.state.staged.get(place) or place not in turn.state.plan.places:
         return turn.note(f"{place}: known")
-    turn.state = turn.state.model_copy(update={"staged": {**turn.state.staged, place: message.ok}})
+    turn.staged(place, message.ok)
     if turn.state.direction is Direction.REVERT:
         return None
     if not message.ok and not turn.state.commanded:
@@ -128,14 +142,14 @@ def _staged(turn: Turn, message: e.StepStaged) -> None:
 
 
 def _all_staged(turn: Turn) -> bool:
-    """Ends at the first place that has not: it is asked at every answer."""
-    return all(turn.state.staged.get(s.place) for s in turn.state.plan.steps() if s.after is not None)
+    """It is asked at every answer, so it looks at places only when every one may have said so."""
+    staged, needed = turn.state.staged, turn.state.plan.staged_places
+    return len(staged) >= len(needed) and all(staged.get(place) for place in needed)
 
 
 def _unstaged(turn: Turn) -> list[str]:
     """The places that have not said yet that everything their steps need is there."""
-    needed = dict.fromkeys(step.place for step in turn.state.plan.steps() if step.after is not None)
-    return [place for place in needed if not turn.state.staged.get(place)]
+    return [place for place in turn.state.plan.staged_places if not turn.state.staged.get(place)]
 
 
 def _crash_looping(turn: Turn, message: e.ComponentCrashLooping) -> None:
@@ -150,48 +164,42 @@ def _crash_looping(turn: Turn, message: e.ComponentCrashLooping) -> None:
             f"{place}: {message.version} crashes again and again, and is not what this plan brings"
         )
     batch, step = brought[-1]
-    known = turn.state.batches[batch.id]
-    changed = b.with_crash_loop(known, step, message.reason)
-    if changed is known:
+    found = b.crash_loop(turn.state.batches[batch.id], step, message.reason)
+    if found is None:
         return turn.note(f"{step.key}: known, or not commanded")
-    turn.state = turn.state.model_copy(update={"batches": {**turn.state.batches, batch.id: changed}})
+    turn.fact(batch.id, step, found)
+    known = turn.state.batches[batch.id]
     if known.status is B.APPLYING:
         return _settle(turn, batch)
-    key, fact = b.failures(changed)[0]
-    if len(b.failures(changed)) > batch.tolerance and known.status in (B.BAKING, B.PASSED):
+    key, fact = b.failures(known)[0]
+    if len(b.failures(known)) > batch.tolerance and known.status in (B.BAKING, B.PASSED):
         return _fail_batch(turn, batch, f"{key}: {fact.outcome}: {fact.reason}")
     return turn.note(f"{step.key} crashes again and again; batch {batch.id} tolerates it")
 
 
 def _finished(turn: Turn, message: e.StepFinished) -> None:
     batch = next((x for x in turn.state.plan.batches if x.id == message.batch), None)
-    step = (
-        None
-        if batch is None
-        else next(
-            (s for s in batch.steps if (s.node, s.component) == (message.node, message.component)), None
-        )
-    )
+    step = None if batch is None else batch.by_place.get(step_key(message.node, message.component))
     if batch is None or step is None or message.plan_hash != turn.state.plan.hash:
         return turn.note(f"{message.node}/{message.component}: not a step of this plan")
     known = turn.state.batches[batch.id]
-    changed = b.with_fact(known, step, b.fact_of(turn.state.plan, step, message))
-    if changed is known:
+    fact = b.fact_of(turn.state.plan, step, message)
+    if not b.is_news(known, step, fact):
         return turn.note(f"{step.key}: known")
-    turn.state = turn.state.model_copy(update={"batches": {**turn.state.batches, batch.id: changed}})
+    turn.fact(batch.id, step, fact)
     if known.status is not B.APPLYING:
         return turn.note(f"{step.key}: batch {batch.id} is {known.status}")
-    _settle(turn, batch)
-    return None
+    return _settle(turn, batch, worse=not fact.ok)
 
 
-def _settle(turn: Turn, batch: Batch) -> None:
+def _settle(turn: Turn, batch: Batch, *, worse: bool = True) -> None:
+    """End the batch if it has failed, or nobody has to answer any more; `worse`: more steps may have failed."""
     known = turn.state.batches[batch.id]
-    failed = b.failures(known)
+    failed = b.failures(known) if worse else []
     if len(failed) > batch.tolerance:
         key, fact = failed[0]
         return _fail_batch(turn, batch, f"{key}: {fact.outcome}: {fact.reason}")
-    if b.waiting(known):
+    if b.is_waiting(known):
         return None
     if batch.gate is None:
         return _pass_batch(turn, batch, "every step is done")

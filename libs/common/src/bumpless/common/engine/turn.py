@@ -6,18 +6,20 @@ The steps every input shares: starting, advancing through the graph of batches, 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import BatchId, Message, RolloutId, derive_id
 from bumpless.common.engine import batch as b
 from bumpless.common.engine.decision import Deadline, Decision
-from bumpless.common.model.plan import MAX_HOPS, Batch, Direction, Step
+from bumpless.common.model.plan import MAX_HOPS, Batch, Direction, Step, StepKey
 from bumpless.common.model.release import RollbackPolicy
 from bumpless.common.model.rollout import BatchStatus, Rollout, RolloutStatus, StepFact
 
 S = RolloutStatus
 B = BatchStatus
+F = TypeVar("F", bool, StepFact)
 
 
 def next_deadline(state: Rollout) -> Deadline | None:
@@ -89,16 +91,22 @@ def answered(
 
 
 class Turn:
-    """One decision in the making: a copy of the state that moves, and what is said on the way."""
+    """One decision in the making: a copy of the state that moves, and what is said on the way.
+
+    `message` is the one that is being decided; a turn may take in several, one after the other.
+    """
 
     def __init__(self, state: Rollout, message: Message, now: datetime) -> None:
         self.state, self._before = state, state
         self.message, self.now = message, now
         self.out: list[Message] = []
         self._notes: list[str] = []
+        self._mine: dict[int, object] = {}
+        """The facts that were copied for this turn, by their `id()`: they are written to, not copied again."""
 
     def decision(self) -> Decision[Rollout]:
-        state = self._before if self.state == self._before else self.state
+        # What was copied was changed: comparing great states would cost more than everything else.
+        state = self.state if self._mine or self.state != self._before else self._before
         return Decision(state, tuple(self.out), tuple(self._notes))
 
     # saying ---------------------------------------------------------------------------------------------
@@ -135,6 +143,27 @@ class Turn:
             "direction": plan.direction,
             "generation": plan.generation,
         }
+
+    def staged(self, place: StepKey, ok: bool) -> None:
+        """Take in that everything for `place` is there, or cannot be had."""
+        known = self.state.staged
+        if id(known) not in self._mine:
+            known = self._copied(known)
+            self.state = self.state.model_copy(update={"staged": known})
+        known[place] = ok
+
+    def fact(self, batch: BatchId, step: Step, fact: StepFact) -> None:
+        """Take in what is known of `step` from now on."""
+        known = self.state.batches[batch].steps
+        if id(known) not in self._mine:
+            known = self._copied(known)
+            self.batch(batch, steps=known)
+        known[step.key] = fact
+
+    def _copied(self, known: dict[StepKey, F]) -> dict[StepKey, F]:
+        copied = dict(known)
+        self._mine[id(copied)] = copied
+        return copied
 
     def batch(self, batch: BatchId, **changes: object) -> None:
         changed = self.state.batches[batch].model_copy(update=changes)

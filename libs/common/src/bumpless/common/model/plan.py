@@ -28,6 +28,10 @@ def step_key(node: str, component: str, hop: int = 1) -> StepKey:
     return StepKey(f"{node}/{component}" if hop == 1 else f"{node}/{component}#{hop}")
 
 
+def node_of(key: StepKey) -> str:
+    return key.partition("/")[0]
+
+
 class Direction(StrEnum):
     FORWARD = "forward"
     REVERT = "revert"
@@ -113,6 +117,16 @@ class Batch(Model):
     tolerance: int = 0
     apply_timeout_s: float = Field(gt=0)
 
+    @cached_property
+    def by_place(self) -> Mapping[StepKey, Step]:
+        return {step.place: step for step in self.steps}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Another batch: pydantic copies cached values too, and those are of the steps of this one."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("by_place", None)
+        return copied
+
 
 class Hop(Model):
     """One stage of the way of a component through its versions: `why` says what it rests on, and why it is taken.
@@ -164,10 +178,21 @@ class Plan(Model):
     def hash(self) -> PlanHash:
         return _hash(self.canonical())
 
+    @cached_property
+    def places(self) -> frozenset[StepKey]:
+        """Every place that has a step."""
+        return frozenset(step.place for step in self.steps())
+
+    @cached_property
+    def staged_places(self) -> tuple[StepKey, ...]:
+        """The places to which something is brought, and must be there before it may be put in place."""
+        return tuple(dict.fromkeys(step.place for step in self.steps() if step.after is not None))
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Another plan: pydantic copies cached values too, and a copied hash would name the wrong plan."""
+        """Another plan: pydantic copies cached values too, and those are of this one."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("hash", None)
+        for name in ("hash", "places", "staged_places"):
+            copied.__dict__.pop(name, None)
         return copied
 
     @classmethod

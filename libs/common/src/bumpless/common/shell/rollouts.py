@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from itertools import groupby
 from typing import Literal
 
 from bumpless.common.artifacts.errors import ArtifactError
@@ -102,13 +104,6 @@ class RolloutKind:
         self._connection = connection
 
     def decide(self, state: Rollout | None, message: Message, now: datetime) -> Decision[Rollout | None]:
-        decision = self._decide(state, message, now)
-        after = decision.state
-        if after is None or after is state:
-            return decision
-        return Decision(after, (*decision.messages, progress(after, message, now)), decision.notes)
-
-    def _decide(self, state: Rollout | None, message: Message, now: datetime) -> Decision[Rollout | None]:
         if state is not None:
             found = engine.decide(state, message, now)
             return Decision(found.state, found.messages, found.notes)
@@ -129,9 +124,21 @@ class RolloutKind:
             case _:
                 return Decision(None, (), ("no such rollout",))
 
+    def decide_all(
+        self, state: Rollout | None, messages: Sequence[Message], now: datetime
+    ) -> Decision[Rollout | None]:
+        if state is not None:
+            found = engine.decide_all(state, messages, now)
+            return Decision(found.state, found.messages, found.notes)
+        first = self.decide(None, messages[0], now)
+        if len(messages) == 1:
+            return first
+        rest = self.decide_all(first.state, messages[1:], now)
+        return Decision(rest.state, first.messages + rest.messages, first.notes + rest.notes)
+
     def dump(self, state: Rollout) -> bytes:
-        raw = state.model_dump(mode="json", exclude={"plan"})
-        return json.dumps({**raw, "plan_hash": state.plan.hash}, separators=(",", ":")).encode()
+        raw = state.model_dump_json(exclude={"plan"}, exclude_defaults=True)
+        return f'{{"plan_hash":{json.dumps(state.plan.hash)},{raw[1:]}'.encode()
 
     async def load(self, data: bytes) -> Rollout:
         raw = json.loads(data)
@@ -142,6 +149,9 @@ class RolloutKind:
 
     def status(self, state: Rollout) -> str:
         return state.status
+
+    def told(self, state: Rollout, message: Message, now: datetime) -> tuple[Message, ...]:
+        return (progress(state, message, now),)
 
     def logged(
         self,
@@ -164,7 +174,7 @@ class RolloutKind:
             owner=self._name,
             version=version,
             inputs=tuple(
-                e.LoggedInput(at=now, message=json.loads(wire.encode(message))) for message in inputs
+                e.LoggedInput(at=now, message=message.model_dump(mode="json")) for message in inputs
             ),
             status_before=None if before is None else before.status,
             status=after.status,
@@ -197,42 +207,51 @@ class RolloutKind:
 
         Raises: as `replay`.
         """
-        async for entry, decided in self.decisions(entries):
-            state = decided[-1].after
-            assert state is not None, "else `decisions` had ended"
-            inputs = tuple(one.message for one in decided)
-            yield entry, inputs, state, tuple(m for one in decided for m in one.sent)
+        state: Rollout | None = None
+        for entry in _in_order(entries):
+            before = state
+            inputs: list[Message] = []
+            out: list[Message] = []
+            for at, together in groupby(entry.inputs, key=lambda logged: logged.at):
+                messages = [await self._input(logged) for logged in together]
+                decision = self.decide_all(state, messages, at)
+                state = decision.state
+                inputs.extend(messages)
+                out.extend(decision.messages)
+            after = _as_logged(entry, state)
+            if after is not before:
+                out.extend(self.told(after, inputs[-1], entry.inputs[-1].at))
+            yield entry, tuple(inputs), after, tuple(out)
 
     async def decisions(
         self, entries: Sequence[Received]
     ) -> AsyncIterator[tuple[e.RolloutAdvanced, tuple[Decided[Rollout | None], ...]]]:
-        """Every entry of the log with the decisions that it stands for, taken again.
+        """Every entry of the log with the decisions that it stands for, taken again one by one.
 
         Raises: as `replay`.
         """
         state: Rollout | None = None
-        version = 0
-        for item in entries:
-            entry = wire.decode(item.data)
-            assert isinstance(entry, e.RolloutAdvanced)
-            if entry.version != version + 1:
-                raise Broken(f"log of {entry.rollout}: expected version {version + 1}, found {entry.version}")
-            version = entry.version
+        for entry in _in_order(entries):
+            start = state
             decided: list[Decided[Rollout | None]] = []
             for logged in entry.inputs:
-                message = wire.from_dict(logged.message)
-                if isinstance(message, e.RolloutPlanned):
-                    await self._plans.get(message.plan_hash)
+                message = await self._input(logged)
                 decision = self.decide(state, message, logged.at)
                 before, state = state, decision.state
                 sent, notes = decision.messages, decision.notes
-                decided.append(Decided(version, logged.at, before, message, state, sent, notes))
-            if state is None or state.status != entry.status:
-                found = None if state is None else state.status
-                raise Broken(
-                    f"log of {entry.rollout}, version {version}: expected {entry.status}, replay gave {found}"
-                )
+                decided.append(Decided(entry.version, logged.at, before, message, state, sent, notes))
+            after, last = _as_logged(entry, state), decided[-1]
+            if after is not start:
+                told = self.told(after, last.message, last.at)
+                decided[-1] = replace(last, sent=(*last.sent, *told))
             yield entry, tuple(decided)
+
+    async def _input(self, logged: e.LoggedInput) -> Message:
+        """An input as it came, its plan in memory."""
+        message = wire.from_dict(logged.message)
+        if isinstance(message, e.RolloutPlanned):
+            await self._plans.get(message.plan_hash)
+        return message
 
     async def unfinished(self) -> list[str]:
         """The rollouts of this owner that the log does not show at rest."""
@@ -243,6 +262,26 @@ class RolloutKind:
             for entry in entries
             if entry.owner == self.owner and RolloutStatus(entry.status) not in TERMINAL
         ]
+
+
+def _in_order(entries: Sequence[Received]) -> Iterator[e.RolloutAdvanced]:
+    """Raises: Broken, where one is missing."""
+    for version, item in enumerate(entries, start=1):
+        entry = wire.decode(item.data)
+        assert isinstance(entry, e.RolloutAdvanced)
+        if entry.version != version:
+            raise Broken(f"log of {entry.rollout}: expected version {version}, found {entry.version}")
+        yield entry
+
+
+def _as_logged(entry: e.RolloutAdvanced, state: Rollout | None) -> Rollout:
+    """Raises: Broken, where `state` is not what the entry says it came to."""
+    if state is None or state.status != entry.status:
+        found = None if state is None else state.status
+        raise Broken(
+            f"log of {entry.rollout}, version {entry.version}: expected {entry.status}, replay gave {found}"
+        )
+    return state
 
 
 def revert_started(

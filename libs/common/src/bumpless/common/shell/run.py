@@ -8,6 +8,7 @@ noticed by the log, which is written by compare-and-set, and rebuilt from it.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,6 +29,10 @@ log = get_logger(__name__)
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
 
+NOTES_LOGGED = 20
+"""Of one decision, in the service's own log; all of them are in the log of the aggregate."""
+STATES_KEPT = 32
+"""In memory, as they were stored last; the one that was used longest ago goes first."""
 TRIES = 5
 """Conflicts in a row after which a message is handed back; each means that somebody else made progress."""
 
@@ -47,11 +52,16 @@ class Kind(Protocol[S]):
 
     owner: str
 
-    def decide(self, state: S | None, message: Message, now: datetime) -> Decision[S | None]: ...
+    def decide_all(self, state: S | None, messages: Sequence[Message], now: datetime) -> Decision[S | None]:
+        """What `messages`, at least one, lead to when they are decided one after the other."""
+
     def dump(self, state: S) -> bytes: ...
     async def load(self, data: bytes) -> S: ...
     def next_deadline(self, state: S) -> Deadline | None: ...
     def status(self, state: S) -> str: ...
+
+    def told(self, state: S, message: Message, now: datetime) -> tuple[Message, ...]:
+        """What onlookers are told of a changed state, once however many messages led to it; `message` was the last."""
 
     def logged(
         self,
@@ -126,6 +136,8 @@ class Runner(Generic[S]):
         self._clock = clock
         self._boxes: dict[str, _Box] = {}
         self._on_fenced = on_fenced
+        self._read: OrderedDict[str, tuple[bytes, S]] = OrderedDict()
+        """States as they were stored last, beside the bytes: reading a great one back costs more than deciding."""
         self._left: set[str] = set()
         """Given up while the store or the broker was away: there may be messages of them that did not leave."""
 
@@ -308,44 +320,61 @@ class Runner(Generic[S]):
             stored = await self._store.load(aggregate)
         if stored is not None and stored.outbox:
             stored = await self._flush(aggregate, stored)
-        before = None if stored is None else await self._kind.load(stored.state)
+        before = None if stored is None else await self._state(aggregate, stored.state)
         now = self._clock()
         state: S | None = before
         out: list[Message] = []
         notes: list[str] = []
         if messages and self._surroundings is not None:
             messages = self._informed(self._surroundings, before, messages, now)
-        for message in messages:
-            decision = self._kind.decide(state, message, now)
+        if messages:
+            decision = self._kind.decide_all(before, messages, now)
             state = decision.state
             out.extend(decision.messages)
             notes.extend(decision.notes)
             log.info(
                 "decided",
                 aggregate=aggregate,
-                input=type(message).__name__,
-                cause=message.id,
+                inputs=dict(Counter(type(message).__name__ for message in messages)),
+                cause=messages[-1].id,
                 status=None if state is None else self._kind.status(state),
-                notes=list(decision.notes),
+                notes=notes[:NOTES_LOGGED],
             )
         if state is not None and self._surroundings is not None:
             self._surroundings.decided(state)
         if state is None or (state is before and not out):
             await self._outbound.send(out)
             return
+        if state is not before:
+            out.extend(self._kind.told(state, messages[-1], now))
         version = (stored.version if stored else 0) + 1
         entry = self._kind.logged(aggregate, version, before, state, messages, tuple(notes), now)
+        outbox = ([entry] if entry else []) + out
         value = Stored(
             version=version,
             revision=(stored.revision if stored else 0) + 1,
             state=self._kind.dump(state),
-            outbox=tuple(wire.encode(m) for m in ([entry] if entry else []) + out),
+            outbox=tuple(wire.encode(m) for m in outbox),
             log_sequence=stored.log_sequence if stored else 0,
         )
         await self._store.save(aggregate, value, self._kind.next_deadline(state))
         if before is None or self._kind.status(before) != self._kind.status(state):
             TRANSITIONS.labels(self._kind.owner, self._kind.status(state)).inc()
-        await self._flush(aggregate, value)
+        self._keep(aggregate, value.state, state)
+        await self._flush(aggregate, value, outbox)
+
+    async def _state(self, aggregate: str, data: bytes) -> S:
+        known = self._read.get(aggregate)
+        if known is None or known[0] != data:
+            return self._keep(aggregate, data, await self._kind.load(data))
+        return known[1]
+
+    def _keep(self, aggregate: str, data: bytes, state: S) -> S:
+        self._read[aggregate] = (data, state)
+        self._read.move_to_end(aggregate)
+        if len(self._read) > STATES_KEPT:
+            self._read.popitem(last=False)
+        return state
 
     @staticmethod
     def _informed(
@@ -356,14 +385,16 @@ class Runner(Generic[S]):
         news = around.news(before, now)
         return messages if news is None else [news, *messages]
 
-    async def _flush(self, aggregate: str, value: Stored) -> Stored:
-        messages = [wire.decode(data) for data in value.outbox]
+    async def _flush(self, aggregate: str, value: Stored, messages: list[Message] | None = None) -> Stored:
+        """Publish the outbox; `messages` are what it holds, where that is known."""
+        if messages is None:
+            messages = [wire.decode(data) for data in value.outbox]
         sequence = value.log_sequence
         if messages and self._is_log(messages[0]):
             sequence = await self._outbound.log(messages[0], sequence)
             messages = messages[1:]
         await self._outbound.send(messages)
-        state = await self._kind.load(value.state)
+        state = await self._state(aggregate, value.state)
         flushed = replace(value, revision=value.revision + 1, outbox=(), log_sequence=sequence)
         await self._store.save(aggregate, flushed, self._kind.next_deadline(state))
         return flushed
