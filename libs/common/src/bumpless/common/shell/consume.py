@@ -34,7 +34,8 @@ AGAIN_S = 1.0
 """Between two tries of a handler that failed."""
 PARKED_BYTES = 256 << 10
 """Longer bodies are cut in the parked copy; the original stays in its stream until that stream's own age."""
-WORKERS = 32
+WORKERS = 256
+"""Handlers at once: what waits for the same aggregate is decided together."""
 
 
 async def park(
@@ -154,7 +155,7 @@ def on_durable(
     title: str,
     decoder: Callable[[StreamMessage[Any]], Any] = _decode,
 ) -> Any:
-    """Decorator: handle what the durable consumer delivers. One fetch at a time, many handlers at once.
+    """Decorator: handle what the durable consumer delivers. What is there is fetched together, and handled at once.
 
     `decoder` is for what is no message of the contract.
     """
@@ -162,7 +163,7 @@ def on_durable(
         durable.filters[0],
         durable=durable.name,
         stream=JStream(durable.stream.value, declare=False),
-        pull_sub=PullSub(batch_size=1, timeout=1.0),
+        pull_sub=PullSub(batch_size=WORKERS, timeout=1.0),
         ack_policy=AckPolicy.MANUAL,
         decoder=decoder,
         max_workers=WORKERS,
