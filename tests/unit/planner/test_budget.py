@@ -17,7 +17,7 @@ from bumpless.common.model.fleet import ComponentState, Drain
 from bumpless.common.model.plan import Plan
 from bumpless.planner.budget import Budget
 from bumpless.planner.placement import SEEN_WITHIN_S
-from support.plans import T0, at, batch, fleet, node, plan, target
+from support.plans import T0, at, batch, node, plan, target
 from support.rollouts import Course, planned, rolling
 
 API = plan(batch("api-1", ["n1"]), batch("api-2", ["n2"], needs=["api-1"]), max_unavailable=1)
@@ -99,7 +99,7 @@ def test_silent_nodes_and_stuck_components_are_out() -> None:
         two.model_copy(update={"components": {"db": stuck}}),
         three.model_copy(update={"observed_at": T0 - timedelta(days=1)}),
     )
-    budget.observed(fleet(*nodes), T0)
+    budget.observed(nodes, T0)
     out = budget.out_for(other.state)
     assert set(out) == {"n1", "n2"}, "n3 is none of its nodes"
     assert "silent" in out["n1"]
@@ -111,7 +111,7 @@ def test_a_drained_node_is_out_and_counts_once() -> None:
     drained = node("n1", {"db": target("db", "v1")}).model_copy(
         update={"drain": Drain(by="ada", reason="new disk", since=T0), "observed_at": T0 - timedelta(days=1)}
     )
-    budget.observed(fleet(drained), T0)
+    budget.observed([drained], T0)
     tell(other, budget)
     assert list(other.state.out) == ["n1"]
     assert "drained by ada" in other.state.out["n1"]

@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from bumpless.common.contract.base import Message, PlanHash, RolloutId, derive_id
 from bumpless.common.contract.events import NodesOut, RolloutPlanned
 from bumpless.common.engine.batch import unavailable
-from bumpless.common.model.fleet import ComponentState, Fleet
-from bumpless.common.model.plan import Plan
+from bumpless.common.model.fleet import ComponentState, Node
+from bumpless.common.model.plan import Plan, StepKey, node_of
 from bumpless.common.model.rollout import Rollout, RolloutStatus
 from bumpless.planner.placement import SEEN_WITHIN_S
+from bumpless.planner.standing import NodeStanding
 
 
 class Budget:
@@ -46,9 +47,9 @@ class Budget:
         if rollout.ended:
             del self._takes[rollout.id]
 
-    def observed(self, fleet: Fleet, now: datetime) -> None:
+    def observed(self, nodes: Iterable[Node | NodeStanding], now: datetime) -> None:
         """Take in what the nodes said last."""
-        found = _out_of_service(fleet, now)
+        found = _out_of_service(nodes, now)
         if found != self._fleet:
             self._fleet = found
             self.changed.set()
@@ -96,7 +97,7 @@ class Budget:
     def _nodes_of(self, plan: Plan) -> frozenset[str]:
         if plan.hash not in self._nodes:
             stepped = (step.node for step in plan.steps())
-            unchanged = (key.partition("/")[0] for key in plan.unchanged)
+            unchanged = (node_of(key) for key in plan.unchanged)
             self._nodes[plan.hash] = frozenset((*stepped, *unchanged))
         return self._nodes[plan.hash]
 
@@ -110,13 +111,13 @@ def _taken(rollout: Rollout) -> dict[str, str]:
     return dict.fromkeys(unavailable(rollout), f"rollout {rollout.id} is switching it, or failed there")
 
 
-def _nodes(keys: Iterable[str]) -> list[str]:
-    return sorted({key.partition("/")[0] for key in keys})
+def _nodes(keys: Iterable[StepKey]) -> list[str]:
+    return sorted({node_of(key) for key in keys})
 
 
-def _out_of_service(fleet: Fleet, now: datetime) -> dict[str, str]:
+def _out_of_service(nodes: Iterable[Node | NodeStanding], now: datetime) -> dict[str, str]:
     found = {}
-    for node in fleet.nodes:
+    for node in nodes:
         stuck = [c.component for c in node.components.values() if c.state is ComponentState.STUCK]
         if node.drain is not None:
             found[node.name] = str(node.drain)

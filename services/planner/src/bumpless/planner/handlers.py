@@ -37,6 +37,7 @@ from bumpless.planner.looking import Looked, Looking
 from bumpless.planner.plan import make_plan
 from bumpless.planner.proof import check
 from bumpless.planner.shown import Shown
+from bumpless.planner.standing import standing
 from bumpless.planner.unplannable import Unplannable
 
 log = get_logger(__name__)
@@ -135,7 +136,7 @@ class Planner:
         rollout = rollout_id(message.product, message.digest, message.attempt)
         generation = 1 + max([await self._highest_planned(), *(node.generation for node in fleet.nodes)])
         now = clock.now()
-        self._budget.observed(fleet, now)
+        self._budget.observed(fleet.nodes, now)
         seen = await self._looking.look(message, release, fleet, now)
         release = seen.case.release  # as far as it is believed
         try:
@@ -216,15 +217,20 @@ class Planner:
         for name in await self._store.waiting():
             if (rollout := await self._runner.peek(name)) is not None:
                 self._budget.decided(rollout)
-        self._budget.observed(await self.fleet(), clock.now())
+        await self._look()
 
     async def keep(self) -> None:
-        """For ever: tell every rollout which of its nodes are out for reasons outside of it."""
+        """For ever: tell every rollout which of its nodes are out for reasons outside of it.
+
+        What a rollout changes is told at once. The nodes are looked at once in a heartbeat: they say no more.
+        """
+        looked = clock.now()
         while True:
             self._budget.changed.clear()
             try:
-                if self._budget.busy:
-                    self._budget.observed(await self.fleet(), clock.now())
+                if self._budget.busy and (clock.now() - looked).total_seconds() >= LOOK_S:
+                    await self._look()
+                    looked = clock.now()
                 for news in self._budget.behind(clock.now()):
                     await self._runner.handle(news.rollout, news)
             except Retryable as error:
@@ -233,6 +239,10 @@ class Planner:
                 log.exception("rollouts were not told which nodes are out")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._budget.changed.wait(), LOOK_S)
+
+    async def _look(self) -> None:
+        items = await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
+        self._budget.observed(standing(items), clock.now())
 
     async def operator(self, message: c.OperatorCommand | c.DrainNode | c.UndrainNode | e.AlertFired) -> None:
         if isinstance(message, c.DrainNode | c.UndrainNode):
