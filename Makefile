@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree man
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree man bench-scale-quick
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -73,11 +73,13 @@ bench-%: $(STAMP)
 	$(PY) benchmarks/bench_$*.py
 
 # The peers that are Python packages have an environment of their own.
-bench-delta bench-delta-quick bench-switch: $(BENCH_STAMP)
+bench-delta bench-delta-quick bench-switch bench-scale: $(BENCH_STAMP)
 bench-delta-quick: $(STAMP)
 	$(PY) benchmarks/bench_delta.py --quick
 bench-gate-quick: $(STAMP)
 	$(PY) benchmarks/bench_gate.py --quick
+bench-scale-quick: $(STAMP)
+	$(PY) benchmarks/bench_scale.py --quick
 
 $(BENCH_STAMP): requirements/bench.txt $(STAMP)
 	$(PY) -m venv build/bench/venv

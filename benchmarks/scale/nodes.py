@@ -1,0 +1,314 @@
+"""Simulated executors: as many as one process is told to hold, each on a connection of its own.
+
+    python -m scale.nodes URL TRUST FIRST COUNT PRODUCT_FILE
+
+Each hears, verifies and answers signed commands with the code and the messages of the real one, tells its progress and
+its inventory as often, and ships metrics where it is told to. It has no disk and runs nothing, and what nobody waits for (progress, inventory) it
+sends without waiting for an acknowledgement, from templates: ten thousand nodes would have a processor each for that.
+On `cmd.NODE.bare` it answers any bytes with as many as an answer has: the same way through the broker, without us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bumpless.common.artifacts.signing import TrustStore
+from bumpless.common.contract import events as e
+from bumpless.common.contract import subjects
+from bumpless.common.contract.base import derive_id
+from bumpless.common.contract.commands import ApplyComponent, StageComponent
+from bumpless.common.contract.subjects import Stream
+from bumpless.common.errors import Retryable
+from bumpless.common.model.fleet import ComponentState
+from bumpless.common.model.plan import Target
+from bumpless.common.shell import clock
+from bumpless.common.shell.broker import Away, Connection, Received
+from bumpless.executor.handlers import Intake
+from bumpless.executor.record import Command
+from bumpless.executor.results import SHARES, result_id
+
+BARE = "bare"
+BARE_MARK = 8
+"""The first bytes of a bare command number its round."""
+BARE_ANSWER, BARE_PROGRESS, BARE_INVENTORY = b"x" * 900, b"x" * 330, b"x" * 1000
+"""As large as what a step says."""
+METRICS = "bench.metrics"
+"""Told the seconds between two scrapes; 0: none."""
+HEARTBEAT_S = 15.0
+CATCH_UP_S = 60.0
+AGAIN_S = 0.5
+CONNECT_AT_ONCE = 100
+
+
+class SimNode:
+    """One node with one component, which always does what it is told."""
+
+    def __init__(self, name: str, target: Target, trust: TrustStore) -> None:
+        self.name, self._target, self._trust = name, target, trust
+        self._numbers = (0, 0)
+        self._intake = Intake(name, trust)
+        self._scrapes = 0
+        self._switched = 0
+        self._bare = ""
+
+    async def start(self, url: str) -> None:
+        self._connection = await Connection.connect(
+            url, name=self.name, on_reconnect=self._catch_up, connect_timeout_s=120
+        )
+        await self._connection.subscribe(subjects.commands_live(self.name), self._heard)
+        await self._observe(waiting=True)
+
+    async def beat(self) -> None:
+        await asyncio.sleep(random.uniform(0, HEARTBEAT_S))
+        while True:
+            await self._observe()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def ship(self, every_s: float) -> None:
+        await asyncio.sleep(random.uniform(0, every_s))
+        while True:
+            await self._sample()
+            await asyncio.sleep(every_s)
+
+    async def keep_up(self) -> None:
+        """The standing command is read again every minute, as the real one does."""
+        while True:
+            await asyncio.sleep(random.uniform(0.5, 1) * CATCH_UP_S)
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        with suppress(Retryable):
+            for received in await self._connection.last(Stream.CMD, [subjects.commands_last(self.name)]):
+                await self._heard(received)
+
+    async def _heard(self, received: Received) -> None:
+        if received.subject.endswith("." + BARE):
+            await self._answer_bare(received.data[:BARE_MARK].decode().strip())
+            return
+        command = self._intake.read(received)
+        if not isinstance(command, StageComponent | ApplyComponent):
+            return
+        if (command.generation, command.sequence) <= self._numbers:
+            return
+        self._numbers = (command.generation, command.sequence)
+        await self._obey(command)
+
+    async def _answer_bare(self, number: str) -> None:
+        """As many messages as a step takes, as large, acknowledged where those are."""
+        if number == self._bare:
+            return
+        self._bare = number
+        for state in SHARES:
+            subject = f"prog.{BARE}.step.{self.name}.{BARE}"
+            await self._tell(subject, BARE_PROGRESS, f"{BARE}-{number}-{self.name}-{state}")
+        subject = f"evt.{self.name}.{BARE}"
+        await self._say_bytes(subject, BARE_ANSWER, f"{BARE}-{number}-{self.name}", Stream.EVT)
+        subject = f"evt.{self.name}.{BARE}-inventory"
+        await self._tell(subject, BARE_INVENTORY, f"{BARE}-{number}-{self.name}-inventory")
+
+    async def _obey(self, command: Command) -> None:
+        now = clock.now()
+        if isinstance(command, StageComponent):
+            await self._progress(command, ComponentState.STAGING)
+            await self._say(
+                e.StepStaged(
+                    id=result_id(command, "step-staged"),
+                    at=now,
+                    cause=command.id,
+                    rollout=command.rollout,
+                    direction=command.direction,
+                    plan_hash=command.plan_hash,
+                    node=self.name,
+                    component=command.component,
+                    sequence=command.sequence,
+                    ok=True,
+                    used="full",
+                )
+            )
+            return
+        assert command.target is not None
+        for state in SHARES:
+            await self._progress(command, state)
+        self._target, self._switched = command.target, self._switched + 1
+        await self._say(
+            e.StepFinished(
+                id=result_id(command, "step-finished"),
+                at=now,
+                cause=command.id,
+                rollout=command.rollout,
+                direction=command.direction,
+                batch=command.batch,
+                plan_hash=command.plan_hash,
+                node=self.name,
+                component=command.component,
+                generation=command.generation,
+                sequence=command.sequence,
+                outcome=e.StepOutcome.DONE,
+                root=command.target.root,
+                version=command.target.version,
+                switched_at=now,
+                seconds={"staging": 0.1, "starting": 0.5, "switching": 0.01, "draining": 0.5},
+            )
+        )
+        await self._observe()
+
+    async def _progress(self, command: Command, state: ComponentState) -> None:
+        """What `results.progressed` says, as its bytes."""
+        subject = f"prog.{command.rollout}.step.{self.name}.{command.component}"
+        mark = f"{command.id}-{state}"
+        body = (
+            f'{{"id":"{mark}","at":"{clock.now().isoformat()}","cause":"{command.id}","type":"step-progressed",'
+            f'"rollout":"{command.rollout}","node":"{self.name}","component":"{command.component}",'
+            f'"state":"{state}","detail":"","share":{SHARES[state]}}}'
+        )
+        await self._tell(subject, body.encode(), mark)
+
+    async def _say_bytes(self, subject: str, body: bytes, mark: str, stream: Stream) -> None:
+        while True:
+            try:
+                await self._connection.js.publish(
+                    subject, body, headers=_headers(mark, subject), stream=stream.value
+                )
+                return
+            except Away:
+                await asyncio.sleep(AGAIN_S)
+
+    async def _tell(self, subject: str, body: bytes, mark: str) -> None:
+        """Say what nobody waits for; while the broker is away it is not said."""
+        with suppress(*Away):
+            await self._connection.nc.publish(subject, body, headers=_headers(mark, subject))
+
+    async def _observe(self, *, waiting: bool = False) -> None:
+        """What `NodeObserved` says of this node, as its bytes."""
+        generation, sequence = self._numbers
+        mark = clock.fresh_id()
+        at = clock.now().isoformat()
+        body = (
+            f'{{"id":"{mark}","at":"{at}","cause":null,"type":"node-observed","node":{{"name":"{self.name}",'
+            f'"address":"127.0.0.1","labels":{{}},"components":{{"{self._target.component}":{{'
+            f'"component":"{self._target.component}","state":"serving","target":{self._said()},'
+            f'"root":"{self._target.root}","previous":null,"staged":[],"generation":{generation},'
+            f'"sequence":{sequence},"instances":1,"restarts":0}}}},"observed_at":"{at}","identity":"{self.name}",'
+            f'"executor":"{self.name}","ordered":0}}}}'
+        )
+        subject = f"inv.{self.name}"
+        if waiting:
+            await self._say_bytes(subject, body.encode(), mark, Stream.INV)
+        else:
+            await self._tell(subject, body.encode(), mark)
+
+    def _said(self) -> str:
+        target = self._target
+        if target.root not in _TARGETS:
+            _TARGETS[target.root] = target.model_dump_json()
+        return _TARGETS[target.root]
+
+    async def _sample(self) -> None:
+        """Counters of a service that answers 100 requests a second and fails at none."""
+        self._scrapes += 1
+        count = 500.0 * self._scrapes
+        at = clock.now()
+        buckets = {f'http_request_duration_seconds_bucket{{le="{le}"}}': count for le in BUCKETS}
+        await self._say(
+            e.MetricsSampled(
+                id=derive_id(self.name, "metrics", at.isoformat()),
+                at=at,
+                node=self.name,
+                component=self._target.component,
+                instance=f"{self.name}-{self._switched}",
+                version=self._target.version,
+                root=self._target.root,
+                sequence=self._scrapes,
+                up=True,
+                samples={
+                    'http_requests_total{status="200"}': count,
+                    'http_requests_total{status="500"}': 0.0,
+                    "http_request_duration_seconds_count": count,
+                    "http_request_duration_seconds_sum": count * 0.004,
+                    f'release_info{{digest="{self._target.root}",version="{self._target.version}"}}': 1.0,
+                    **buckets,
+                },
+            )
+        )
+
+    async def _say(self, message: e.StepStaged | e.StepFinished | e.MetricsSampled) -> None:
+        while True:
+            try:
+                await self._connection.publish(message, source="executor")
+                return
+            except Retryable as error:
+                await asyncio.sleep(error.after_s)
+
+
+_TARGETS: dict[str, str] = {}
+"""Targets as JSON, by their root: all nodes get the same few."""
+
+
+def _headers(mark: str, subject: str) -> dict[str, str]:
+    return {
+        "Nats-Msg-Id": mark,
+        "ce-specversion": "1.0",
+        "ce-id": mark,
+        "ce-type": "io.bumpless.step-progressed",
+        "ce-source": "/bumpless/executor",
+        "ce-subject": subject,
+        "content-type": "application/json",
+    }
+
+
+BUCKETS = ("0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "+Inf")
+
+
+async def run(url: str, trust: TrustStore, first: int, count: int, target: Target) -> None:
+    nodes = [SimNode(name_of(number), target, trust) for number in range(first, first + count)]
+    for start in range(0, count, CONNECT_AT_ONCE):
+        await asyncio.gather(*(node.start(url) for node in nodes[start : start + CONNECT_AT_ONCE]))
+    beats = [asyncio.create_task(work) for node in nodes for work in (node.beat(), node.keep_up())]
+    shipping: list[asyncio.Task[None]] = []
+    control = await Connection.connect(url, name=f"nodes-{first}")
+
+    async def metrics(received: Received) -> None:
+        for task in shipping:
+            task.cancel()
+        every_s = float(json.loads(received.data))
+        works: list[Coroutine[Any, Any, None]] = [node.ship(every_s) for node in nodes] if every_s else []
+        shipping[:] = [asyncio.create_task(work) for work in works]
+
+    await control.subscribe(METRICS, metrics)
+    await control.nc.flush()
+    print("ready", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    for task in (*beats, *shipping):
+        task.cancel()
+
+
+def name_of(number: int) -> str:
+    return f"node-{number}"
+
+
+def main() -> None:
+    # What is said on standard output is for whoever started this.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    url, trust, first, count, target = sys.argv[1:]
+    asyncio.run(
+        run(
+            url,
+            TrustStore.load(Path(trust)),
+            int(first),
+            int(count),
+            Target.model_validate_json(Path(target).read_bytes()),
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
