@@ -24,7 +24,7 @@ from bumpless.executor.journal import Journal
 from bumpless.executor.layout import Layout
 from bumpless.executor.lifecycle import Lifecycle
 from bumpless.executor.ports import ArtifactSource, ProcessSwitch
-from bumpless.executor.record import Command, ComponentRecord, Instance
+from bumpless.executor.record import RESTING, Command, ComponentRecord, Instance
 from bumpless.executor.starter import Starter
 from bumpless.executor.steps import Steps, stop_timeout_s
 from bumpless.executor.trying import Trying
@@ -188,6 +188,7 @@ class ComponentActor:
     def _account(self, before: ComponentRecord, after: ComponentRecord) -> None:
         name = after.component
         telemetry.INSTANCES.labels(name).set(len(after.takes_traffic))
+        telemetry.OUTSTANDING.labels(name).set(after.state not in RESTING)
         if after.restarts > before.restarts:
             telemetry.RESTARTS.labels(name).inc(after.restarts - before.restarts)
         if before.state is not after.state or before.failing != after.failing:
@@ -202,3 +203,5 @@ class ComponentActor:
             case StepFinished():
                 telemetry.STEPS.labels(name, after.result.outcome).inc()
                 telemetry.STEP_SECONDS.labels(name).observe(sum(after.result.seconds.values()))
+                for state, seconds in after.result.seconds.items():
+                    telemetry.STATE_SECONDS.labels(name, state).observe(seconds)

@@ -29,7 +29,7 @@ from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
-from bumpless.executor import rivals
+from bumpless.executor import rivals, telemetry
 from bumpless.executor.drivers import kin
 from bumpless.executor.drivers.alert_hooks import AlertHooks
 from bumpless.executor.drivers.artifacts import StoredArtifacts
@@ -40,6 +40,7 @@ from bumpless.executor.drivers.manager import ServiceManager
 from bumpless.executor.executor import Executor, NodeConfig
 from bumpless.executor.journal import Journal
 from bumpless.executor.launch import Launch
+from bumpless.executor.layout import free_bytes
 from bumpless.executor.no_broker import LateBlobs, LateConnection
 from bumpless.executor.ports import ProcessSwitch
 from bumpless.executor.settings import ExecutorSettings
@@ -101,7 +102,13 @@ async def run_executor(
         held.push_async_callback(
             lambda: executor.close(stop_services=settings.stop_services_on_exit and not leaving.is_set())
         )
-        ops = await serve_ops(settings.ops_port, lambda: connection.is_connected)
+
+        async def measure() -> None:
+            telemetry.CONNECTED.set(connection.is_connected)
+            telemetry.FREE_BYTES.set(free_bytes(settings.data_dir))
+            telemetry.UNREPORTED.set(executor.unreported)
+
+        ops = await serve_ops(settings.ops_port, lambda: connection.is_connected, measure)
         if ops is not None:
             held.push_async_callback(ops.cleanup)
         await executor.start()

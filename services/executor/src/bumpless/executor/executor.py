@@ -182,6 +182,11 @@ class Executor:
             reason=tree.note,
         )
 
+    @property
+    def unreported(self) -> int:
+        """How many answers the broker has not acknowledged."""
+        return sum(len(actor.record.outbox) for actor in self._actors.values())
+
     def report(self, *, results: bool = False) -> None:
         """Say again what is observed; with `results`, also every component's last result."""
         if results:

@@ -18,7 +18,7 @@ from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.reading import read
 from bumpless.common.shell.run import Rebuilt, Runner
-from bumpless.health_gate import gate_run
+from bumpless.health_gate import gate_run, telemetry
 from bumpless.health_gate.gate_run import GateRun, GateStatus, judged
 from bumpless.health_gate.offline.logged import LOGGED, OWNER, aggregate_of, decided
 from bumpless.health_gate.sources.registry import Sources
@@ -124,7 +124,9 @@ class HealthGate:
         now = self._clock()
         found = await self._sources.judged(state.opened, now)
         if found is None:
+            telemetry.LOOKS.labels("replaying").inc()
             return
+        telemetry.LOOKS.labels(found.verdict or "open").inc()
         await self._runner.handle(aggregate, judged(state.opened, found, now))
         if found.verdict is not None or (
             state.opened.spec.source is not None and not await self._is_open(aggregate)

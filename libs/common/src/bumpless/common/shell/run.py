@@ -23,7 +23,7 @@ from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.deadlines import deadline_message
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.state import Conflict, Fenced, StateStore, Stored
-from bumpless.common.telemetry import TRANSITIONS, tracer
+from bumpless.common.telemetry import DECISIONS, TRANSITIONS, tracer
 
 log = get_logger(__name__)
 S = TypeVar("S")
@@ -140,6 +140,8 @@ class Runner(Generic[S]):
         """States as they were stored last, beside the bytes: reading a great one back costs more than deciding."""
         self._left: set[str] = set()
         """Given up while the store or the broker was away: there may be messages of them that did not leave."""
+        self.statuses: dict[str, str] = {}
+        """The state of what this process knows not to be at rest."""
 
     async def handle(self, aggregate: str, message: Message) -> None:
         """Return once `message` is decided, saved and its consequences are published.
@@ -197,6 +199,7 @@ class Runner(Generic[S]):
         except Conflict:
             log.info("rebuilt by somebody else", aggregate=aggregate)
             return rebuilt.state
+        self._note(aggregate, rebuilt.state)
         log.info("rebuilt from the log", aggregate=aggregate, version=rebuilt.version)
         return rebuilt.state
 
@@ -207,6 +210,20 @@ class Runner(Generic[S]):
                 await self.restore(aggregate)
             except Broken as error:  # one unreadable log must not keep the others from going on
                 log.error("cannot be rebuilt; it stays as it is", aggregate=aggregate, reason=str(error))
+
+    async def count(self) -> None:
+        """Find out in which states an earlier process left what is not at rest."""
+        for aggregate in await self._store.waiting():
+            if aggregate not in self.statuses:
+                state = await self.peek(aggregate)
+                if state is not None:
+                    self._note(aggregate, state)
+
+    def _note(self, aggregate: str, state: S) -> None:
+        if self._kind.next_deadline(state) is None:
+            self.statuses.pop(aggregate, None)
+        else:
+            self.statuses[aggregate] = self._kind.status(state)
 
     async def publish_left(self) -> None:
         """Publish whatever an earlier process saved and did not publish."""
@@ -330,6 +347,7 @@ class Runner(Generic[S]):
         if messages:
             decision = self._kind.decide_all(before, messages, now)
             state = decision.state
+            DECISIONS.labels(self._kind.owner).inc()
             out.extend(decision.messages)
             notes.extend(decision.notes)
             log.info(
@@ -358,6 +376,7 @@ class Runner(Generic[S]):
             log_sequence=stored.log_sequence if stored else 0,
         )
         await self._store.save(aggregate, value, self._kind.next_deadline(state))
+        self._note(aggregate, state)
         if before is None or self._kind.status(before) != self._kind.status(state):
             TRANSITIONS.labels(self._kind.owner, self._kind.status(state)).inc()
         self._keep(aggregate, value.state, state)

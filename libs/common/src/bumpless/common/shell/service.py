@@ -25,6 +25,7 @@ from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.measures import Measures
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import RedisState
@@ -70,7 +71,14 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
 
     connection = await Connection.connect(settings.nats_url, name=owner, on_reconnect=back)
     store = RedisState(settings.redis_url, owner, clock.fresh_id())
-    ops = await serve_ops(settings.ops_port, lambda: store_answers and connection.nc.is_connected)
+    measures = Measures(owner, connection, store, clock.now)
+    ops = await serve_ops(settings.ops_port, lambda: store_answers and connection.nc.is_connected, measures)
+
+    async def measured(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
+        active = await build(connection, store, fenced)
+        measures.begin(active.runner)
+        return active
+
     keeper = asyncio.create_task(_keep_topology(connection, reconnected, stop))
     try:
         await _until(stop, lambda: ensure_topology(connection))
@@ -80,7 +88,10 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
                 store_answers = True
                 if leads:
                     term, store = store, store.next_term(clock.fresh_id())
-                    await _term(owner, connection, term, build, stop)
+                    try:
+                        await _term(owner, connection, term, measured, stop)
+                    finally:
+                        measures.rest()
             except Retryable as error:
                 store_answers = False
                 log.warning("standing back", reason=str(error))
