@@ -189,8 +189,7 @@ class ComponentActor:
         name = after.component
         telemetry.INSTANCES.labels(name).set(len(after.takes_traffic))
         telemetry.OUTSTANDING.labels(name).set(after.state not in RESTING)
-        if after.restarts > before.restarts:
-            telemetry.RESTARTS.labels(name).inc(after.restarts - before.restarts)
+        telemetry.RESTARTS.labels(name).inc(max(0, after.restarts - before.restarts))
         if before.state is not after.state or before.failing != after.failing:
             self._word.report()
         if after.result is None or after.result is before.result:

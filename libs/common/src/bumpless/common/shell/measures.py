@@ -18,7 +18,17 @@ from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
 from bumpless.common.shell.topology import DURABLES
-from bumpless.common.telemetry import BACKLOG, LEASE, OUTBOX, OVERDUE, PARKED_KEPT, UNFINISHED
+from bumpless.common.telemetry import (
+    BACKLOG,
+    DECISIONS,
+    LEADER,
+    LEASE,
+    OUTBOX,
+    OVERDUE,
+    PARKED,
+    PARKED_KEPT,
+    UNFINISHED,
+)
 
 
 class Measures:
@@ -31,6 +41,8 @@ class Measures:
         self._runner: Runner[Any] | None = None
         self._counted = False
         LEASE.labels(owner).set(0)
+        for counter in (DECISIONS, LEADER, PARKED):  # there before the first event, so that the first counts
+            counter.labels(owner)
 
     def begin(self, runner: Runner[Any]) -> None:
         """From now on `runner` works in this process."""
