@@ -364,8 +364,6 @@ def surroundings() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     # Coroutines of killed processes are collected in other contexts, and without a loop.
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    spans = logging.getLogger("opentelemetry.context")
-    heard, spans.disabled = spans.disabled, True
     enabled = gc.isenabled()
     gc.disable()
     gc.freeze()  # so that what is collected below is what the run left, not all that is imported
@@ -376,7 +374,7 @@ def surroundings() -> Iterator[None]:
         service.LEASE_S = lease
         gc.collect()
         gc.unfreeze()
-        sys.unraisablehook, spans.disabled = hook, heard
+        sys.unraisablehook = hook
         structlog.configure(**before)
         if enabled:
             gc.enable()

@@ -27,7 +27,5 @@ def asked(expression: str) -> Asked:
     bare = re.sub(_STRING, '""', expression)
     for metric in _METRIC.findall(bare):
         selected.setdefault(metric, set())
-    grouped = {
-        name.strip() for names in _GROUPING.findall(bare) for name in names.split(",") if name.strip()
-    }
+    grouped = {name.strip() for names in _GROUPING.findall(bare) for name in names.split(",") if name.strip()}
     return Asked({name: frozenset(labels) for name, labels in selected.items()}, frozenset(grouped))

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from bumpless.common.contract.base import Digest
+from bumpless.common.contract.base import Digest, MessageId
 from bumpless.common.contract.events import StepFinished, StepProgressed, StepStaged
+from bumpless.common.contract.trace import Place
 from bumpless.common.errors import Broken
 from bumpless.common.model.plan import Target
+from bumpless.common.shell import tracing
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
@@ -74,6 +76,7 @@ class ComponentActor:
         self._steps = Steps(layout, switch, source, starter, hooks, self.tell, lambda: self.record, now)
         self.trying = Trying(record.component, record.node, layout, starter)
         self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._above: tuple[MessageId, Place] | None = None
 
     def _in_use(self) -> frozenset[Digest]:
         return frozenset(i.target.root for i in self.record.instances if i.pid)
@@ -185,6 +188,18 @@ class ComponentActor:
             self._watchers.pop(name, None)
             self.tell(heard.Died(instance, end.reason, end.lived_s))
 
+    def traced(self, command: Command, above: Place | None) -> None:
+        """Where in the trace of its rollout a command came from that is about to be told."""
+        if above is not None:
+            self._above = (command.id, above)
+
+    def _trace(self, record: ComponentRecord, outcome: str, seconds: Mapping[str, float]) -> None:
+        command, now = record.command, self._now()
+        if command is not None:
+            known, above = self._above or ("", None)
+            place = above if known == command.id else tracing.parent(command, {})
+            tracing.worked(command, place, now.timestamp() - sum(seconds.values()), seconds, outcome)
+
     def _account(self, before: ComponentRecord, after: ComponentRecord) -> None:
         name = after.component
         telemetry.INSTANCES.labels(name).set(len(after.takes_traffic))
@@ -196,10 +211,12 @@ class ComponentActor:
             return
         match after.result:
             case StepStaged():
+                self._trace(after, "staged" if after.result.ok else "failed", {})
                 telemetry.STAGED_BYTES.labels(name, after.result.used or "none").inc(
                     after.result.bytes_fetched
                 )
             case StepFinished():
+                self._trace(after, after.result.outcome, after.result.seconds)
                 telemetry.STEPS.labels(name, after.result.outcome).inc()
                 telemetry.STEP_SECONDS.labels(name).observe(sum(after.result.seconds.values()))
                 for state, seconds in after.result.seconds.items():

@@ -25,7 +25,7 @@ from bumpless.common.contract.subjects import (
     subject_for,
 )
 from bumpless.common.errors import ReleaseError, Retryable
-from bumpless.common.shell import clock
+from bumpless.common.shell import clock, tracing
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
@@ -306,8 +306,10 @@ def main() -> None:
             check_start(settings)
             return
         configure_logging("executor", settings.log_level)
+        tracing.configure_tracing("executor", f"executor/{settings.node}")
         origin, stop = Origin.of_this_process(settings), asyncio.Event()
         environment = asyncio.run(_until_signalled(settings, stop, origin))
+        tracing.close_tracing()
     except ReleaseError as error:
         sys.exit(f"executor: {error}")
     if environment is not None:

@@ -23,7 +23,7 @@ from bumpless.common.errors import Refused, ReleaseError
 from bumpless.common.model.fleet import Node
 from bumpless.common.model.plan import Target
 from bumpless.common.model.release import ITSELF
-from bumpless.common.shell import clock
+from bumpless.common.shell import clock, tracing
 from bumpless.common.shell.broker import Received
 from bumpless.common.shell.log import get_logger
 from bumpless.executor import inputs as heard
@@ -162,6 +162,7 @@ class Executor:
             self._tell_availability(actor)
             self._keep(actor.run())
             self._sample(actor)
+        actor.traced(command, tracing.parent(command, received.headers))
         actor.tell(heard.Commanded(command, live=received.sequence == 0))
 
     async def check(self, wanted: StageCheck) -> StageChecked:

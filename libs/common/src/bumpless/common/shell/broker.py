@@ -26,6 +26,7 @@ from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ROUTES, Stream
 from bumpless.common.errors import Retryable
+from bumpless.common.shell import tracing
 from bumpless.common.shell.clock import fresh_id
 from bumpless.common.shell.log import get_logger
 
@@ -146,7 +147,7 @@ class Connection:
         """
         route = ROUTES[type(message)]
         subject = subjects.subject_of(message)
-        headers = wire.headers(message, source)
+        headers = {**wire.headers(message, source), **tracing.headers(message, source)}
         body = wire.encode(message)
         try:
             if route.stream in (Stream.CORE, Stream.PROG):

@@ -21,6 +21,7 @@ from bumpless.common.contract.base import Message, derive_id
 from bumpless.common.contract.events import MessageParked
 from bumpless.common.contract.subjects import ACK_PREFIX
 from bumpless.common.errors import Refused, Retryable
+from bumpless.common.shell import tracing
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.clock import now
 from bumpless.common.shell.log import get_logger
@@ -85,7 +86,8 @@ def settle(connection: Connection, service: str) -> type[BaseMiddleware]:
             began = time.perf_counter()
             outcome = "handled"
             try:
-                await call_next(msg)
+                with tracing.received(raw.data, raw.headers or {}):
+                    await call_next(msg)
                 await msg.ack()
             except (wire.Unreadable, ValidationError, Refused) as error:
                 outcome = "parked"

@@ -18,6 +18,7 @@ from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine.expand import node_commands
 from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Plan
+from bumpless.common.shell import tracing
 from bumpless.common.shell.broker import BATCH_LIMIT, Connection, Headers, Received, StaleSequence
 from bumpless.common.shell.log import get_logger
 
@@ -57,7 +58,8 @@ class Relay:
             if isinstance(message, StageArtifacts | ApplyBatch):
                 if self._plans is None:
                     raise Retryable("no plans to expand a command with")
-                await self._command(node_commands(await self._plans(message.plan_hash), message))
+                with tracing.commanded(message):
+                    await self._command(node_commands(await self._plans(message.plan_hash), message))
             else:
                 await self._connection.publish(message, source=self._source)
 
@@ -115,6 +117,7 @@ class Relay:
     def _headers(self, command: NodeCommand, after: int) -> Headers:
         return {
             **wire.headers(command, self._source),
+            **tracing.headers(command, self._source),
             "content-type": COMMAND_TYPE,
             GENERATION_HEADER: str(command.generation),
             SEQUENCE_HEADER: str(command.sequence),

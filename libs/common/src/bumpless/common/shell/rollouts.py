@@ -23,6 +23,7 @@ from bumpless.common.errors import Broken, Retryable
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus, rollout_id
 from bumpless.common.render.replay import Decided
+from bumpless.common.shell import tracing
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.run import Rebuilt
@@ -142,7 +143,10 @@ class RolloutKind:
 
     async def load(self, data: bytes) -> Rollout:
         raw = json.loads(data)
-        return Rollout.model_validate({**raw, "plan": await self._plans.get(raw.pop("plan_hash"))})
+        plan = await self._plans.get(raw.pop("plan_hash"))
+        if plan.of is not None:
+            tracing.belongs(plan.rollout, plan.of)
+        return Rollout.model_validate({**raw, "plan": plan})
 
     def next_deadline(self, state: Rollout) -> Deadline | None:
         return next_deadline(state)

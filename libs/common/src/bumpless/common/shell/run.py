@@ -18,12 +18,13 @@ from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
 from bumpless.common.engine.decision import Deadline, Decision
 from bumpless.common.errors import Broken, Retryable
+from bumpless.common.shell import tracing
 from bumpless.common.shell.broker import StaleSequence
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.deadlines import deadline_message
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.state import Conflict, Fenced, StateStore, Stored
-from bumpless.common.telemetry import DECISIONS, TRANSITIONS, tracer
+from bumpless.common.telemetry import DECISIONS, TRANSITIONS
 
 log = get_logger(__name__)
 S = TypeVar("S")
@@ -154,7 +155,8 @@ class Runner(Generic[S]):
         box.waiting.append((message, done))
         if box.worker is None:
             box.worker = asyncio.create_task(self._work(aggregate, box))
-        await done
+        with tracing.decided(aggregate, message):
+            await done
 
     async def drain(self, aggregate: str) -> None:
         """Publish what an earlier process saved and did not publish.
@@ -321,8 +323,7 @@ class Runner(Generic[S]):
     async def _attempts(self, aggregate: str, messages: list[Message]) -> None:
         for _ in range(TRIES):
             try:
-                with tracer.start_as_current_span("decide", attributes={"aggregate": aggregate}):
-                    return await self._once(aggregate, messages)
+                return await self._once(aggregate, messages)
             except Conflict:
                 continue
             except StaleSequence:

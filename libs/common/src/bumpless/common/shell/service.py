@@ -21,7 +21,7 @@ from bumpless.common.contract.commands import RequestReport
 from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.settings import BrokerSettings
-from bumpless.common.shell import clock
+from bumpless.common.shell import clock, tracing
 from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
@@ -59,6 +59,7 @@ Build = Callable[[Connection, RedisState, Callable[[], None]], Awaitable[Active]
 
 async def run_service(owner: str, settings: BrokerSettings, build: Build) -> None:
     """Run until SIGTERM or SIGINT."""
+    tracing.configure_tracing(owner, owner)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -102,6 +103,7 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
         await connection.close()
         if ops is not None:
             await ops.cleanup()
+        await asyncio.to_thread(tracing.close_tracing)
 
 
 def start(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

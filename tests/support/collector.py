@@ -1,0 +1,90 @@
+"""An OpenTelemetry collector in memory: takes OTLP over HTTP, as protocol buffers, and keeps the spans."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A span as it arrived; ids in hex digits, `parent` empty for a root, times in nanoseconds since 1970."""
+
+    service: str
+    name: str
+    trace: str
+    span: str
+    parent: str
+    began: int
+    ended: int
+    said: dict[str, str]
+
+
+class Collector:
+    """Collects for the length of the block, on a port of its own."""
+
+    def __init__(self) -> None:
+        self._spans: list[Seen] = []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                if self.path == "/v1/traces":
+                    collector._take(ExportTraceServiceRequest.FromString(body))
+                answer = ExportTraceServiceResponse().SerializeToString()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def of(self, trace: str) -> list[Seen]:
+        return [span for span in tuple(self._spans) if span.trace == trace]
+
+    def _take(self, request: ExportTraceServiceRequest) -> None:
+        for resource in request.resource_spans:
+            names = {a.key: a.value.string_value for a in resource.resource.attributes}
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    self._spans.append(
+                        Seen(
+                            service=names["service.name"],
+                            name=span.name,
+                            trace=span.trace_id.hex(),
+                            span=span.span_id.hex(),
+                            parent=span.parent_span_id.hex(),
+                            began=span.start_time_unix_nano,
+                            ended=span.end_time_unix_nano,
+                            said={a.key: a.value.string_value for a in span.attributes},
+                        )
+                    )
