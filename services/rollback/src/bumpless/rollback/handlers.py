@@ -211,7 +211,7 @@ class Rollbacker:
                 if mine and component.generation > plan.generation:
                     return (
                         f"{observed.node.name}/{component.component} has since taken generation "
-                        f"{component.generation}; take back the later rollout instead of {plan.of}"
+                        f"{component.generation}; take back the later rollout instead of {plan.rollout}"
                     )
         return None
 
