@@ -96,7 +96,10 @@ def received(body: bytes, found: Mapping[str, str]) -> Iterator[None]:
     yield
     if _exporter is None:
         return
-    message = wire.decode(body)
+    try:
+        message = wire.decode(body)
+    except wire.Unreadable:
+        return  # an event of another tool, which its handler reads by itself
     if isinstance(message, ReleaseAnnounced):
         rollout = rollout_id(message.product, message.digest, message.attempt)
         said = {"release": message.digest, "product": message.product}
