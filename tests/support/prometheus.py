@@ -37,10 +37,16 @@ class Scraped:
 
 
 class PrometheusServer:
-    """Scrapes `targets` every `SCRAPE_S`. `stop` and `start` keep port and data."""
+    """Scrapes `targets` every `every_s`. `stop` and `start` keep port and data."""
 
-    def __init__(self, directory: Path, targets: Sequence[Scraped], path: str = "/metrics") -> None:
-        self._directory, self._targets, self._path = directory, targets, path
+    def __init__(
+        self,
+        directory: Path,
+        targets: Sequence[Scraped],
+        path: str = "/metrics",
+        every_s: float = SCRAPE_S,
+    ) -> None:
+        self._directory, self._targets, self._path, self._every_s = directory, targets, path, every_s
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
@@ -57,8 +63,8 @@ class PrometheusServer:
         }
         config = {
             "global": {
-                "scrape_interval": f"{SCRAPE_S * 1000:g}ms",
-                "scrape_timeout": f"{SCRAPE_S * 1000:g}ms",
+                "scrape_interval": f"{self._every_s * 1000:g}ms",
+                "scrape_timeout": f"{self._every_s * 1000:g}ms",
             },
             "scrape_configs": [job],
         }
