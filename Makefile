@@ -1,7 +1,7 @@
 # Everything a person or CI needs. `make demo` and `make test` do all set-up themselves.
 VENV   := .venv
 PY     := $(VENV)/bin/python
-DISTS  := libs/common libs/service services/planner services/executor services/health-gate services/rollback services/alerts services/events libs/cli sdk/python
+DISTS  := libs/common libs/service services/planner services/executor services/health-gate services/rollback services/alerts services/events services/dashboard libs/cli sdk/python
 STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))

@@ -6,13 +6,14 @@ import asyncio
 import re
 from datetime import timedelta
 
-from bumpless.cli.client import ANSWER_S, Client
+from bumpless.cli.client import Client
 from bumpless.common.contract import alerts as a
 from bumpless.common.contract import wire
 from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.alert import Alert, Silence, SilenceMatcher
 from bumpless.common.model.gate import parse_selector
+from bumpless.common.shell.answers import ANSWER_S
 from bumpless.common.shell.broker import Received
 from bumpless.common.shell.reading import read, readable
 

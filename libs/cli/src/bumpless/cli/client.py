@@ -9,7 +9,6 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from bumpless.cli.watched import Watched, changes
 from bumpless.common.artifacts.signing import Role, TrustStore
@@ -28,13 +27,10 @@ from bumpless.common.model.fleet import Fleet
 from bumpless.common.model.plan import Direction
 from bumpless.common.model.release import Release
 from bumpless.common.model.rollout import RolloutStatus
+from bumpless.common.shell.answers import ANSWER_S, answer_to
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.reading import read, readable
 from bumpless.common.shell.rollouts import Plans, attempt_of
-
-M = TypeVar("M", bound=Message)
-ANSWER_S = 15.0
-"""Longer than a lease: a service that just died has been replaced by then."""
 
 
 def whoami() -> str:
@@ -166,33 +162,16 @@ class Client:
             Retryable: nobody answered in time; the command is kept and will be answered when its owner is back.
         """
         subject = subjects.subject_for(e.CommandAnswered, rollout=command.rollout)
-        return await self._answer(command, command.to, e.CommandAnswered, subject, "`bumpless status`")
+        return await answer_to(
+            self.connection, command, command.to, e.CommandAnswered, subject, "`bumpless status`"
+        )
 
     async def order(self, order: NodeOrder) -> e.NodeOrderAnswered:
         """Give an order about a node and wait for its one answer. Raises: as `command`."""
         subject = subjects.subject_for(e.NodeOrderAnswered, node=order.node)
-        return await self._answer(order, order.to, e.NodeOrderAnswered, subject, "`bumpless fleet list`")
-
-    async def _answer(self, command: Message, owner: str, kind: type[M], subject: str, see: str) -> M:
-        answered: asyncio.Future[M] = asyncio.get_running_loop().create_future()
-
-        async def heard(item: Received) -> None:
-            message = read(item)
-            if isinstance(message, kind) and message.cause == command.id and not answered.done():
-                answered.set_result(message)
-
-        listening = await self.connection.subscribe(subject, heard)
-        try:
-            await self.connection.nc.flush()
-            await self.connection.publish(command, source="operator")
-            return await asyncio.wait_for(answered, ANSWER_S)
-        except TimeoutError as error:
-            raise Retryable(
-                f"expected an answer from the {owner} within {ANSWER_S:g} s, found none; the command is kept "
-                f"and will be carried out when it is back: see {see}"
-            ) from error
-        finally:
-            await listening.unsubscribe()
+        return await answer_to(
+            self.connection, order, order.to, e.NodeOrderAnswered, subject, "`bumpless fleet list`"
+        )
 
     async def watch(
         self, rollout: RolloutId, earlier: frozenset[RolloutId] | None = None

@@ -85,6 +85,7 @@ def command() -> TyperGroup:
         LazyCommand("fleet", "fleet_commands", "Nodes, and what runs on them."),
         LazyCommand("alert", "alert_commands", "Alerts: what is wrong, who takes care of it, and what is silenced."),
         LazyCommand("webhook", "webhook_commands", "Webhooks to other tools: how deliveries stand."),
+        LazyCommand("dashboard", "dashboard_commands", "The dashboard: who may log in, and links that do."),
         LazyCommand("events", "fleet_commands", "Events from the broker."),
     ):  # fmt: skip
         found.add_command(part)

@@ -17,6 +17,7 @@ import typer
 
 from bumpless.cli.client import client
 from bumpless.cli.context import Context
+from bumpless.cli.dashboard_commands import login_link
 from bumpless.cli.home import Home
 from bumpless.cli.output import table
 from bumpless.common.artifacts.signing import Role, SigningKey, TrustStore
@@ -83,11 +84,13 @@ def up(
     context.output.say(f"ready in {time.monotonic() - began:.1f} s")
     rows = [
         ["broker", cluster["nats_url"]],
+        ["dashboard", cluster["dashboard"]],
         ["nodes", nodes],
         ["data", home.path],
         *sorted(cluster["ops"].items()),
     ]
     context.output.data(cluster, table(["part", "where"], rows))
+    context.output.say(f"log in to the dashboard, once, within ten minutes: {login_link(home)}")
 
 
 async def _ready(home: Home, process: subprocess.Popen[bytes], nodes: int) -> None:

@@ -22,8 +22,10 @@ from signal import SIGKILL, SIGTERM, Signals
 
 from bumpless.cli.home import SOCKET_PATH_LIMIT, Home
 from bumpless.common.errors import Refused
+from bumpless.dashboard.one_time import secret_at
 
 SERVICES = ("planner", "health-gate", "rollback", "alerts", "events")
+DASHBOARD = "dashboard"
 WEBHOOK = "alerts-webhook"
 """The port on which alerts from outside come in."""
 EVENTS_WEBHOOK = "events-webhook"
@@ -60,10 +62,15 @@ class Layout:
     ops_ports: Mapping[str, int]
     webhook_port: int
     events_port: int
+    dashboard_port: int
 
     @property
     def nats_url(self) -> str:
         return f"nats://127.0.0.1:{self.nats_port}"
+
+    @property
+    def dashboard_url(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard_port}"
 
 
 def layout(home: Home, names: list[str]) -> Layout:
@@ -82,9 +89,12 @@ def layout(home: Home, names: list[str]) -> Layout:
         ops.setdefault(name, _free_port())
     webhook = known.setdefault(WEBHOOK, _free_port())
     events = known.setdefault(EVENTS_WEBHOOK, _free_port())
+    dashboard = known.setdefault(DASHBOARD, _free_port())
     file.write_text(json.dumps(known, indent=2))
     file.chmod(0o600)
-    return Layout(known["nats"], known["redis"], {name: ops[name] for name in names}, webhook, events)
+    return Layout(
+        known["nats"], known["redis"], {name: ops[name] for name in names}, webhook, events, dashboard
+    )
 
 
 def nats_part(home: Home, where: Layout) -> Part:
@@ -177,6 +187,20 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
         env[prefix + "WEBHOOK_PORT"] = str(where.events_port)
         env[prefix + "WEBHOOK_SECRET"] = str(_secret(home.events_secret))
     return Part(name, (sys.executable, "-m", f"bumpless.{module}.app"), env)
+
+
+def dashboard_part(home: Home, where: Layout) -> Part:
+    """It reads and writes what every client may, and needs nothing of the services."""
+    prefix = "BUMPLESS_DASHBOARD_"
+    secret_at(home.dashboard_secret, make=True)
+    env = {
+        prefix + "NATS_URL": where.nats_url,
+        prefix + "PORT": str(where.dashboard_port),
+        prefix + "OPS_PORT": str(where.ops_ports.get(DASHBOARD, 0)),
+        prefix + "USERS": str(home.dashboard_users),
+        prefix + "LOGIN_SECRET": str(home.dashboard_secret),
+    }
+    return Part(DASHBOARD, (sys.executable, "-m", "bumpless.dashboard.app"), env)
 
 
 def _secret(file: Path) -> Path:

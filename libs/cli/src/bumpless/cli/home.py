@@ -65,6 +65,16 @@ class Home:
         return self.keys / "webhook.secret"
 
     @property
+    def dashboard_users(self) -> Path:
+        """Who may log in to the dashboard."""
+        return self.keys / "dashboard-users.json"
+
+    @property
+    def dashboard_secret(self) -> Path:
+        """What links to the dashboard that log in once are signed with."""
+        return self.keys / "dashboard.secret"
+
+    @property
     def cluster_file(self) -> Path:
         return self.path / "cluster.json"
 

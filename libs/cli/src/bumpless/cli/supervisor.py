@@ -35,11 +35,14 @@ class Supervisor:
         self._home = home
         wanted = json.loads((home.path / "wanted.json").read_text())
         nodes = [NodeSpec(node["name"], node["labels"]) for node in wanted["nodes"]]
-        self._where = embedded.layout(home, [*embedded.SERVICES, *(node.name for node in nodes)])
+        self._where = embedded.layout(
+            home, [*embedded.SERVICES, embedded.DASHBOARD, *(node.name for node in nodes)]
+        )
         self._parts: list[Part] = [
             embedded.nats_part(home, self._where),
             embedded.redis_part(home, self._where),
             *(embedded.service_part(home, self._where, name) for name in embedded.SERVICES),
+            embedded.dashboard_part(home, self._where),
             *(
                 embedded.executor_part(home, self._where, node, number, drills=wanted["drills"])
                 for number, node in enumerate(nodes, start=1)
@@ -55,7 +58,11 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         keepers = {part.name: asyncio.create_task(self._keep(part)) for part in self._parts}
         await self._stopping.wait()
-        for names in ([n.name for n in self._nodes], list(embedded.SERVICES), ["redis", "nats"]):
+        for names in (
+            [n.name for n in self._nodes],
+            [embedded.DASHBOARD, *embedded.SERVICES],
+            ["redis", "nats"],
+        ):
             await self._stop(names)
         for keeper in keepers.values():
             keeper.cancel()
@@ -118,6 +125,7 @@ class Supervisor:
                     "pid": os.getpid(),
                     "nats_url": self._where.nats_url,
                     "redis_url": self._where.redis_url,
+                    "dashboard": self._where.dashboard_url,
                     "alerts_webhook": f"http://127.0.0.1:{self._where.webhook_port}",
                     "events_webhook": f"http://127.0.0.1:{self._where.events_port}/api/v1/events",
                     "ops": {name: f"http://127.0.0.1:{port}" for name, port in self._where.ops_ports.items()},

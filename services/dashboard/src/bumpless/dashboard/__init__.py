@@ -1,0 +1,1 @@
+"""Rollouts in a browser: what anybody may read of the broker, and the orders that people give."""

@@ -1,0 +1,48 @@
+// Small things that several pages show.
+import { html, useEffect, useState } from "./vendor/ui.js";
+import { tone } from "./words.js";
+
+const SIGNS = { good: "✓", bad: "✕", warn: "!", work: "›", bake: "◔", idle: "·" };
+
+export const Chip = ({ state }) =>
+  html`<span class=${`chip ${tone(state)}`}><span aria-hidden="true">${SIGNS[tone(state)]}</span> ${state}</span>`;
+
+// Says whether what is shown is what is; nothing while it is.
+export function Connection({ live, ended }) {
+  useEffect(() => {
+    if (live.state === "ended") ended();
+  });
+  const broken = live.state === "broken";
+  return html`<p class=${`link ${live.state}`} role="status">
+    ${broken ? "Connection lost. What is shown may be old; trying again…" : live.state === "live" ? html`<span class="dot"></span> live` : ""}
+  </p>`;
+}
+
+export function Bar({ done, total, status }) {
+  const share = total ? done / total : 0;
+  return html`<span class=${`progress ${tone(status)}`} role="progressbar" aria-label="Steps done" aria-valuemin="0"
+    aria-valuemax=${total} aria-valuenow=${done}><span style=${{ width: `${100 * share}%` }}></span></span>`;
+}
+
+// The present, again every second.
+export function useNow() {
+  const [now, set] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => set(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return now;
+}
+
+// A value that lives in the address, so that a link shows the same.
+export function useQuery(name) {
+  const [value, set] = useState(() => new URLSearchParams(location.search).get(name) || "");
+  const change = (next) => {
+    const query = new URLSearchParams(location.search);
+    if (next) query.set(name, next);
+    else query.delete(name);
+    history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}${location.hash}`);
+    set(next);
+  };
+  return [value, change];
+}
