@@ -87,7 +87,7 @@ def up(
         ["dashboard", cluster["dashboard"]],
         ["nodes", nodes],
         ["data", home.path],
-        *sorted(cluster["ops"].items()),
+        *sorted((name, url) for name, url in cluster["ops"].items() if name != "dashboard"),
     ]
     context.output.data(cluster, table(["part", "where"], rows))
     context.output.say(f"log in to the dashboard, once, within ten minutes: {login_link(home)}")

@@ -35,11 +35,13 @@ export function Actions({ id, rollout, outline, session }) {
 
 function Ask({ id, order, rollout, outline, done }) {
   const dialog = useRef(null);
+  const reason = useRef(null);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState("");
   useEffect(() => {
     const before = document.activeElement;
     dialog.current.showModal();
+    reason.current.focus();
     return () => before && before.focus();
   }, []);
   const batches = order.batches ? some(rollout, order.batches) : [];
@@ -62,7 +64,7 @@ function Ask({ id, order, rollout, outline, done }) {
       ${order.hash && html`<p class="small quiet">Plan <code>${outline.hash}</code></p>`}
       ${batches.length > 0 && html`<label>Batch <select name="batch"><option value="">${order.hash ? "the plan" : "every one"}</option>
         ${batches.map((name) => html`<option value=${name} selected=${batches.length === 1}>${name}</option>`)}</select></label>`}
-      <label>Reason, for the log <textarea name="reason" required maxlength="1000" rows="3" autofocus></textarea></label>
+      <label>Reason, for the log <textarea ref=${reason} name="reason" required maxlength="1000" rows="3"></textarea></label>
       <p role="alert" class="fault">${error}</p>
       <div class="buttons end"><button type="button" onClick=${() => dialog.current.close()}>Cancel</button>
         <button class=${order.grave ? "main grave" : "main"} disabled=${busy}>${busy ? "Waiting for the answer…" : `Yes, ${order.name}`}</button></div>

@@ -1,7 +1,7 @@
 // What the gates saw: each rule's numbers on the canary and on what it is compared with, and the evidence against its bound.
 import { Chart, html, useEffect, useRef, useState } from "./vendor/ui.js";
 import { under } from "./live.js";
-import { Chip } from "./parts.js";
+import { Chip, useColours } from "./parts.js";
 import { clock, number } from "./words.js";
 
 export function Gates({ values }) {
@@ -14,7 +14,7 @@ export function Gates({ values }) {
     ${gates.length > 1 && html`<div class="tabs" role="group" aria-label="Gates">${gates.slice(0, 30).map(([name, found]) => html`
       <button key=${name} aria-pressed=${name === batch} onClick=${() => choose(name)}>${name} <${Chip} state=${found.verdict || "judging"} /></button>`)}</div>`}
     <p><b>${batch}</b> <${Chip} state=${gate.verdict || "judging"} /> ${gate.detail}</p>
-    ${gate.evidence.map((rule) => html`<${Rule} key=${`${batch} ${rule.rule}`} rule=${rule} looks=${looks} />`)}`;
+    <div class="rules">${gate.evidence.map((rule) => html`<${Rule} key=${`${batch} ${rule.rule}`} rule=${rule} looks=${looks} />`)}</div>`;
 }
 
 function Rule({ rule, looks }) {
@@ -40,13 +40,14 @@ function Rule({ rule, looks }) {
 function Line({ title, data, names }) {
   const box = useRef(null);
   const chart = useRef(null);
+  const colours = useColours();
   const shape = names.map((name) => name[0]).join();
   useEffect(() => {
     const style = getComputedStyle(box.current);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
     const axis = { stroke: colour("quiet"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line") } };
     chart.current = new Chart({
-      width: box.current.clientWidth || 320, height: 170, cursor: { y: false },
+      width: box.current.clientWidth || 320, height: 170, cursor: { y: false }, legend: { show: false },
       scales: { x: { time: true } },
       axes: [{ ...axis, values: (_, ticks) => ticks.map((t) => clock(t * 1000)), space: 80 }, { ...axis, size: 56, values: (_, ticks) => ticks.map(number) }],
       series: [{ label: "time", value: (_, t) => (t ? clock(t * 1000) : "–") },
@@ -58,9 +59,10 @@ function Line({ title, data, names }) {
       sized.disconnect();
       chart.current.destroy();
     };
-  }, [shape]);
+  }, [shape, colours]);
   useEffect(() => chart.current.setData(data), [data[0].length, data[0][data[0].length - 1]]);
   const last = (line) => number(line[line.length - 1]);
-  return html`<figure><figcaption class="small">${title}</figcaption>
+  return html`<figure><figcaption class="small">${title}
+      <span class="keys" aria-hidden="true">${names.map(([label, tone, dash]) => html`<span><span class=${`stroke ${tone} ${dash.length ? "dashed" : ""}`}></span>${label}</span>`)}</span></figcaption>
     <div ref=${box} class="chart" role="img" aria-label=${`${title}: now ${names.map((name, place) => `${name[0]} ${last(data[place + 1])}`).join(", ")}`}></div></figure>`;
 }

@@ -1,6 +1,7 @@
 // Many cells on a canvas: one per node or step, readable at ten thousand. Moved over by pointer or arrow keys; what a cell
 // is stands below in words, and is spoken.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/ui.js";
+import { useColours } from "./parts.js";
 
 const KINDS = {
   pending: ["idle", "not yet"], staged: ["calm", "fetched"], staging: ["soft", "fetching"], waiting: ["soft", "about to switch"],
@@ -60,20 +61,11 @@ export function Grid({ cells, label, told, pick }) {
   const canvas = useRef(null);
   const [width, setWidth] = useState(0);
   const [active, setActive] = useState(-1);
-  const [, repaint] = useState(0);
+  useColours();
   useEffect(() => {
     const sized = new ResizeObserver((entries) => setWidth(Math.floor(entries[0].contentRect.width)));
     sized.observe(box.current);
-    const themed = new MutationObserver(() => repaint((n) => n + 1));
-    themed.observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    const scheme = matchMedia("(prefers-color-scheme: dark)");
-    const changed = () => repaint((n) => n + 1);
-    scheme.addEventListener("change", changed);
-    return () => {
-      sized.disconnect();
-      themed.disconnect();
-      scheme.removeEventListener("change", changed);
-    };
+    return () => sized.disconnect();
   }, []);
   const place = layout(width || 300, cells.length);
   useLayoutEffect(() => {

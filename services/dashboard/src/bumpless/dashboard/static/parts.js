@@ -1,5 +1,5 @@
 // Small things that several pages show.
-import { html, useEffect, useState } from "./vendor/ui.js";
+import { html, useEffect, useReducer, useState } from "./vendor/ui.js";
 import { tone } from "./words.js";
 
 const SIGNS = { good: "✓", bad: "✕", warn: "!", work: "›", bake: "◔", idle: "·" };
@@ -32,6 +32,22 @@ export function useNow() {
     return () => clearInterval(timer);
   }, []);
   return now;
+}
+
+// Grows whenever the colours change: what is drawn on a canvas has to be drawn again.
+export function useColours() {
+  const [colours, again] = useReducer((count) => count + 1, 0);
+  useEffect(() => {
+    const themed = new MutationObserver(again);
+    themed.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    const scheme = matchMedia("(prefers-color-scheme: dark)");
+    scheme.addEventListener("change", again);
+    return () => {
+      themed.disconnect();
+      scheme.removeEventListener("change", again);
+    };
+  }, []);
+  return colours;
 }
 
 // A value that lives in the address, so that a link shows the same.

@@ -32,7 +32,7 @@ function Row({ row, now }) {
     ${row.of && html`<span class="tag">revert of ${short(row.of)}</span>`}
     <${Chip} state=${row.status} />
     <${Bar} done=${row.done} total=${row.total} status=${row.status} />
-    <span class="quiet small figures">${row.done} of ${count(row.total, "step")}</span>
+    <span class="quiet small">${row.done} of ${count(row.total, "step")}</span>
     <span class="quiet small">${over ? moment(row.since) : `since ${span(now - row.since)}`}${row.by && ` · ${row.by}`}</span>
     <code class="quiet small">${short(row.id)}</code>
     ${row.reason && html`<span class="reason small">${row.reason}</span>`}
