@@ -52,7 +52,11 @@ function App() {
   const address = useAddress();
   const [theme, nextTheme] = useTheme();
   useEffect(() => {
-    current().then(setKnown, () => setKnown({ session: null, error: "the dashboard cannot be reached" }));
+    const look = () => current().then(setKnown, () => setKnown({ session: null, error: "the dashboard cannot be reached" }));
+    const moved = () => location.hash.startsWith("#login=") && look(); // a link that was opened in this very page
+    look();
+    addEventListener("hashchange", moved);
+    return () => removeEventListener("hashchange", moved);
   }, []);
   const ended = useCallback(() => setKnown({ session: null, error: "The session has ended; log in again." }), []);
   if (known === null) return html`<main><p class="quiet">Loading…</p></main>`;
