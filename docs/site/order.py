@@ -27,6 +27,7 @@ SECTIONS: dict[str, list[str]] = {
         "docs/observability.md",
         "docs/stores.md",
         "docs/self-upgrade.md",
+        "docs/dashboard.md",
         "docs/dashboards.md",
         "docs/events.md",
         "deploy/README.md",

@@ -19,6 +19,16 @@ class Run:
 
 ALONE: dict[str, tuple[Run, ...]] = {
     "keys generate": (Run("--out {tmp}/more"), Run("--out {tmp}/more", 1)),
+    "dashboard user add": (
+        Run("ada --role operator --password-file {tmp}/password --users {tmp}/users.json"),
+        Run("ada --role operator --password-file {tmp}/none --users {tmp}/none/users.json", 1),
+    ),
+    "dashboard user list": (Run("--users {tmp}/users.json"),),
+    "dashboard user remove": (
+        Run("ada --users {tmp}/users.json"),
+        Run("nobody --users {tmp}/users.json", 1),
+    ),
+    "dashboard link": (Run("", 1),),
     "waive": (
         Run("WINDOW fleet --release {digest} --reason why --until 2h --out {tmp}/waiver.json"),
         Run("NONSENSE fleet --release {digest} --reason why --until 2h", 1),

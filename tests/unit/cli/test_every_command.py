@@ -46,6 +46,7 @@ def fill(tmp_path: Path) -> Iterator[dict[str, str]]:
     for name, paths in (("old", {"/a": {"get": GET}, "/b": {"get": GET}}), ("new", {"/a": {"get": GET}})):
         document = {"openapi": "3.0.3", "info": {"title": "a", "version": "1"}, "paths": paths}
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    (tmp_path / "password").write_text("correct horse battery\n")
     (tmp_path / "alerts.yaml").write_text("built_in: true\n")
     with provider("good") as url:
         yield {

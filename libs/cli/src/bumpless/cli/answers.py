@@ -247,6 +247,10 @@ ANSWERS: Mapping[str, Answer] = {
     "fleet drain": Answer(_DRAINED, {**BASE, 3: "not drained after --timeout"}),
     "fleet undrain": Answer(_DRAINED, {**BASE, 3: "does not serve after --timeout"}),
     "events tail": Answer(_a("subject sequence:i", data=_message()), BASE, lines=True),
+    "dashboard user add": Answer(_a("name roles users"), BASE),
+    "dashboard user list": Answer(_rows("name roles"), BASE),
+    "dashboard user remove": Answer(_a("name users"), BASE),
+    "dashboard link": Answer(_a("link"), BASE),
     "webhook list": Answer(
         _rows("webhook waiting:i being_tried:i given_up:i latest? event? tries:i? due? detail"),
         BASE,

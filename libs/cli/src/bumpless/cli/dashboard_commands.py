@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -40,22 +39,27 @@ def user_add(
     role: Annotated[
         list[Role], typer.Option(help="viewer looks, operator orders, approver approves (repeatable).")
     ],
+    password_file: Annotated[
+        Path | None, typer.Option(help="A file whose first line is the password; else it is asked for.")
+    ] = None,
     users: FileOpt = None,
 ) -> None:
-    """Let somebody log in, or change the password and roles of who may. The password is asked for, or read from
-    standard input where that is no terminal.
+    """Let somebody log in, or change the password and roles of who may.
 
     Example: bumpless dashboard user add ada --role operator --role approver
     """
     context: Context = ctx.obj
     path = users or context.home.dashboard_users
     known = read_users(path)
-    if sys.stdin.isatty():
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if password_file is None:
+        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
     else:
-        password = sys.stdin.readline().rstrip("\n")
+        password = password_file.read_text().partition("\n")[0]
     write_users(path, known.with_user(User.of(name, role, password)))
-    context.output.say(f"{name} may log in as {', '.join(sorted(set(role)))}; {path}")
+    roles = ", ".join(sorted(set(role)))
+    context.output.data(
+        {"name": name, "roles": roles, "users": str(path)}, f"{name} may log in as {roles}; {path}\n"
+    )
 
 
 def user_list(ctx: typer.Context, users: FileOpt = None) -> None:
@@ -82,7 +86,7 @@ def user_remove(
     context: Context = ctx.obj
     path = users or context.home.dashboard_users
     write_users(path, read_users(path).without(name))
-    context.output.say(f"{name} may no longer log in")
+    context.output.data({"name": name, "users": str(path)}, f"{name} may no longer log in\n")
 
 
 def link(ctx: typer.Context) -> None:
