@@ -55,6 +55,8 @@ async def test_an_upgrade_is_steered_and_taken_back(lab: Lab, folder: Path, page
         await order(page, "promote")
         await order(page, "resume")
         await baking(page, "core-2")
+        lab.kill("nats")
+        lab.start("nats")
         await order(page, "promote")
         await page.wait_for_selector("text=The rollout has succeeded")
         await page.wait_for_selector(f".legend >> text=done {len(lab.nodes)}")

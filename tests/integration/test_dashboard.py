@@ -211,6 +211,17 @@ async def test_a_broker_that_starts_again_is_followed_on(room: Room) -> None:
     await stage.progress("rolling", {"api-1": "passed", "api-2": "baking"}, done=3)
     await page.wait_for_selector("text=Batch api-2 is baking")
     assert await page.locator("#log li").count() >= 1
+    # Its end is told by the log alone: progress that nobody kept does not come again.
+    await stage.say(
+        e.RolloutSucceeded(
+            id=clock.fresh_id(),
+            at=clock.now(),
+            rollout=stage.plan.rollout,
+            product=stage.plan.product,
+            release_version=stage.plan.release_version,
+        )
+    )
+    await page.wait_for_selector("text=The rollout has succeeded")
 
 
 async def test_orders_are_those_of_the_command_line(room: Room) -> None:

@@ -12,7 +12,7 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Message, PlanHash
 from bumpless.common.model.fleet import Node
-from bumpless.common.model.rollout import BatchStatus
+from bumpless.common.model.rollout import BatchStatus, RolloutStatus
 from bumpless.common.model.verdict import Curve, Evidence
 from bumpless.dashboard.topic import Topic
 from bumpless.dashboard.wording import event, stamp, why
@@ -153,12 +153,54 @@ class Picture:
                 self._entered(rollout, message.batch, BatchStatus.BAKING, stamp(message.switched_at))
             case e.VerdictReached():
                 self._gate(rollout, message.batch, message, message.evidence)
+        self._where(message)
         entry = event(message)
         if entry is not None:
             topic = self._details(rollout)
             topic.set(f"e/{message.id}", entry)
             _bound(topic, "e/", KEPT_EVENTS)
         self._show(rollout)
+
+    def _where(self, message: Message) -> None:
+        """The log's word on where a rollout is, which stands where progress was lost: a broker keeps that in memory."""
+        match message:
+            case e.RolloutPlanned() if message.rollout not in self._progress:
+                self._progressed(
+                    e.RolloutProgressed(
+                        id=message.id,
+                        at=message.at,
+                        rollout=message.rollout,
+                        of=message.of,
+                        product=message.product,
+                        release_version=message.release_version,
+                        direction=message.direction,
+                        status=RolloutStatus.PLANNED,
+                        since=message.at,
+                        reason=message.reason,
+                    )
+                )
+            case e.RolloutSucceeded():
+                self._ended(message.rollout, RolloutStatus.SUCCEEDED, message)
+            case e.RolloutReverted():
+                self._ended(message.rollout, RolloutStatus.REVERTED, message)
+                self._ended(message.revert, RolloutStatus.REVERTED, message)
+            case e.RolloutFailed():
+                self._ended(message.rollout, RolloutStatus.FAILED, message, message.reason)
+            case e.RolloutHalted():
+                self._ended(message.rollout, RolloutStatus.HALTED, message, message.reason)
+            case e.RolloutCancelled():
+                self._ended(message.rollout, RolloutStatus.CANCELLED, message, message.reason)
+
+    def _ended(self, rollout: str, status: RolloutStatus, message: Message, reason: str = "") -> None:
+        known = self._progress.get(rollout)
+        if known is None or known.at >= message.at or known.status == status:
+            return
+        ended: dict[str, Any] = {"status": status, "at": message.at, "since": message.at, "until": None}
+        if status is RolloutStatus.SUCCEEDED:
+            ended["batches"] = dict.fromkeys(known.batches, BatchStatus.PASSED.value)
+            ended["steps_done"] = known.steps_total
+        version = max(known.version, stamp(message.at))
+        self._progressed(known.model_copy(update={**ended, "reason": reason, "version": version}))
 
     def _answered(self, message: e.CommandAnswered) -> None:
         order = self._orders.get(message.cause or "")
