@@ -28,9 +28,6 @@ class Topic:
         self._frames: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
 
-    def __len__(self) -> int:
-        return len(self._values)
-
     def get(self, key: str) -> Any:
         return self._values.get(key)
 
