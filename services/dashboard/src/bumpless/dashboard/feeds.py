@@ -79,6 +79,12 @@ class Feeds:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def number(self) -> None:
+        """Number what changed since the last time, and wake whoever waits for it."""
+        if [topic for topic in self._picture.topics.values() if topic.frame()]:
+            self.changed.set()
+            self.changed = asyncio.Event()
+
     async def _follow(self, stream: Stream, filters: list[str], since: datetime | None) -> None:
         following = self._connection.follow(stream, filters, since=since, last_values=since is None)
         async with contextlib.aclosing(following) as items:
@@ -90,9 +96,7 @@ class Feeds:
     async def _number(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            if [topic for topic in self._picture.topics.values() if topic.frame()]:
-                self.changed.set()
-                self.changed = asyncio.Event()
+            self.number()
 
     async def _outline(self) -> None:
         """Read the plans that are not there yet; one that cannot be read is tried again after a while."""

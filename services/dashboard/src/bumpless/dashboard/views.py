@@ -33,7 +33,7 @@ class Views:
         self._doors.required(request)
         name = request.match_info["topic"]
         topic = self._topic(name)
-        topic.frame()
+        self._feeds.number()
         mark = f"{self._epoch}.{topic.number}"
         packed = self._packed.get(name)
         if packed is None or packed[0] != topic.number:
