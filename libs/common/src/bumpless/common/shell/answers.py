@@ -7,12 +7,15 @@ from typing import TypeVar
 
 from bumpless.common.contract.base import Message
 from bumpless.common.errors import Retryable
-from bumpless.common.shell.broker import Connection, Received
+from bumpless.common.shell.broker import Away, Connection, Received
+from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import read
 
 M = TypeVar("M", bound=Message)
 ANSWER_S = 15.0
 """Longer than a lease: a service that just died has been replaced by then."""
+AGAIN_S = 0.25
+log = get_logger(__name__)
 
 
 async def answer_to(
@@ -33,9 +36,9 @@ async def answer_to(
 
     listening = await connection.subscribe(subject, heard)
     try:
-        await connection.nc.flush()
-        await connection.publish(order, source="operator")
-        return await asyncio.wait_for(answered, ANSWER_S)
+        async with asyncio.timeout(ANSWER_S):
+            await _sent(connection, order)
+            return await answered
     except TimeoutError as error:
         raise Retryable(
             f"expected an answer from the {owner} within {ANSWER_S:g} s, found none; the command is kept "
@@ -43,3 +46,15 @@ async def answer_to(
         ) from error
     finally:
         await listening.unsubscribe()
+
+
+async def _sent(connection: Connection, order: Message) -> None:
+    """Publish it once the broker is there: one that is being started again is no reason to ask a person twice."""
+    while True:
+        try:
+            await connection.nc.flush()  # whoever answers finds us listening
+            await connection.publish(order, source="operator")
+            return
+        except (Retryable, *Away) as error:
+            log.info("an order is sent again", reason=str(error) or type(error).__name__)
+            await asyncio.sleep(AGAIN_S)
