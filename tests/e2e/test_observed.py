@@ -59,7 +59,9 @@ async def install(lab: Lab) -> None:
 
 
 async def test_one_trace_and_every_query(lab: Lab, collector: Collector, folder: Path) -> None:
-    with PrometheusServer(folder / "prometheus", scraped(lab), every_s=1) as prometheus:
+    targets = scraped(lab)
+    with PrometheusServer(folder / "prometheus", targets, every_s=1) as prometheus:
+        await until_seen(prometheus, len(targets))
         async with lab.client() as found, lab.load():
             bad = lab.fresh()
             path = write_release(folder, bad, core=bad, mode="errors")
@@ -71,6 +73,16 @@ async def test_one_trace_and_every_query(lab: Lab, collector: Collector, folder:
         )
         check_trace(collector.of(root.trace), root.span)
         await check_queries(prometheus)
+
+
+async def until_seen(prometheus: PrometheusServer, targets: int) -> None:
+    """It begins to scrape some seconds after it is up; a rollout may be over by then."""
+    async with aiohttp.ClientSession(prometheus.url) as session:
+        await eventually(
+            lambda: ask(session, "query", query="up == 1"),
+            lambda up: len(up) == targets,
+            "every part to be scraped",
+        )
 
 
 def scraped(lab: Lab) -> list[Scraped]:

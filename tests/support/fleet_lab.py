@@ -71,7 +71,7 @@ class Lab:
     ) -> None:
         self._labels = labels or {}
         self._keep_executors = keep_executors
-        self._services = [name for name in embedded.SERVICES if events or name != "events"]
+        self.services = [name for name in embedded.SERVICES if events or name != "events"]
         self.events_webhook = ""
         self.home = Home(Path(tempfile.mkdtemp(prefix="lab-")))
         self.nodes = [f"node-{number}" for number in range(1, nodes + 1)]
@@ -88,13 +88,13 @@ class Lab:
     def __enter__(self) -> Self:
         (self.home.path / "logs").mkdir()
         generate_keys(self.home)
-        where = embedded.layout(self.home, [*self._services, *self.nodes])
+        where = embedded.layout(self.home, [*self.services, *self.nodes])
         self.nats_url, self.redis_url = where.nats_url, where.redis_url
         self.events_webhook = f"http://127.0.0.1:{where.events_port}/api/v1/events"
         parts = [
             embedded.nats_part(self.home, where),
             embedded.redis_part(self.home, where),
-            *(embedded.service_part(self.home, where, name) for name in self._services),
+            *(embedded.service_part(self.home, where, name) for name in self.services),
         ]
         for number, name in enumerate(self.nodes, start=1):
             part = embedded.executor_part(
