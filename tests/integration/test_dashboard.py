@@ -251,7 +251,7 @@ async def test_orders_are_those_of_the_command_line(room: Room) -> None:
         await stage.progress("rolling", {"api-1": "baking", "web-1": "awaiting-approval"})
         for name in ("pause", "promote", "approve", "abort", "rollback"):
             await page.click(f".actions button:text-is('{name}')")
-            assert await page.evaluate("document.activeElement.name") == "reason"
+            await page.wait_for_selector("textarea[name=reason]:focus")
             await page.keyboard.type(f"because of {name}")
             await page.click(f"dialog button:text-is('Yes, {name}')")
             await page.wait_for_selector(f"text=Accepted: {name} it is")

@@ -281,23 +281,10 @@ class Connection:
         wanted = [filters] if isinstance(filters, str) else list(filters)
         seen = 0
         while True:
-            with contextlib.suppress(*Away):
-                # A broker that was killed may have lost the stream's end, and all of one that it held in memory.
-                seen = min(seen, (await self.js.stream_info(stream.value)).state.last_seq) if seen else 0
-            config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.NEW)
-            if seen:
-                config = api.ConsumerConfig(
-                    deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=seen + 1
-                )
-            elif since is not None:
-                config = api.ConsumerConfig(
-                    deliver_policy=api.DeliverPolicy.BY_START_TIME,
-                    opt_start_time=since.astimezone(UTC),
-                )
-            elif last_values:
-                config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT)
             sub = None
             try:
+                seen = await self._still_there(stream, seen, last_values)
+                config = _from_where(seen, since, last_values)
                 sub = await self._consumer(stream, wanted, config)
                 reconnects = self.nc.stats["reconnects"]
                 if config.deliver_policy is api.DeliverPolicy.NEW:
@@ -324,6 +311,17 @@ class Connection:
             finally:
                 if sub is not None:
                     await self._drop(sub, stream)
+
+    async def _still_there(self, stream: Stream, seen: int, last_values: bool) -> int:
+        """The last sequence that was seen and that the stream still has, 0: begin anew.
+
+        A broker that was killed may have lost the stream's end, and all of one that it held in memory. What was stored
+        since then has numbers that were seen before; last values are therefore read again.
+        """
+        if not seen:
+            return 0
+        last = (await self.js.stream_info(stream.value)).state.last_seq
+        return seen if last >= seen else 0 if last_values else last
 
     async def subscribe(self, subject: str, handle: Callable[[Received], Awaitable[None]]) -> Any:
         """Hear what is published on `subject` from now on (core: nothing is stored for us)."""
@@ -382,3 +380,15 @@ def _direct(msg: Msg) -> Received:
         sequence=int(headers["Nats-Sequence"]),
         headers=headers,
     )
+
+
+def _from_where(seen: int, since: datetime | None, last_values: bool) -> api.ConsumerConfig:
+    if seen:
+        return api.ConsumerConfig(deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=seen + 1)
+    if since is not None:
+        return api.ConsumerConfig(
+            deliver_policy=api.DeliverPolicy.BY_START_TIME, opt_start_time=since.astimezone(UTC)
+        )
+    if last_values:
+        return api.ConsumerConfig(deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT)
+    return api.ConsumerConfig(deliver_policy=api.DeliverPolicy.NEW)
