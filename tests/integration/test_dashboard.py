@@ -257,14 +257,17 @@ async def test_orders_are_those_of_the_command_line(room: Room) -> None:
             await page.wait_for_selector(f"text=Accepted: {name} it is")
         await stage.progress("paused", {})
         await page.click(".actions button:text-is('resume')")
+        await page.wait_for_selector("textarea[name=reason]:focus")
         await page.keyboard.type("no")
         await page.click("dialog button:text-is('Yes, resume')")
         await page.wait_for_selector("text=Refused: resume it is")
         await stage.progress("failed", {"api-1": "failed"})
         await page.click(".actions button:text-is('retry')")
+        await page.wait_for_selector("textarea[name=reason]:focus")
         await page.keyboard.press("Escape")
         await page.wait_for_selector("dialog", state="detached")
         await page.click(".actions button:text-is('retry')")
+        await page.wait_for_selector("textarea[name=reason]:focus")
         await page.keyboard.type("again")
         await page.click("dialog button:text-is('Yes, retry')")
         await page.wait_for_selector("text=Accepted: retry it is")
@@ -489,5 +492,7 @@ async def test_changes_after_a_number_come_without_a_gap(room: Room) -> None:
     numbers = [int(entry[0].split(".")[-1]) for entry in seen]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert numbers[0] == int(mark.split(".")[-1]) + 1
-    assert [entry[1] for entry in seen if entry[1]] == [f"try {number}" for number in range(5)]
+    tries = [entry[1] for entry in seen if entry[1]]  # what comes within a tick is one change
+    assert tries == sorted(set(tries))
+    assert tries[-1] == "try 4"
     assert await page.evaluate(script, [url, "another-process.3"]) == "stale"

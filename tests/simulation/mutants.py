@@ -34,9 +34,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "publishes-before-it-saves",
         SHELL + "run",
-        "        await self._store.save(aggregate, value, self._kind.next_deadline(state))\n        if before",
+        "        await self._store.save(aggregate, value, self._kind.next_deadline(state))\n        self._note(aggregate, state)",
         "        await self._outbound.send(out)\n"
-        "        await self._store.save(aggregate, value, self._kind.next_deadline(state))\n        if before",
+        "        await self._store.save(aggregate, value, self._kind.next_deadline(state))\n        self._note(aggregate, state)",
         law=3,
     ),
     Mutant(
