@@ -68,9 +68,9 @@ simulate-table: $(STAMP)
 simulate-driven: $(STAMP)
 	cd tests && ../$(PY) -m simulation --stateful $${EXAMPLES:-1000}
 
-# Every planted bug, each until a seed catches it.
+# Every planted bug (or NAMES), each until a seed catches it; RECORD=1 keeps in docs/simulation.md which one did.
 simulate-mutants: $(STAMP)
-	cd tests && ../$(PY) -m simulation --mutants --seeds $${SEEDS:-2000}
+	cd tests && ../$(PY) -m simulation --mutants $(NAMES) --seeds $${SEEDS:-2000} $(if $(RECORD),--keep)
 
 bench: $(addprefix bench-,$(BENCHES))
 bench-%: $(STAMP)

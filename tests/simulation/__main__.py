@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
 import time
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulation import mutants
+from simulation import hunt, mutants
 
 if TYPE_CHECKING:  # a bug is planted before the core is imported
     from simulation.tally import Tally
@@ -36,10 +36,24 @@ def main() -> int:
     parser.add_argument(
         "--mutant", choices=sorted(mutants.BY_NAME), help="plant this bug; end when it is caught"
     )
-    parser.add_argument("--mutants", action="store_true", help="every planted bug, each in its own process")
+    parser.add_argument(
+        "--mutants",
+        nargs="*",
+        metavar="NAME",
+        help="every planted bug, or those named, each in its own process",
+    )
+    parser.add_argument(
+        "--recorded",
+        action="store_true",
+        help="of --mutants, only the seeds around those in docs/simulation.md",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="write what --mutants finds into docs/simulation.md"
+    )
     args = parser.parse_args()
-    if args.mutants:
-        return sweep(args.seeds)
+    if args.mutants is not None:
+        work = hunt.recorded() if args.recorded else hunt.jobs(args.seeds, args.mutants)
+        return sweep(work, args.workers or len(os.sched_getaffinity(0)), args.keep)
     if args.table:
         return summary(args.table)
     if args.mutant:
@@ -146,29 +160,19 @@ def _told(tally: Tally) -> int:
     return 1 if tally.broken else 0
 
 
-def sweep(seeds: int) -> int:
-    """A table: which seed caught which planted bug, and by which invariant."""
-    missed = []
-    for mutant in mutants.MUTANTS:
-        command = [
-            sys.executable,
-            "-m",
-            "simulation",
-            "--mutant",
-            mutant.name,
-            "--seeds",
-            str(seeds),
-            "--quiet",
-        ]
-        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        found = next((line for line in said.splitlines() if line.startswith("VIOLATION")), "")
-        law = f"law {mutant.law}" if mutant.law else ""
-        print(f"{mutant.name:45} {law:6} {found[:110] or 'NOT CAUGHT'}", flush=True)
-        if not found:
-            missed.append(mutant.name)
+def sweep(work: list[hunt.Job], workers: int, keep: bool) -> int:
+    """Which seed caught which planted bug, and by which invariant; `keep`: record it."""
+    found = []
+    for catch in hunt.hunt(work, workers):
+        print(catch, flush=True)
+        found.append(catch)
+    missed = sorted(catch.name for catch in found if catch.seed is None)
     print(
-        f"{len(mutants.MUTANTS) - len(missed)} of {len(mutants.MUTANTS)} planted bugs caught within {seeds} seeds"
+        f"{len(found) - len(missed)} of {len(found)} planted bugs caught, {sum(c.cpu_s for c in found):.0f} s of CPU; "
+        f"not caught: {', '.join(missed) or 'none'}"
     )
+    if keep and not missed:
+        hunt.record(found)
     return 1 if missed else 0
 
 

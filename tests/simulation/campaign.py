@@ -56,11 +56,11 @@ def run(first: int, seeds: int, workers: int) -> Iterator[Tally]:
     bounds = [*range(first, first + seeds, CHUNK), first + seeds]
     # Forked, so that a worker has all that is imported, and a bug that was planted.
     fork = multiprocessing.get_context("fork")
-    with fork.Pool(workers, _end_with_the_parent, maxtasksperchild=CHUNKS_OF_A_WORKER) as pool:
+    with fork.Pool(workers, end_with_the_parent, maxtasksperchild=CHUNKS_OF_A_WORKER) as pool:
         yield from pool.imap(_chunk, pairwise(bounds))
 
 
-def _end_with_the_parent() -> None:
+def end_with_the_parent() -> None:
     """Also where that is killed and can tell nobody."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
