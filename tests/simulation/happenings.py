@@ -24,7 +24,7 @@ async def happen(sim: Simulation, happening: Happening) -> None:
     match happening.kind:
         case "pause" | "resume" | "promote" | "abort" | "retry" | "rollback" | "approve" | "alert":
             if rollouts:
-                await _order(sim, happening.kind, RolloutId(pick.choice(rollouts)))
+                await _order(sim, happening.kind, RolloutId(pick.choice(rollouts)), pick)
         case "drain":
             order = c.DrainNode(
                 id=sim.world.fresh_id(),
@@ -44,7 +44,7 @@ async def happen(sim: Simulation, happening: Happening) -> None:
             sim.releases.append(release)
             await sim.publish(sim.announcement(release))
         case "announce-again":
-            again = sim.announcement(sim.releases[0])
+            again = sim.announcement(pick.choice(sim.releases), attempt=pick.choice((0, 1)))
             await sim.publish(again)
         case "store-emptied":
             sim.stores[pick.choice(list(sim.stores))].empty()
@@ -82,7 +82,7 @@ def _hurt(node: SimNode, component: str) -> None:
         node.machine.end(process.instance, "crashed")
 
 
-async def _order(sim: Simulation, kind: str, rollout: RolloutId) -> None:
+async def _order(sim: Simulation, kind: str, rollout: RolloutId, pick: Random) -> None:
     book = sim.invariants.books[rollout]
     to = "rollback" if book.plan.of else "planner"
     head: dict[str, Any] = {"id": sim.world.fresh_id(), "at": sim.world.now(), "rollout": rollout}
@@ -96,7 +96,11 @@ async def _order(sim: Simulation, kind: str, rollout: RolloutId) -> None:
         await sim.publish(c.Approve(**head, plan_hash=book.plan.hash, batch=batch))
         return
     if kind == "rollback":
-        await sim.publish(c.Rollback(**{**head, "to": "rollback", "rollout": book.plan.of or rollout}))
+        forward = sim.invariants.books.get(str(book.plan.of), book)
+        commanded = sorted(forward.state.commanded)
+        only = (pick.choice(commanded),) if commanded and pick.random() < 0.3 else ()
+        taken = {**head, "to": "rollback", "rollout": forward.plan.rollout, "only": only}
+        await sim.publish(c.Rollback(**taken))
         return
     kinds: dict[str, Any] = {
         "pause": c.Pause,

@@ -90,7 +90,12 @@ class Part:
     bad: str = ""
     """How its second version is bad: `start` (does not come up), `gate` (is worse), `loop` (crashes again and again)."""
     new: bool = False
-    removed: bool = False
+    through: bool = False
+    """Whether it may only come to a version through one before it."""
+    green: tuple[str, ...] = ()
+    """The second set of a blue-green component; the first has the other nodes."""
+    one_set: bool = False
+    """Whether only the first set runs it at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ class Scenario:
     approval: bool = False
     approval_between: bool = False
     planners: int = 1
+    apart: bool = False
+    """Whether a release has either the last part or all others, so that two can be on their way at once."""
     faults: frozenset[str] = frozenset()
     happenings: tuple[Happening, ...] = ()
     safety_s: float = 240.0
@@ -119,12 +126,14 @@ class Scenario:
             + (f" bad:{p.bad}" if p.bad else "")
             + (f" gate:{p.gate.on_inconclusive}" if p.gate else "")
             + (" new" if p.new else "")
+            + (" through" if p.through else "")
+            + (f" blue-green{' from one set' if p.one_set else ''}" if p.green else "")
             for p in self.parts
         )
         happenings = " ".join(f"{h.kind}@{h.at:.0f}" for h in self.happenings)
         return (
             f"seed {self.seed}: {len(self.nodes)} nodes, {parts}; at most {self.max_unavailable} out; "
-            f"rollback {self.policy}; {self.planners} planners; "
+            f"rollback {self.policy}; {self.planners} planners; {'releases in two parts; ' if self.apart else ''}"
             f"faults: {' '.join(sorted(self.faults)) or 'none'}; happenings: {happenings or 'none'}"
         )
 
@@ -151,11 +160,16 @@ def draw(seed: int) -> Scenario:
                 chance.randrange(1 << 16),
             )
         )
+    parts, most = _parts(chance, names), chance.randint(1, len(nodes))
+    shape = Random(f"shape {seed}")
+    parts = tuple(_shaped(shape, part, nodes) for part in parts)
+    apart = len(parts) > 1 and shape.random() < 0.3
     return Scenario(
         seed=seed,
         nodes=nodes,
-        parts=_parts(chance, names),
-        max_unavailable=chance.randint(1, len(nodes)),
+        parts=tuple(replace(part, channel="") for part in parts) if apart else parts,
+        max_unavailable=max([most, *(len(nodes) // 2 for part in parts if part.green)]),
+        apart=apart,
         policy=RollbackPolicy.MANUAL if chance.random() < 0.1 else RollbackPolicy.AUTO,
         approval=chance.random() < 0.1,
         approval_between=chance.random() < 0.1,
@@ -192,3 +206,11 @@ def _parts(chance: Random, names: tuple[str, ...]) -> tuple[Part, ...]:
             )
         )
     return tuple(parts)
+
+
+def _shaped(shape: Random, part: Part, nodes: tuple[str, ...]) -> Part:
+    """`part`, perhaps with a way through versions, or on two sets of nodes."""
+    through, sets, one_set = shape.random() < 0.15, shape.random() < 0.15, shape.random() < 0.5
+    if sets and part.overlap and not part.new and len(nodes) % 2 == 0:
+        return replace(part, green=nodes[len(nodes) // 2 :], one_set=one_set)
+    return replace(part, through=through)

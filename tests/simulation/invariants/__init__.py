@@ -16,6 +16,7 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.events import StepOutcome
 from bumpless.common.model.finding import Code
+from bumpless.common.model.plan import StepKey
 from simulation import books
 from simulation.books import Book, Turned
 from simulation.events import Appended, Decided, Ended, Event, Moved, Performing, Saved
@@ -73,6 +74,10 @@ class Invariants:
         self.refused: set[str] = set()
         self.told: dict[tuple[str, str], tuple[int, int]] = {}
         self.taken_over: dict[str, str] = {}
+        self.asked: dict[str, tuple[StepKey, ...]] = {}
+        """The steps that a person asked to take back, by the order."""
+        self.parts_asked: dict[str, tuple[StepKey, ...]] = {}
+        """The same, by the revert that does it."""
 
     def check(self, event: Event) -> None:
         if self.violation is not None:
@@ -106,6 +111,8 @@ class Invariants:
         book = self.books.get(str(getattr(message, "rollout", "")))
         if isinstance(message, c.NodeCommand):
             self.told[message.node, message.component] = (message.generation, message.sequence)
+        if isinstance(message, c.Rollback) and message.only:
+            self.asked[message.id] = message.only
         if isinstance(message, e.ReleaseRefused):
             self.refused.add(message.rollout)
             if any(finding.code is Code.PLAN_INVALID for finding in message.findings):
@@ -140,6 +147,8 @@ class Invariants:
                     f"the log of {entry.rollout} begins with {entry.inputs[0].message}",
                 )
             begins_alone(self, found[0])
+            cause = found[1][0].given.cause
+            self.parts_asked[entry.rollout] = self.asked.get(str(cause), ())
             if found[0].plan.of is not None:
                 revert_covers_commanded(self, found[0])
             self.books[entry.rollout] = found[0]

@@ -63,7 +63,7 @@ def _dependents(plan: Plan, component: str) -> set[str]:
 
 
 def revert_covers_commanded(inv: Invariants, revert: Book) -> None:
-    """13: a revert brings back every node that was commanded, whether or not it had answered; people ask for no part.
+    """13: a revert brings back every node that was commanded, whether or not it had answered, or the part asked for.
 
     6: and its commands are numbered above all that it takes back.
     """
@@ -72,12 +72,23 @@ def revert_covers_commanded(inv: Invariants, revert: Book) -> None:
     if forward is None or plan.of in inv.sim.holes:
         return
     mine: set[StepKey] = {step.key for step in plan.steps()}
-    left = sorted(forward.state.commanded - mine)
-    if left or plan.partial:
-        fail("back_in_order", f"the revert leaves out {left}, which were commanded")
+    asked = inv.parts_asked.get(plan.rollout, ())
+    wanted = forward.state.commanded if not asked else _part(forward, asked)
+    left = sorted(wanted ^ mine)
+    if left or plan.partial != (wanted != forward.state.commanded):
+        fail("back_in_order", f"the revert differs in {left} from what was commanded, or asked for")
     highest = max(command.sequence for command in forward.decided.values())
     if (plan.generation, plan.sequence_base) < (forward.plan.generation, highest):
         fail("fenced", f"the revert begins at {plan.sequence_base}, its rollout was at {highest}")
+
+
+def _part(forward: Book, asked: tuple[StepKey, ...]) -> frozenset[StepKey]:
+    """The commanded steps that are asked for, and the later hops of the same places."""
+    steps = tuple(forward.plan.steps())
+    first = {s.place: s.hop for s in steps if s.key in asked}
+    return frozenset(
+        s.key for s in steps if s.key in forward.state.commanded and s.hop >= first.get(s.place, s.hop + 1)
+    )
 
 
 def fences_all_places(inv: Invariants, event: Ended) -> None:
@@ -88,6 +99,7 @@ def fences_all_places(inv: Invariants, event: Ended) -> None:
             forward is None
             or book.state.status is not RolloutStatus.REVERTED
             or book.plan.rollout in inv.exempt
+            or book.plan.partial
         ):
             continue
         for step in forward.plan.steps():
