@@ -26,6 +26,8 @@ from simulation.invariants.logs import log_before_effect, log_is_what_was_saved,
 from simulation.invariants.nodes import (
     compatible,
     current_is_complete,
+    drained_runs_nothing,
+    exclusive_works_alone,
     one_transition_at_once,
     one_version_serves,
     only_what_is_planned,
@@ -202,7 +204,7 @@ JUDGES: dict[type, tuple[Judge, ...]] = {
         log_is_what_was_saved,
         log_before_effect,
     ),
-    Moved: (current_is_complete, something_serves, compatible),
+    Moved: (current_is_complete, something_serves, exclusive_works_alone, drained_runs_nothing, compatible),
     Performing: (one_transition_at_once, only_what_is_planned),
     Ended: (everything_ends, ends_are_true, taking_over_takes_back, fences_all_places),
 }

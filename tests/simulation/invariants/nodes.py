@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bumpless.common.model.fleet import ComponentState as S
 from bumpless.common.model.plan import Direction
 from bumpless.executor import effects as do
-from bumpless.executor.record import ComponentRecord
+from bumpless.executor.record import RESTING, ComponentRecord
 from simulation.events import Decided, Moved, Performing
 from simulation.invariants.violation import fail
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from simulation.machine import Process
 
 MID_SWITCH = frozenset({S.STARTING, S.SWITCHING, S.DRAINING})
+QUIET = frozenset({*RESTING, S.STAGING})
 LONG = do.Stage | do.Start | do.CommitSwitch | do.Install | do.DrainOld | do.Retire | do.Restore | do.Vacate
 MOST_TREES = 8
 MOST_SAID = 24
@@ -88,6 +89,25 @@ def something_serves(inv: Invariants, event: Moved) -> None:
 
 def _hurt(inv: Invariants, node: str, component: str) -> bool:
     return inv.sim.world.clock - inv.hurt.get((node, component), -1e9) < HURT_S
+
+
+def exclusive_works_alone(inv: Invariants, event: Moved) -> None:
+    """4: of a component that must work alone, two instances never work at once on a node."""
+    if "is working" not in event.what:
+        return
+    working = event.node.machine.working(event.component)
+    if len(working) > 1 and any(not process.target.run.overlap for process in working):
+        found = [f"{process.pid} of {process.target.version}" for process in working]
+        fail("exclusive_works_alone", f"{event.node.name}/{event.component}: {found} work at once")
+
+
+def drained_runs_nothing(inv: Invariants, event: Moved) -> None:
+    """4: on a drained node nothing begins to work, unless a switch is under way there."""
+    record = event.node.machine.disk.records.get(event.component)
+    if "is working" not in event.what or record is None or not record.out or record.failing is not None:
+        return
+    if record.state in QUIET:
+        fail("drained_runs_nothing", f"{event.node.name}/{event.component} is drained, and {event.what}")
 
 
 def one_transition_at_once(inv: Invariants, event: Performing) -> None:
