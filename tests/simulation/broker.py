@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ AGAIN_S = 1.0
 LOOK_AGAIN_S = 2.0
 """How often a message asks whether somebody is there to handle it."""
 COPIES_S = (0.0, 5.0, 40.0)
-"""After how long a copy of a live command comes, beyond its way."""
+"""After how long a copy of a message comes, beyond its way."""
 TRIES = 5
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
@@ -58,8 +59,15 @@ class Broker:
         self.asked: list[Callable[[], None]] = []
         self.handlers: Callable[[Durable], Any] = lambda _: None
         self.parked: list[tuple[str, Message, str]] = []
-        self.pending = 0
+        self._pending: Counter[str] = Counter()
+        self.gone: set[str] = set()
+        """Services that never come back."""
         self.messages: dict[int, Message] = {}
+
+    @property
+    def pending(self) -> int:
+        """How many messages are not delivered to services that are there."""
+        return sum(number for owner, number in self._pending.items() if owner not in self.gone)
 
     # storing ------------------------------------------------------------------------------------------
 
@@ -102,7 +110,7 @@ class Broker:
             self._to_node(node, live)
         for durable in CONSUMERS[stream]:
             if any(matches(f, subject) for f in durable.filters):
-                self.pending += 1
+                self._pending[durable.name] += 1
                 self.world.loop.create_task(self._deliver(durable, message, text))
         return number
 
@@ -142,9 +150,9 @@ class Broker:
             outcome = await self._once(handle, durable, message)
             if outcome == "handled":
                 if world.strikes("duplicate", f"to {durable.name} {text}"):
-                    await asyncio.sleep(world.lag())
+                    await asyncio.sleep(world.lag() + world.stream("copies").choice(COPIES_S))
                     continue
-                self.pending -= 1
+                self._pending[durable.name] -= 1
                 return
             if outcome == "silent":
                 world.say(f"not answered by {durable.name}: {text[:60]}")
@@ -155,7 +163,7 @@ class Broker:
             if tries >= TRIES:
                 self.parked.append((durable.name, message, outcome))
                 world.say(f"PARKED {durable.name} {text}: {outcome}")
-                self.pending -= 1
+                self._pending[durable.name] -= 1
                 return
             await asyncio.sleep(AGAIN_S)
 

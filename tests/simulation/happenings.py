@@ -73,6 +73,9 @@ async def happen(sim: Simulation, happening: Happening) -> None:
             victim.skew = pick.choice((-3600.0, -30.0, -1.0, 1.0, 30.0, 3600.0))
         case "crash-service":
             pick.choice(sim.services).life.kill()
+        case "service-gone":
+            gone = pick.choice(("rollback", "health-gate"))
+            next(service for service in sim.services if service.owner == gone).leave()
         case "freeze-leader":
             pick.choice(sim.services).life.freeze(pick.choice((25.0, 60.0)))
 

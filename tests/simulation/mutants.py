@@ -294,10 +294,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "    if False:",
     ),
     Mutant(
-        "late-good-news-is-not-heard",
-        ENGINE + "batch",
-        "    return not (known is None or known == fact or known.ok or known.outcome == CRASH_LOOPING)",
-        "    return not (known is None or known.ok is not None or fact.ok is False and known.ok is None)",
+        "one-more-failure-is-tolerated",
+        ENGINE + "rollout",
+        "    if len(failed) > batch.tolerance:",
+        "    if len(failed) > batch.tolerance + 1:",
     ),
     Mutant(
         "two-rollouts-on-one-place",
@@ -312,16 +312,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "                pass",
     ),
     Mutant(
-        "the-lease-is-not-looked-at",
-        "support.memory_state",
-        "        if self._holder() != self._token:",
-        "        if False:",
+        "a-drained-node-goes-on-serving",
+        EXECUTOR + "out_of_service",
+        "    if serving is not None and record.leaving != serving.id:",
+        "    if False:",
     ),
     Mutant(
-        "a-closed-gate-says-pass",
+        "what-died-on-a-drained-node-starts-again",
+        EXECUTOR + "upkeep",
+        "    if record.out or record.current is None or record.serving is not None:",
+        "    if record.current is None or record.serving is not None:",
+    ),
+    Mutant(
+        "an-ended-gate-opens-again",
         "bumpless.health_gate.gate_run",
-        "        case Judged() if state is not None and state.opened is not None and state.status is GateStatus.OPEN:",
-        "        case Judged() if state is not None and state.opened is not None:",
+        "            if state is None:\n                return Decision(_run(message, GateStatus.OPEN",
+        "            if True:\n                return Decision(_run(message, GateStatus.OPEN",
     ),
     Mutant(
         "a-gate-has-a-verdict-at-every-tick",
@@ -333,7 +339,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "results-are-not-said-again",
         EXECUTOR + "component",
         "    left = tuple(r for r in record.outbox if r.id != given.message)",
-        "    left: tuple[Any, ...] = ()",
+        "    left = ()",
     ),
     Mutant(
         "work-is-not-resumed-at-a-restart",

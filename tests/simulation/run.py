@@ -242,7 +242,8 @@ class Simulation:
                 self.world.loop.call_later(1.0 + number, lambda o=order: self.people.task(self.publish(o)))
 
     def _at_rest(self) -> bool:
-        stores = self.stores.values()  # one that was emptied has to be filled again first
+        # One that was emptied has to be filled again first.
+        stores = [memory for owner, memory in self.stores.items() if owner not in self.broker.gone]
         if any(memory.deadlines or memory.unpublished or not memory.marked for memory in stores):
             return False
         resting = (ComponentState.ABSENT, ComponentState.SERVING)

@@ -64,8 +64,9 @@ HAPPENINGS = (
     "crash-service",
     "crash-service",
     "freeze-leader",
+    "service-gone",
 )
-RARE = frozenset({"log-gap", "old-disk", "abort", "skew"})
+RARE = frozenset({"log-gap", "old-disk", "abort", "skew", "service-gone"})
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,12 @@ def draw(seed: int) -> Scenario:
         kind for kind in FAULTS if not calm and chance.random() < chance.choice((0.1, 0.35, 0.6))
     )
     many = 0 if calm else chance.choice((0, 1, 2, 3, 5, 8))
+    theme = _theme(seed)
     happenings = []
     for _ in range(many):
-        kind = chance.choice(HAPPENINGS)
+        kind = chance.choice(theme)
         if kind in RARE and chance.random() < 0.5:
-            kind = chance.choice(HAPPENINGS)
+            kind = chance.choice(theme)
         happenings.append(
             Happening(
                 round(chance.uniform(0.5, 150) ** chance.choice((1, 1, 0.7)), 1),
@@ -178,6 +180,14 @@ def draw(seed: int) -> Scenario:
         happenings=tuple(sorted(happenings, key=lambda h: (h.at, h.kind, h.pick))),
         lag_s=chance.choice((0.005, 0.02, 0.3)),
     )
+
+
+def _theme(seed: int) -> tuple[str, ...]:
+    """The happenings that the seed may have: half of the seeds have a few of them, again and again."""
+    chance = Random(f"theme {seed}")
+    if chance.random() < 0.5:
+        return HAPPENINGS
+    return tuple(chance.sample(sorted(set(HAPPENINGS)), chance.choice((2, 3, 4))))
 
 
 def _parts(chance: Random, names: tuple[str, ...]) -> tuple[Part, ...]:

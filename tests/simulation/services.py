@@ -107,7 +107,13 @@ class Service:
         self.world.loop.call_later(pause, self._again)
 
     def _again(self) -> None:
-        self.life = self._born()
+        if self.owner not in self.broker.gone:
+            self.life = self._born()
+
+    def leave(self) -> None:
+        """For good."""
+        self.broker.gone.add(self.owner)
+        self.life.kill()
 
     def handle(self, durable: Durable, message: Message) -> asyncio.Task[None] | None:
         if self.working is None or self.life.dead:

@@ -19,18 +19,32 @@ from bumpless.common.model.finding import Code
 from bumpless.common.model.plan import StepKey
 from simulation import books
 from simulation.books import Book, Turned
-from simulation.events import Appended, Decided, Ended, Event, Moved, Performing, Saved
-from simulation.invariants.commands import fenced, numbers_never_decrease, takes_effect_once, valid_when_taken
-from simulation.invariants.ends import ends_are_true, everything_ends
-from simulation.invariants.logs import log_before_effect, log_is_what_was_saved, same_id_same_words
+from simulation.events import Appended, Decided, Ended, Event, Moved, Performing, Saved, Struck
+from simulation.invariants.commands import (
+    fenced,
+    numbers_never_decrease,
+    takes_effect_once,
+    valid_when_taken,
+    words_arrive,
+)
+from simulation.invariants.ends import ends_are_true, everything_ends, everything_said_arrives
+from simulation.invariants.logs import (
+    gates_stay_ended,
+    log_before_effect,
+    log_is_what_was_saved,
+    same_id_same_words,
+    store_forgets,
+)
 from simulation.invariants.nodes import (
     compatible,
     current_is_complete,
+    drained_is_told_to_leave,
     drained_runs_nothing,
     exclusive_works_alone,
     one_transition_at_once,
     one_version_serves,
     only_what_is_planned,
+    previous_is_kept,
     something_serves,
     within_bounds,
     within_the_budget,
@@ -39,6 +53,7 @@ from simulation.invariants.reverts import (
     back_in_order,
     fences_all_places,
     revert_covers_commanded,
+    revert_takes_over,
     taking_over_takes_back,
 )
 from simulation.invariants.rollouts import (
@@ -46,6 +61,7 @@ from simulation.invariants.rollouts import (
     decided_within_the_budget,
     dependencies_first,
     failure_stops,
+    orders_act_once,
     passes_on_evidence,
     terminal_stays,
     verdict_has_evidence,
@@ -78,6 +94,13 @@ class Invariants:
         self.taken_over: dict[str, str] = {}
         self.asked: dict[str, tuple[StepKey, ...]] = {}
         """The steps that a person asked to take back, by the order."""
+        self.words: dict[str, tuple[str, int]] = {}
+        """What nodes wrote down to be said and have not, with the node and the life of its disk."""
+        self.arrived: set[str] = set()
+        self.orders: set[str] = set()
+        """The orders of people that did something."""
+        self.gates_ended: dict[str, str] = {}
+        """How, of those of which the store knows it."""
         self.parts_asked: dict[str, tuple[StepKey, ...]] = {}
         """The same, by the revert that does it."""
 
@@ -153,6 +176,7 @@ class Invariants:
             self.parts_asked[entry.rollout] = self.asked.get(str(cause), ())
             if found[0].plan.of is not None:
                 revert_covers_commanded(self, found[0])
+                revert_takes_over(self, found[0])
             self.books[entry.rollout] = found[0]
             return found[1]
         if entry.version != book.version + 1:
@@ -176,10 +200,12 @@ class Invariants:
 
     @property
     def exempt(self) -> set[str]:
-        """Rollouts whose log lost an entry, and their reverts: they wait for a person."""
+        """Rollouts whose log lost an entry, and their reverts: they wait for a person. Reverts that nobody is there for."""
         holes = self.sim.holes
+        alone = {r for r, book in self.books.items() if book.plan.of and "rollback" in self.sim.broker.gone}
         return (
             holes
+            | alone
             | {r for r, book in self.books.items() if str(book.plan.of) in holes}
             | {str(book.plan.of) for r, book in self.books.items() if r in holes and book.plan.of}
         )
@@ -188,6 +214,8 @@ class Invariants:
 Judge = Callable[[Invariants, Any], None]
 JUDGES: dict[type, tuple[Judge, ...]] = {
     Decided: (
+        previous_is_kept,
+        drained_is_told_to_leave,
         within_the_budget,
         one_version_serves,
         fenced,
@@ -197,6 +225,7 @@ JUDGES: dict[type, tuple[Judge, ...]] = {
         within_bounds,
     ),
     Appended: (
+        words_arrive,
         dependencies_first,
         verdict_has_evidence,
         back_in_order,
@@ -206,11 +235,20 @@ JUDGES: dict[type, tuple[Judge, ...]] = {
     ),
     Moved: (current_is_complete, something_serves, exclusive_works_alone, drained_runs_nothing, compatible),
     Performing: (one_transition_at_once, only_what_is_planned),
-    Ended: (everything_ends, ends_are_true, taking_over_takes_back, fences_all_places),
+    Saved: (gates_stay_ended,),
+    Struck: (store_forgets,),
+    Ended: (
+        everything_ends,
+        everything_said_arrives,
+        ends_are_true,
+        taking_over_takes_back,
+        fences_all_places,
+    ),
 }
 TURN_JUDGES: tuple[Judge, ...] = (
     decided_within_the_budget,
     passes_on_evidence,
     failure_stops,
+    orders_act_once,
     terminal_stays,
 )

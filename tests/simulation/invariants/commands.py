@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.executor.record import RESTING
-from simulation.events import Decided
+from simulation.events import Appended, Decided
 from simulation.invariants.violation import fail
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def takes_effect_once(inv: Invariants, event: Decided) -> None:
     if began and command is None:
         fail("takes_effect_once", f"{node.name}/{after.component} acts again on {after.command.sequence}")  # type: ignore[union-attr]
     for said in after.outbox:
+        if said not in event.before.outbox and said.id not in inv.arrived:
+            inv.words[said.id] = (node.name, node.reset)
         if isinstance(said, e.StepFinished | e.StepStaged):
             which = (node.name, node.reset, str(said.cause))
             told = (said.id, str(getattr(said, "outcome", getattr(said, "ok", ""))))
@@ -66,3 +68,9 @@ def valid_when_taken(inv: Invariants, event: Decided) -> None:
     now = inv.sim.world.now().timestamp() + event.node.skew
     if command.expires_at.timestamp() <= now - 0.001:
         fail("valid_when_taken", f"{event.node.name}/{event.after.component} acts on an expired command")
+
+
+def words_arrive(inv: Invariants, event: Appended) -> None:
+    """8: the broker has what a node wrote down to be said. What is never said shows at the end."""
+    if inv.words.pop(event.message.id, None) is not None:
+        inv.arrived.add(event.message.id)

@@ -20,6 +20,8 @@ def everything_ends(inv: Invariants, event: Ended) -> None:
     """14: with the faults over, every rollout has ended, nothing waits, and nodes run what the ends say."""
     sim = inv.sim
     for owner, memory in sim.stores.items():
+        if owner in sim.broker.gone:
+            continue
         left = [
             a
             for a in sorted({*memory.deadlines, *memory.unpublished})
@@ -51,6 +53,13 @@ def everything_ends(inv: Invariants, event: Ended) -> None:
                 and not _bad(inv, node, record)
             ):
                 fail("everything_ends", f"{node.name}/{name}: nothing works")
+
+
+def everything_said_arrives(inv: Invariants, event: Ended) -> None:
+    """8: what a node wrote down to be said was said, unless its disk was lost."""
+    for message, (node, reset) in inv.words.items():
+        if reset == inv.sim.nodes[node].reset:
+            fail("everything_said_arrives", f"{node} never said {message}")
 
 
 def _about(message: Any) -> str:

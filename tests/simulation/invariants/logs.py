@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import wire
-from simulation.events import Appended
+from simulation.events import Appended, Saved, Struck
 from simulation.invariants.violation import fail
 
 if TYPE_CHECKING:
@@ -52,3 +52,20 @@ def log_before_effect(inv: Invariants, event: Appended) -> None:
         fail(
             "log_before_effect", f"{command.node}/{command.component} is commanded what no log entry decided"
         )
+
+
+def gates_stay_ended(inv: Invariants, event: Saved) -> None:
+    """15: a gate that was decided or closed stays so, as long as the store remembers it."""
+    if event.owner != "health-gate":
+        return
+    status = json.loads(event.value.state)["status"]
+    ended = inv.gates_ended.get(event.aggregate)
+    if ended is not None and status != ended:
+        fail("terminal_stays", f"gate {event.aggregate} was {ended} and is {status}")
+    if status != "open":
+        inv.gates_ended[event.aggregate] = status
+
+
+def store_forgets(inv: Invariants, event: Struck) -> None:
+    if event.kind in ("store-emptied", "store-old"):
+        inv.gates_ended.clear()

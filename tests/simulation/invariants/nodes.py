@@ -51,6 +51,18 @@ def current_is_complete(inv: Invariants, event: Moved) -> None:
         fail("current_is_complete", f"{event.node.name}/{event.component}: links name {missing}, not there")
 
 
+def previous_is_kept(inv: Invariants, event: Decided) -> None:
+    """3: what was current before a switch is `previous` after it, so that there is a way back."""
+    before, after = event.before, event.after
+    if before.state in RESTING or before.current is None or after.current is None:
+        return
+    old, new = before.current.root, after.current.root
+    if old != new and (after.previous is None or after.previous.root != old):
+        fail(
+            "current_is_complete", f"{event.node.name}/{after.component} does not keep {old} as its previous"
+        )
+
+
 def one_version_serves(inv: Invariants, event: Decided) -> None:
     """4: at rest, what works is the current version and nothing else."""
     after = event.after
@@ -108,6 +120,15 @@ def drained_runs_nothing(inv: Invariants, event: Moved) -> None:
         return
     if record.state in QUIET:
         fail("drained_runs_nothing", f"{event.node.name}/{event.component} is drained, and {event.what}")
+
+
+def drained_is_told_to_leave(inv: Invariants, event: Decided) -> None:
+    """4: what still serves on a drained node is told to leave, as soon as no switch is under way."""
+    after = event.after
+    if not after.out or after.state not in QUIET or after.failing is not None or after.serving is None:
+        return
+    if after.leaving != after.serving.id:
+        fail("drained_runs_nothing", f"{event.node.name}/{after.component} is drained and goes on serving")
 
 
 def one_transition_at_once(inv: Invariants, event: Performing) -> None:

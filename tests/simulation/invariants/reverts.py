@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from bumpless.common.contract import commands as c
 from bumpless.common.model.plan import Direction, Plan, StepKey
-from bumpless.common.model.rollout import RolloutStatus
+from bumpless.common.model.rollout import TERMINAL, RolloutStatus
 from simulation.books import Book
 from simulation.events import Appended, Ended
 from simulation.invariants.violation import fail
 
 if TYPE_CHECKING:
     from simulation.invariants import Invariants
+
+STOPPED = TERMINAL | {RolloutStatus.FAILED}
 
 
 def back_in_order(inv: Invariants, event: Appended) -> None:
@@ -82,6 +84,15 @@ def revert_covers_commanded(inv: Invariants, revert: Book) -> None:
         fail("fenced", f"the revert begins at {plan.sequence_base}, its rollout was at {highest}")
 
 
+def revert_takes_over(inv: Invariants, revert: Book) -> None:
+    """13: a revert begins when the log of its rollout says that it was taken over, or that it has ended."""
+    forward = inv.forward(revert)
+    if forward is None or revert.plan.of in inv.sim.holes:
+        return
+    if forward.state.status not in STOPPED:
+        fail("back_in_order", f"a revert begins, and its rollout is {forward.state.status}")
+
+
 def _part(forward: Book, asked: tuple[StepKey, ...]) -> frozenset[StepKey]:
     """The commanded steps that are asked for, and the later hops of the same places."""
     steps = tuple(forward.plan.steps())
@@ -115,7 +126,7 @@ def taking_over_takes_back(inv: Invariants, event: Ended) -> None:
     for rollout, revert in inv.taken_over.items():
         if rollout in inv.exempt:
             continue
-        if revert not in inv.books:
+        if revert not in inv.books and "rollback" not in inv.sim.broker.gone:
             fail("back_in_order", f"{rollout} was taken over and nothing of it was taken back")
         # A version that crashes again and again may be what a node goes back from by itself.
         loops = any(part.bad == "loop" for part in scenario.parts)

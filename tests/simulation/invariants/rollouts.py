@@ -36,6 +36,7 @@ def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
             in (
                 RolloutStatus.ROLLING,
                 RolloutStatus.PAUSED,
+                RolloutStatus.FAILED,
             )
         ):
             out |= _unfinished(other.state) & mine
@@ -141,6 +142,16 @@ def failure_stops(inv: Invariants, turn: Turned) -> None:
     stopped = isinstance(given, c.Abort | e.RevertStarted) and going
     if (failed or stopped) and (started or turn.after.status not in STOPPED):
         fail("failure_stops", f"after {type(given).__name__} it is {turn.after.status}, and {started} begin")
+
+
+def orders_act_once(inv: Invariants, turn: Turned) -> None:
+    """8: an order of a person changes a rollout once, however often it is heard."""
+    given = turn.given
+    if not isinstance(given, c.OperatorCommand) or turn.after is turn.before:
+        return
+    if given.id in inv.orders:
+        fail("takes_effect_once", f"{type(given).__name__} {given.id} acts again")
+    inv.orders.add(given.id)
 
 
 def terminal_stays(inv: Invariants, turn: Turned) -> None:
