@@ -81,6 +81,8 @@ class MemoryState:
     async def acquire(self, ttl_s: float) -> bool:
         if self._holder() not in (None, self._token):
             return False
+        if self._holder() is None:
+            self._store.marked = False
         self._store.lease = (self._token, self._now() + timedelta(seconds=ttl_s))
         return True
 

@@ -99,6 +99,16 @@ async def test_an_emptied_store_is_noticed_and_holds_no_lease(stores) -> None:
         await stores.mine.save("r1", value(), None)
 
 
+async def test_who_takes_the_lease_anew_does_not_know_the_store(stores) -> None:
+    await stores.mine.acquire(LONG_S)
+    await stores.mine.mark()
+    await stores.mine.acquire(LONG_S)
+    assert await stores.mine.known()
+    await stores.mine.release()
+    await stores.other.acquire(LONG_S)
+    assert not await stores.other.known()
+
+
 async def test_the_outbox_says_what_is_unpublished(stores) -> None:
     await stores.mine.acquire(LONG_S)
     await stores.mine.save("r2", value(1, b"x"), None)

@@ -178,7 +178,7 @@ async def _hold(
             lost.clear()
             renewed = clock.now()
             if not await store.known():
-                log.warning("the store was emptied; rebuilding from the log")
+                log.warning("the store was emptied or replaced; reading the log")
                 await _recover(owner, connection, active)
                 await active.runner.publish_left()
                 await store.mark()

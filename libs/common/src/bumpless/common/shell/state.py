@@ -70,11 +70,12 @@ class StateStore(Protocol):
         """The aggregates that have a deadline, which is: those that are not at rest."""
 
     async def acquire(self, ttl_s: float) -> bool:
-        """Take or renew the lease; False while another holds it."""
+        """Take or renew the lease; False while another holds it. Taken anew, the mark is gone: what the store has may be
+        an old copy, and says nothing of what began after it was made."""
 
     async def release(self) -> None: ...
     async def known(self) -> bool:
-        """Whether the store is still the one `mark` was called on: False after it was emptied."""
+        """Whether the store is still the one `mark` was called on: False after it was emptied or the lease ran out."""
 
     async def mark(self) -> None: ...
 
@@ -100,6 +101,7 @@ return 'ok'
 _ACQUIRE = """
 local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
+if not held then redis.call('DEL', KEYS[2]) end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
@@ -218,7 +220,8 @@ class RedisState:
 
     async def acquire(self, ttl_s: float) -> bool:
         try:
-            return bool(await self._acquire(keys=[self._key("lease")], args=[self._token, int(ttl_s * 1000)]))
+            keys = [self._key("lease"), self._key("incarnation")]
+            return bool(await self._acquire(keys=keys, args=[self._token, int(ttl_s * 1000)]))
         except _AWAY as error:
             raise _away(error) from error
 
