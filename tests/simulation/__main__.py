@@ -126,6 +126,7 @@ def many(args: argparse.Namespace) -> int:
         for broken in part.broken:
             print(broken, flush=True)
     whole = Tally.of(parts, args.first)
+    print(whole.mix)
     print(whole)
     return 1 if whole.broken else 0
 

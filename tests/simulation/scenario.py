@@ -115,6 +115,8 @@ class Scenario:
     happenings: tuple[Happening, ...] = ()
     safety_s: float = 240.0
     lag_s: float = 0.02
+    drain_s: float = 2.0
+    """How long an instance at most takes to drain."""
 
     def without(self, kind: str) -> Scenario:
         return replace(self, faults=self.faults - {kind})
@@ -172,6 +174,7 @@ def draw(seed: int) -> Scenario:
         parts=tuple(replace(part, channel="") for part in parts) if apart else parts,
         max_unavailable=max([most, *(len(nodes) // 2 for part in parts if part.green)]),
         apart=apart,
+        drain_s=shape.choice((2.0, 2.0, 2.0, 15.0)),
         policy=RollbackPolicy.MANUAL if chance.random() < 0.1 else RollbackPolicy.AUTO,
         approval=chance.random() < 0.1,
         approval_between=chance.random() < 0.1,

@@ -133,7 +133,7 @@ class SimSteps:
     async def _drain(self, effect: do.DrainOld) -> None:
         if effect.instance is not None:
             self._machine.mode(effect.instance.id, "paused")
-            await self._some(0.5, 2.0)
+            await self._some(0.5, self._world.scenario.drain_s)
         if self._world.strikes("switch-fails", self._where()):
             raise Failure("a hook failed")
         self._tell(heard.Drained(effect.command.id))
@@ -141,7 +141,7 @@ class SimSteps:
     async def _retire(self, effect: do.Retire) -> None:
         if effect.instance is not None:
             self._machine.mode(effect.instance.id, "paused")
-            await self._some(0.5, 2.0)
+            await self._some(0.5, self._world.scenario.drain_s)
             if not effect.hold:
                 self._machine.end(effect.instance.id, "exited with status 0")
         self._machine.link(self._component, None, effect.previous)
@@ -183,7 +183,7 @@ class SimSteps:
     async def _vacate(self, effect: do.Vacate) -> None:
         if effect.instance is not None:
             self._machine.mode(effect.instance.id, "paused")
-            await self._some(0.5, 2.0)
+            await self._some(0.5, self._world.scenario.drain_s)
             await self._stop(effect.instance.id)
         self._tell(heard.Drained(effect.command.id))
 
@@ -221,7 +221,7 @@ class SimSteps:
 
     async def _stand_down(self, instance: Instance) -> None:
         self._machine.mode(instance.id, "paused")
-        await self._some(0.5, 2.0)
+        await self._some(0.5, self._world.scenario.drain_s)
         self._tell(heard.StoodDown(instance))
 
     async def _stop(self, instance: str) -> None:

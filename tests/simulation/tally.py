@@ -88,6 +88,12 @@ class Tally(BaseModel):
             f"{' '.join(str(one.seed) for one in self.broken) or 'none'}"
         )
 
+    @property
+    def mix(self) -> str:
+        """How often each kind of fault and happening struck, in a thousand seeds."""
+        often = {kind: 1000 * number / max(self.seeds, 1) for kind, number in sorted(self.struck.items())}
+        return "in 1,000 seeds: " + " ".join(f"{kind}:{number:.0f}" for kind, number in often.items())
+
     def table(self) -> str:
         """As Markdown."""
         rows = [

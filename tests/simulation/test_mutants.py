@@ -1,4 +1,4 @@
-"""The simulator catches planted bugs. All of them: `make simulate-mutants`."""
+"""The simulator catches planted bugs: all of them, around the seeds that docs/simulation.md records."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ import pytest
 
 from simulation.mutants import BY_NAME, MUTANTS, planted
 
-QUICK = (
-    "publishes-before-it-saves",
-    "node-takes-expired-commands",
-    "revert-leaves-out-who-did-not-answer",
-    "needs-are-not-waited-for",
-)
-WITHIN = 150
-
 
 def test_there_are_bugs_against_every_law_that_can_be_left_out() -> None:
-    assert len(BY_NAME) == len(MUTANTS) >= 30
+    assert len(BY_NAME) == len(MUTANTS) >= 40
     assert {mutant.law for mutant in MUTANTS} >= {3, 4, 5, 6, 7, 8, 9}
 
 
@@ -34,15 +26,17 @@ def test_a_planted_bug_still_has_its_place(name: str) -> None:
     compile(planted(mutant, Path(spec.origin).read_text()), spec.origin, "exec")
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_a_planted_bug_is_caught(name: str) -> None:
-    command = [sys.executable, "-m", "simulation", "--quiet", "--mutant", name, "--seeds", str(WITHIN)]
+@pytest.mark.timeout(900)
+def test_every_planted_bug_is_caught_where_it_is_recorded() -> None:
     done = subprocess.run(
-        command,
+        [sys.executable, "-m", "simulation", "--mutants", "--recorded"],
         cwd=Path(__file__).parents[1],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "VIOLATION" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, (
+        f"{done.stdout}{done.stderr}\nexpected every planted bug to be caught around the seed that docs/simulation.md "
+        "records; if the code or the drawing changed, run make simulate-mutants RECORD=1 and look at what it finds"
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from simulation.run import simulate
-from simulation.scenario import draw
+from simulation.scenario import FAULTS, HAPPENINGS, draw
 
 SEEDS = int(os.environ.get("SEEDS", "2000"))
 FIRST = int(os.environ.get("FIRST", "0"))
@@ -29,6 +29,9 @@ def test_no_invariant_is_broken() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{SEEDS} seeds" in done.stdout
+    if SEEDS >= 1000:
+        never = [kind for kind in (*FAULTS, *HAPPENINGS) if f" {kind}:" not in done.stdout]
+        assert not never, f"expected every kind of fault to strike, found none of {never}"
 
 
 @pytest.mark.parametrize("seed", [1, 7, 9])
