@@ -33,6 +33,13 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Began:
+    """A service leads, has recovered, and begins to handle messages."""
+
+    owner: str
+
+
+@dataclass(frozen=True)
 class Decided:
     """A component on a node decided, and its journal is written."""
 
@@ -79,4 +86,4 @@ class Ended:
     """The run is over; everything that was under way has had its time."""
 
 
-Event = Appended | Saved | Decided | Performing | Moved | Struck | Healed | Ended
+Event = Appended | Saved | Began | Decided | Performing | Moved | Struck | Healed | Ended

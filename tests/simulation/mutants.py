@@ -246,10 +246,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "    return True",
     ),
     Mutant(
-        "failed-nodes-do-not-count",
-        ENGINE + "batch",
-        "for key, fact in state.steps.items() if not fact.ok",
-        "for key, fact in state.steps.items() if fact.ok is None",
+        "drained-nodes-do-not-count",
+        "bumpless.planner.budget",
+        "        if node.drain is not None:",
+        "        if False:",
     ),
     Mutant(
         "nodes-of-other-rollouts-do-not-count",

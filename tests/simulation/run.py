@@ -43,6 +43,7 @@ from simulation.broker import Broker, SimConnection
 from simulation.events import Ended
 from simulation.happenings import happen
 from simulation.invariants import Invariants, Violation
+from simulation.invariants.rollouts import KNOWN_S
 from simulation.life import Life
 from simulation.loop import Stalled
 from simulation.node import SimNode
@@ -56,6 +57,8 @@ from support.plans import digest
 BOUND_S = 2400.0
 """After the last fault, every rollout has ended within this time: two pauses, a revert and every limit of a step."""
 HOLD_S = 30.0
+START_S = 3.0
+"""After which everything has started."""
 TIMING = Timing(ready_timeout_s=5, soak_s=1, lame_duck_s=1, drain_timeout_s=3, warm_s=20)
 LIMITS = Limits(
     stage_timeout_s=60,
@@ -179,16 +182,23 @@ class Simulation:
 
     async def _course(self) -> None:
         await self.opening()
+        began = self.world.clock - START_S
         for happening in self.scenario.happenings:
-            await self._wait(happening.at - self.world.clock)
+            await self._wait(began + happening.at - self.world.clock)
             await self.strike(happening)
-        await self._quiet(self.scenario.safety_s)
+        await self._quiet(began + self.scenario.safety_s)
         await self.closing()
 
     async def opening(self) -> None:
         """Everything has started, and the first release is announced."""
         self._set_up()
-        await self._wait(3.0)
+        await self._wait(START_S)
+        if self.scenario.drained:
+            node = self.scenario.nodes[0]
+            await self.publish(
+                c.DrainNode(id=self.world.fresh_id(), at=self.world.now(), node=node, by="ann", force=True)
+            )
+            await self._wait(KNOWN_S + 5)
         self.world.faulty = True
         self.releases.append(self.release("v2"))
         await self.publish(self.announcement(self.releases[0]))

@@ -26,14 +26,14 @@ FAULTS: dict[str, float] = {
     "crash-in-recovery": 0.08,
     "pause-leader": 0.006,
     # nodes
-    "stage-fails": 0.015,
-    "start-fails": 0.02,
-    "switch-fails": 0.015,
-    "restore-fails": 0.1,
+    "stage-fails": 0.03,
+    "start-fails": 0.04,
+    "switch-fails": 0.04,
+    "restore-fails": 0.4,
     "executor-crash": 0.01,
-    "process-dies": 0.02,
+    "process-dies": 0.08,
     # gates
-    "flap": 0.05,
+    "flap": 0.1,
     "no-data": 0.2,
 }
 """How likely each kind is at each occasion, where the seed has it."""
@@ -115,6 +115,8 @@ class Scenario:
     happenings: tuple[Happening, ...] = ()
     safety_s: float = 240.0
     lag_s: float = 0.02
+    drained: bool = False
+    """Whether the first node is drained long before the first release."""
     drain_s: float = 2.0
     """How long an instance at most takes to drain."""
 
@@ -137,6 +139,7 @@ class Scenario:
         return (
             f"seed {self.seed}: {len(self.nodes)} nodes, {parts}; at most {self.max_unavailable} out; "
             f"rollback {self.policy}; {self.planners} planners; {'releases in two parts; ' if self.apart else ''}"
+            f"{'the first node is drained; ' if self.drained else ''}"
             f"faults: {' '.join(sorted(self.faults)) or 'none'}; happenings: {happenings or 'none'}"
         )
 
@@ -175,6 +178,7 @@ def draw(seed: int) -> Scenario:
         max_unavailable=max([most, *(len(nodes) // 2 for part in parts if part.green)]),
         apart=apart,
         drain_s=shape.choice((2.0, 2.0, 2.0, 15.0)),
+        drained=shape.random() < 0.1,
         policy=RollbackPolicy.MANUAL if chance.random() < 0.1 else RollbackPolicy.AUTO,
         approval=chance.random() < 0.1,
         approval_between=chance.random() < 0.1,

@@ -29,6 +29,7 @@ from bumpless.planner.budget import Budget
 from bumpless.planner.handlers import Planner
 from bumpless.rollback.handlers import Rollbacker
 from simulation.broker import Broker, SimBlobs, SimConnection
+from simulation.events import Began
 from simulation.life import Life
 from simulation.store import SimState, SimStore
 from simulation.world import World
@@ -71,8 +72,8 @@ class _Subscribers:
         self._service, self._life, self._working = service, life, working
 
     async def start(self) -> None:
-        self._service.world.say(f"{self._service.name} works")
         self._service.working, self._life.recovering = self._working, False
+        self._service.world.happened(Began(self._service.owner), f"{self._service.name} works")
 
     async def stop(self) -> None:
         if not self._life.dead:

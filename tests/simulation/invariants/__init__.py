@@ -19,7 +19,7 @@ from bumpless.common.model.finding import Code
 from bumpless.common.model.plan import StepKey
 from simulation import books
 from simulation.books import Book, Turned
-from simulation.events import Appended, Decided, Ended, Event, Moved, Performing, Saved, Struck
+from simulation.events import Appended, Began, Decided, Ended, Event, Moved, Performing, Saved, Struck
 from simulation.invariants.commands import (
     fenced,
     numbers_never_decrease,
@@ -32,6 +32,7 @@ from simulation.invariants.logs import (
     gates_stay_ended,
     log_before_effect,
     log_is_what_was_saved,
+    nothing_is_left_unsaid,
     same_id_same_words,
     store_forgets,
 )
@@ -97,6 +98,8 @@ class Invariants:
         self.words: dict[str, tuple[str, int]] = {}
         """What nodes wrote down to be said and have not, with the node and the life of its disk."""
         self.arrived: set[str] = set()
+        self.drained: dict[str, float] = {}
+        """Since when nodes are drained."""
         self.orders: set[str] = set()
         """The orders of people that did something."""
         self.gates_ended: dict[str, str] = {}
@@ -128,6 +131,11 @@ class Invariants:
         """Keep the books; what a log entry did to its rollout."""
         if isinstance(event, Moved) and re.search("crashed|lost power|was killed", event.what):
             self.hurt[event.node.name, event.component] = self.sim.world.clock
+        if isinstance(event, Decided):
+            if event.after.out:
+                self.drained.setdefault(event.node.name, self.sim.world.clock)
+            else:
+                self.drained.pop(event.node.name, None)
         if isinstance(event, Saved):
             self.saved[event.aggregate, event.value.version] = event.value.state
         if not isinstance(event, Appended):
@@ -236,6 +244,7 @@ JUDGES: dict[type, tuple[Judge, ...]] = {
     Moved: (current_is_complete, something_serves, exclusive_works_alone, drained_runs_nothing, compatible),
     Performing: (one_transition_at_once, only_what_is_planned),
     Saved: (gates_stay_ended,),
+    Began: (nothing_is_left_unsaid,),
     Struck: (store_forgets,),
     Ended: (
         everything_ends,

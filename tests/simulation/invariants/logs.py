@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import wire
-from simulation.events import Appended, Saved, Struck
+from simulation.events import Appended, Began, Saved, Struck
 from simulation.invariants.violation import fail
 
 if TYPE_CHECKING:
@@ -69,3 +69,11 @@ def gates_stay_ended(inv: Invariants, event: Saved) -> None:
 def store_forgets(inv: Invariants, event: Struck) -> None:
     if event.kind in ("store-emptied", "store-old"):
         inv.gates_ended.clear()
+
+
+def nothing_is_left_unsaid(inv: Invariants, event: Began) -> None:
+    """8: who begins to work has said what the one before it saved and did not say."""
+    unsaid = inv.sim.stores[event.owner].unpublished
+    left = sorted(aggregate for aggregate in unsaid if aggregate.partition("/")[0] not in inv.exempt)
+    if left:
+        fail("nothing_is_left_unsaid", f"{event.owner} begins, and {left} were saved and not said")

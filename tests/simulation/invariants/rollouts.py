@@ -17,6 +17,9 @@ from simulation.invariants.violation import fail
 if TYPE_CHECKING:
     from simulation.invariants import Invariants
 
+KNOWN_S = 70.0
+"""Longer than a lease, and than two heartbeats of a node."""
+
 STOPPED = TERMINAL | {RolloutStatus.FAILED}
 
 
@@ -26,8 +29,8 @@ def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
     started = {s.node for b in plan.batches if b.id in _started(turn) for s in b.steps}
     if not started or plan.direction is Direction.REVERT:
         return
-    out = started | set(turn.after.out) | _unfinished(turn.after)
     mine = {step.node for step in plan.steps()}
+    out = started | set(turn.after.out) | _unfinished(turn.after) | (_drained(inv) & mine)
     for other in inv.books.values():
         if (
             other.plan.rollout != plan.rollout
@@ -42,6 +45,12 @@ def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
             out |= _unfinished(other.state) & mine
     if len(out) > plan.max_unavailable:
         fail("within_the_budget", f"{sorted(out)} would be out, at most {plan.max_unavailable} may")
+
+
+def _drained(inv: Invariants) -> set[str]:
+    """The nodes that have been drained for so long that everybody knows."""
+    now = inv.sim.world.clock
+    return {node for node, since in inv.drained.items() if now - since > KNOWN_S}
 
 
 def _started(turn: Turned) -> set[str]:
