@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulation import hunt, mutants
+from simulation import hunt, mutants, planting
 
 if TYPE_CHECKING:  # a bug is planted before the core is imported
     from simulation.tally import Tally
@@ -57,7 +57,7 @@ def main() -> int:
     if args.table:
         return summary(args.table)
     if args.mutant:
-        mutants.plant(args.mutant)
+        planting.plant(args.mutant)
     if args.stateful:
         return driven(args.stateful, fixed=bool(args.mutant))
     if args.seed is not None:

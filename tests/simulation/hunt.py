@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from simulation.mutants import BY_NAME, MUTANTS, plant
+from simulation.mutants import BY_NAME, MUTANTS
+from simulation.planting import plant
 
 RECORD = Path(__file__).parents[2] / "docs" / "simulation.md"
 BEGIN, END = "<!-- planted bugs: make simulate-mutants RECORD=1 -->\n", "<!-- end of planted bugs -->\n"

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from simulation.run import simulate
 from simulation.scenario import Scenario
+
+PLAINER_PARTS: tuple[dict[str, Any], ...] = (
+    {"gate": None},
+    {"bad": ""},
+    {"overlap": True},
+    {"channel": ""},
+    {"through": False},
+    {"green": (), "one_set": False},
+)
+PLAINER: tuple[dict[str, Any], ...] = (
+    {"approval": False},
+    {"approval_between": False},
+    {"apart": False},
+    {"drained": False},
+    {"drain_s": 2.0},
+)
 
 
 def shrunk(scenario: Scenario) -> Scenario:
@@ -44,18 +61,23 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
             )
             yield replace(scenario, parts=rest)
     for number, part in enumerate(scenario.parts):
-        for plainer in ({"gate": None}, {"bad": ""}, {"overlap": True}, {"channel": ""}):
-            plain = replace(part, **plainer)  # type: ignore[arg-type]
+        for plainer in PLAINER_PARTS:
+            plain = replace(part, **plainer)
             if plain != part:
                 yield replace(
                     scenario, parts=(*scenario.parts[:number], plain, *scenario.parts[number + 1 :])
                 )
     if len(scenario.nodes) > 1:
         nodes = scenario.nodes[:-1]
-        yield replace(scenario, nodes=nodes, max_unavailable=min(scenario.max_unavailable, len(nodes)))
+        parts = tuple(
+            replace(part, green=tuple(n for n in part.green if n in nodes)) for part in scenario.parts
+        )
+        yield replace(
+            scenario, nodes=nodes, parts=parts, max_unavailable=min(scenario.max_unavailable, len(nodes))
+        )
     if scenario.planners > 1:
         yield replace(scenario, planners=1)
-    for plainer in ({"approval": False}, {"approval_between": False}):
-        plain_one = replace(scenario, **plainer)  # type: ignore[arg-type]
+    for plainer in PLAINER:
+        plain_one = replace(scenario, **plainer)
         if plain_one != scenario:
             yield plain_one

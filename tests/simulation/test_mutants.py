@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from simulation.mutants import BY_NAME, MUTANTS, planted
+from simulation.mutants import BY_NAME, MUTANTS
+from simulation.planting import planted
 
 
 def test_there_are_bugs_against_every_law_that_can_be_left_out() -> None:
