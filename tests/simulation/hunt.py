@@ -11,7 +11,10 @@ import multiprocessing
 import os
 import re
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,12 +78,43 @@ def recorded() -> list[Job]:
 
 
 def hunt(work: list[Job], workers: int) -> Iterator[Catch]:
-    """What comes of each, as it comes."""
+    """What comes of each, as it comes.
+
+    Raises: RuntimeError, where a child ends without a word.
+    """
     for module in THIRD_PARTY:
         importlib.import_module(module)
     fork = multiprocessing.get_context("fork")
-    with fork.Pool(min(workers, len(work)), maxtasksperchild=1) as pool:
-        yield from pool.imap_unordered(_caught, work, chunksize=1)
+    ahead, running = deque(work), dict[Connection, tuple[Job, ForkProcess]]()
+    while ahead or running:
+        while ahead and len(running) < workers:
+            job = ahead.popleft()
+            mine, theirs = fork.Pipe(duplex=False)
+            child = fork.Process(target=_tell, args=(job, theirs), daemon=True)
+            child.start()
+            theirs.close()
+            running[mine] = job, child
+        for heard in wait(list(running)):
+            assert isinstance(heard, Connection)
+            job, child = running.pop(heard)
+            yield _answer(job, heard, child)
+
+
+def _answer(job: Job, heard: Connection, child: ForkProcess) -> Catch:
+    try:
+        said: Catch = heard.recv()
+    except EOFError:
+        child.join()
+        raise RuntimeError(
+            f"{job.name}: expected a word of its process, which ended with status {child.exitcode}"
+        ) from None
+    child.join()
+    heard.close()
+    return said
+
+
+def _tell(job: Job, to: Connection) -> None:
+    to.send(_caught(job))
 
 
 def _caught(job: Job) -> Catch:
