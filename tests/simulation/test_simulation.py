@@ -30,7 +30,9 @@ def test_no_invariant_is_broken() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{SEEDS} seeds" in done.stdout
     if SEEDS >= 1000:
-        never = [kind for kind in (*FAULTS, *HAPPENINGS) if f" {kind}:" not in done.stdout]
+        # "reorder" spreads the time that every message takes, and is not counted.
+        kinds = {*FAULTS, *HAPPENINGS} - {"reorder"}
+        never = sorted(kind for kind in kinds if f" {kind}:" not in done.stdout)
         assert not never, f"expected every kind of fault to strike, found none of {never}"
 
 
