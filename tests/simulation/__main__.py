@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulation import hunt, mutants, planting
+from simulation import children, hunt, mutants, planting
 
 if TYPE_CHECKING:  # a bug is planted before the core is imported
     from simulation.tally import Tally
@@ -53,7 +52,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.mutants is not None:
         work = hunt.recorded() if args.recorded else hunt.jobs(args.seeds, args.mutants)
-        return sweep(work, args.workers or len(os.sched_getaffinity(0)), args.keep)
+        return sweep(work, args.workers or children.cores(), args.keep)
     if args.table:
         return summary(args.table)
     if args.mutant:
@@ -121,7 +120,7 @@ def many(args: argparse.Namespace) -> int:
     from simulation.tally import Tally
 
     parts = []
-    for part in campaign.run(args.first, args.seeds, args.workers or campaign.cores()):
+    for part in campaign.run(args.first, args.seeds, args.workers or children.cores()):
         parts.append(part)
         for broken in part.broken:
             print(broken, flush=True)
@@ -135,7 +134,7 @@ def long(args: argparse.Namespace) -> int:
     from simulation import campaign
 
     until = time.monotonic() + args.minutes * 60
-    workers = args.workers or campaign.cores()
+    workers = args.workers or children.cores()
     failed = 0
     for piece, now in campaign.record(args.first, args.seeds, args.piece, workers, args.record, until):
         print("" if now else "kept: ", end="")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import multiprocessing
-import os
 import platform
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from simulation.children import ordered
 from simulation.run import simulate
 from simulation.scenario import draw
 from simulation.tally import Tally
@@ -30,12 +27,8 @@ SOURCES = (
     "tests/simulation",
     "tests/support",
 )
-PR_SET_PDEATHSIG = 1
-"""prctl(2)."""
 CHUNK = 50
-"""Seeds that a worker runs at a time."""
-CHUNKS_OF_A_WORKER = 40
-"""After so many it is replaced by a fresh one."""
+"""Seeds of one child."""
 
 
 class Piece(BaseModel):
@@ -47,22 +40,10 @@ class Piece(BaseModel):
     tally: Tally
 
 
-def cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def run(first: int, seeds: int, workers: int) -> Iterator[Tally]:
     """The seeds from `first` on, chunk by chunk and in their order."""
     bounds = [*range(first, first + seeds, CHUNK), first + seeds]
-    # Forked, so that a worker has all that is imported, and a bug that was planted.
-    fork = multiprocessing.get_context("fork")
-    with fork.Pool(workers, end_with_the_parent, maxtasksperchild=CHUNKS_OF_A_WORKER) as pool:
-        yield from pool.imap(_chunk, pairwise(bounds))
-
-
-def end_with_the_parent() -> None:
-    """Also where that is killed and can tell nobody."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    yield from ordered(_chunk, list(pairwise(bounds)), workers)
 
 
 def _chunk(bounds: tuple[int, int]) -> Tally:

@@ -34,9 +34,10 @@ class Saved:
 
 @dataclass(frozen=True)
 class Began:
-    """A service leads, has recovered, and begins to handle messages."""
+    """A service leads, has recovered, and begins to handle messages. `since`: when its process was started."""
 
     owner: str
+    since: float
 
 
 @dataclass(frozen=True)

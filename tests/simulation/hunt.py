@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import multiprocessing
 import os
 import re
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import NamedTuple
 
+from simulation.children import outcomes
 from simulation.mutants import BY_NAME, MUTANTS
 from simulation.planting import plant
 
@@ -78,52 +75,18 @@ def recorded() -> list[Job]:
 
 
 def hunt(work: list[Job], workers: int) -> Iterator[Catch]:
-    """What comes of each, as it comes.
-
-    Raises: RuntimeError, where a child ends without a word.
-    """
+    """What comes of each, as it comes."""
     for module in THIRD_PARTY:
         importlib.import_module(module)
-    fork = multiprocessing.get_context("fork")
-    ahead, running = deque(work), dict[Connection, tuple[Job, ForkProcess]]()
-    while ahead or running:
-        while ahead and len(running) < workers:
-            job = ahead.popleft()
-            mine, theirs = fork.Pipe(duplex=False)
-            child = fork.Process(target=_tell, args=(job, theirs), daemon=True)
-            child.start()
-            theirs.close()
-            running[mine] = job, child
-        for heard in wait(list(running)):
-            assert isinstance(heard, Connection)
-            job, child = running.pop(heard)
-            yield _answer(job, heard, child)
-
-
-def _answer(job: Job, heard: Connection, child: ForkProcess) -> Catch:
-    try:
-        said: Catch = heard.recv()
-    except EOFError:
-        child.join()
-        raise RuntimeError(
-            f"{job.name}: expected a word of its process, which ended with status {child.exitcode}"
-        ) from None
-    child.join()
-    heard.close()
-    return said
-
-
-def _tell(job: Job, to: Connection) -> None:
-    to.send(_caught(job))
+    for _, catch in outcomes(_caught, work, workers):
+        yield catch
 
 
 def _caught(job: Job) -> Catch:
     plant(job.name)
-    from simulation.campaign import end_with_the_parent
     from simulation.run import simulate
     from simulation.scenario import draw
 
-    end_with_the_parent()
     for seed in range(job.first, job.first + job.seeds):
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
             violation = simulate(draw(seed)).violation

@@ -25,6 +25,7 @@ class Life:
         self.world, self.name = world, name
         self.crash_kind = crash
         self.token = world.fresh_id()
+        self.born = world.clock
         self.dead = False
         self.recovering = False
         self._killed = killed

@@ -38,7 +38,7 @@ def release_of(scenario: Scenario, version: str) -> Release:
     """What `version` brings: everything, or where releases are in two parts one of them."""
     number = int(version[1:])
     chosen = scenario.parts
-    if scenario.apart and number > 1:
+    if scenario.apart and number > 1 and len(chosen) > 1:
         chosen = chosen[:-1] if number % 2 == 0 else chosen[-1:]
     parts = tuple(_component(scenario, part, number, {other.name for other in chosen}) for part in chosen)
     return Release(

@@ -73,7 +73,9 @@ class _Subscribers:
 
     async def start(self) -> None:
         self._service.working, self._life.recovering = self._working, False
-        self._service.world.happened(Began(self._service.owner), f"{self._service.name} works")
+        self._service.world.happened(
+            Began(self._service.owner, self._life.born), f"{self._service.name} works"
+        )
 
     async def stop(self) -> None:
         if not self._life.dead:

@@ -90,7 +90,7 @@ class SimSteps:
 
     async def _some(self, least: float, most: float) -> None:
         await asyncio.sleep(least + (most - least) * self._world.stream("work").random())
-        await self._life.reach("work on " + self._component)
+        await self._life.reach("work on " + self._component, lag=False)
 
     async def _stage(self, effect: do.Stage) -> None:
         for target in effect.targets:

@@ -89,6 +89,7 @@ class Invariants:
         self.answers: dict[tuple[str, int, str], tuple[str, str]] = {}
         self.bodies: dict[str, str] = {}
         self.saved: dict[tuple[str, int], bytes] = {}
+        self.saved_at: dict[tuple[str, str], float] = {}
         self.hurt: dict[tuple[str, str], float] = {}
         self.refused: set[str] = set()
         self.told: dict[tuple[str, str], tuple[int, int]] = {}
@@ -138,6 +139,7 @@ class Invariants:
                 self.drained.pop(event.node.name, None)
         if isinstance(event, Saved):
             self.saved[event.aggregate, event.value.version] = event.value.state
+            self.saved_at[event.owner, event.aggregate] = self.sim.world.clock
         if not isinstance(event, Appended):
             return []
         message = event.message

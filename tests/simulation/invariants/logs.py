@@ -74,6 +74,11 @@ def store_forgets(inv: Invariants, event: Struck) -> None:
 def nothing_is_left_unsaid(inv: Invariants, event: Began) -> None:
     """8: who begins to work has said what the one before it saved and did not say."""
     unsaid = inv.sim.stores[event.owner].unpublished
-    left = sorted(aggregate for aggregate in unsaid if aggregate.partition("/")[0] not in inv.exempt)
+    left = sorted(
+        aggregate
+        for aggregate in unsaid
+        if inv.saved_at.get((event.owner, aggregate), 0.0) < event.since
+        and aggregate.partition("/")[0] not in inv.exempt
+    )
     if left:
         fail("nothing_is_left_unsaid", f"{event.owner} begins, and {left} were saved and not said")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 KNOWN_S = 70.0
 """Longer than a lease, and than two heartbeats of a node."""
 
+AT_WORK = frozenset({RolloutStatus.ROLLING, RolloutStatus.PAUSED, RolloutStatus.FAILED})
 STOPPED = TERMINAL | {RolloutStatus.FAILED}
 
 
@@ -32,19 +34,29 @@ def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
     mine = {step.node for step in plan.steps()}
     out = started | set(turn.after.out) | _unfinished(turn.after) | (_drained(inv) & mine)
     for other in inv.books.values():
-        if (
-            other.plan.rollout != plan.rollout
-            and other.plan.of is None
-            and other.state.status
-            in (
-                RolloutStatus.ROLLING,
-                RolloutStatus.PAUSED,
-                RolloutStatus.FAILED,
-            )
-        ):
-            out |= _unfinished(other.state) & mine
+        if other.plan.rollout not in (plan.rollout, *inv.sim.holes) and other.plan.of is None:
+            out |= _taken(inv, other) & mine
     if len(out) > plan.max_unavailable:
         fail("within_the_budget", f"{sorted(out)} would be out, at most {plan.max_unavailable} may")
+
+
+def _taken(inv: Invariants, other: Book) -> set[str]:
+    """The nodes that another rollout keeps, also by what was decided of it already and is not logged yet."""
+    if other.state.status not in AT_WORK:
+        return set()
+    taken, version = _unfinished(other.state), other.version
+    while (saved := inv.saved.get((other.plan.rollout, version + 1))) is not None:
+        version += 1
+        known = json.loads(saved)
+        taken &= set() if known.get("status") in TERMINAL else _not_done(known)
+    return taken
+
+
+def _not_done(state: dict[str, Any]) -> set[str]:
+    """Of a state as it is saved: the nodes of the steps that are not done."""
+    batches = state.get("batches", {}).values()
+    facts = [item for batch in batches for item in batch.get("steps", {}).items()]
+    return {key.partition("/")[0] for key, fact in facts if not fact.get("ok")}
 
 
 def _drained(inv: Invariants) -> set[str]:
