@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree man bench-scale-quick docs
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree man bench-scale-quick docs crash-matrix
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -53,6 +53,10 @@ faults: $(STAMP)
 # out once. Needs root and loop devices.
 powercuts: $(STAMP)
 	$(PY) -m pytest -m powercuts
+
+# Real processes killed at every transition, and their servers hurt (docs/crash-matrix.md): ROWS that have this text.
+crash-matrix: $(STAMP)
+	$(PY) tests/support/crash_matrix.py --only '$(ROWS)' --minutes $${MINUTES:-25}
 
 # The core under simulation (docs/simulation.md): SEEDS seeds from FIRST on, or one SEED with its whole trace.
 simulate: $(STAMP)
