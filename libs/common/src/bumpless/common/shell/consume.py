@@ -6,8 +6,10 @@ a handler cannot handle after a few tries; nothing behind them waits. `Retryable
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from faststream import AckPolicy, BaseMiddleware
@@ -22,7 +24,7 @@ from bumpless.common.contract.events import MessageParked
 from bumpless.common.contract.subjects import ACK_PREFIX
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.shell import tracing
-from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.clock import now
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.topology import Durable
@@ -33,6 +35,9 @@ log = get_logger(__name__)
 TRIES = 5
 AGAIN_S = 1.0
 """Between two tries of a handler that failed."""
+HELD_EVERY_S = 3.0
+HELD_S = 60.0
+"""How long a handler may take before its message is delivered again, and how often the broker is told meanwhile."""
 PARKED_BYTES = 256 << 10
 """Longer bodies are cut in the parked copy; the original stays in its stream until that stream's own age."""
 WORKERS = 256
@@ -87,7 +92,8 @@ def settle(connection: Connection, service: str) -> type[BaseMiddleware]:
             outcome = "handled"
             try:
                 with tracing.received(raw.data, raw.headers or {}):
-                    await call_next(msg)
+                    async with _held(msg):
+                        await call_next(msg)
                 await msg.ack()
             except (wire.Unreadable, ValidationError, Refused) as error:
                 outcome = "parked"
@@ -131,6 +137,23 @@ def settle(connection: Connection, service: str) -> type[BaseMiddleware]:
             )
 
     return Settle
+
+
+@contextlib.asynccontextmanager
+async def _held(msg: NatsMessage) -> AsyncIterator[None]:
+    """Tell the broker that the message is worked on, so that only what a dead process held comes again soon."""
+
+    async def tell() -> None:
+        for _ in range(int(HELD_S / HELD_EVERY_S)):
+            await asyncio.sleep(HELD_EVERY_S)
+            with contextlib.suppress(*Away):
+                await msg.raw_message.in_progress()
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 async def _decode(msg: StreamMessage[Any]) -> Message:

@@ -34,7 +34,7 @@ MAX_DELIVER = -1
 class Durable:
     """A durable consumer: name, stream, subjects.
 
-    `ack_wait_s` is how long a handler may take, and how long a message waits that a killed process held.
+    `ack_wait_s` is how long a message waits that a killed process held; a handler that takes longer says so meanwhile.
     """
 
     name: str
@@ -44,9 +44,7 @@ class Durable:
     deliver: api.DeliverPolicy = api.DeliverPolicy.ALL
 
 
-PLANNER_RELEASES = Durable(
-    "planner", Stream.REL, (subjects.subject_for(e.ReleaseAnnounced),), ack_wait_s=60.0
-)
+PLANNER_RELEASES = Durable("planner", Stream.REL, (subjects.subject_for(e.ReleaseAnnounced),))
 PLANNER_OPERATORS = Durable("planner", Stream.OPS, (subjects.operator_subjects("planner"),))
 PLANNER_RESULTS = Durable(
     "planner",
