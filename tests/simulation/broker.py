@@ -16,7 +16,7 @@ from bumpless.common.contract.subjects import ROUTES, Stream
 from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Plan
 from bumpless.common.shell.broker import Headers, Received, StaleSequence
-from bumpless.common.shell.topology import DURABLES, Durable
+from bumpless.common.shell.topology import ALERTS_OPERATORS, DURABLES, PLANNER_RELEASES, Durable
 from simulation.events import Appended
 from simulation.world import World
 
@@ -24,6 +24,10 @@ LAST_ONLY = frozenset({Stream.CMD, Stream.INV})
 SIMULATED = frozenset({"planner", "rollback", "health-gate"})
 """The services that are simulated; what others consume is not delivered."""
 CONSUMERS = {stream: [d for d in DURABLES if d.name in SIMULATED and d.stream is stream] for stream in Stream}
+HANGS_AT_MOST_S = 10.0
+HANGS_S = {PLANNER_RELEASES: 60.0, ALERTS_OPERATORS: 90.0}
+"""After so long a message is delivered again though its handler may still work: sooner than in truth, where handlers
+say that they do."""
 AGAIN_S = 1.0
 LOOK_AGAIN_S = 2.0
 """How often a message asks whether somebody is there to handle it."""
@@ -169,7 +173,7 @@ class Broker:
 
     async def _once(self, handle: Any, durable: Durable, message: Message) -> str:
         work = handle(message)
-        done, _ = await asyncio.wait({work}, timeout=durable.ack_wait_s)
+        done, _ = await asyncio.wait({work}, timeout=HANGS_S.get(durable, HANGS_AT_MOST_S))
         if not done:
             return "silent"
         if work.cancelled():

@@ -76,7 +76,7 @@ def saved_label(state: bytes, outbox: tuple[bytes, ...]) -> str:
 
 def published_label(body: bytes) -> str:
     kind, state = _TYPE.search(body), _STATE.search(body)
-    return (kind[1].decode() if kind else "message") + (f" {state[1].decode()}" if state else "")
+    return (kind[1].decode() if kind else "node command") + (f" {state[1].decode()}" if state else "")
 
 
 def arrange(points: Points) -> None:

@@ -187,3 +187,19 @@ async def test_what_was_not_acknowledged_comes_to_the_next_process(
     async with Service(nats_url, connection) as service:
         await service.handled("r1")
         assert await service.settled() == []
+
+
+async def test_a_message_that_is_worked_on_does_not_come_again(
+    connection: Connection, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consume, "HELD_EVERY_S", 0.2)
+    info = await connection.js.consumer_info(Stream.OPS.value, PLANNER_OPERATORS.name)
+    await connection.js.add_consumer(Stream.OPS.value, info.config.evolve(ack_wait=3.0))
+
+    async def slow(message: Message, tries: int) -> None:
+        await asyncio.sleep(5)
+
+    await connection.publish(pause("r1"), source="cli")
+    async with Service(nats_url, connection, slow) as service:
+        assert await service.settled() == []
+        assert service.seen == ["r1"]
