@@ -9,7 +9,7 @@ import pytest
 
 from support.crash_matrix import NODES, CrashLab, Row, install, rows, run_row
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(420)
 
 CHOSEN = (
     "planner, succeeded: after save",

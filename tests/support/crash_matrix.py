@@ -48,6 +48,8 @@ RESUME_GOAL_S = 10.0
 LOOK_S = 0.02
 NODES = 2
 HUNG_S = 3.0
+ROLLOUT_S = 300.0
+"""For one rollout with a kill, and the lease's time, at each of its transitions."""
 SCRIPT = Path(__file__).resolve().with_name("crash_points.py")
 SERVICES = ("planner", "rollback", "health-gate", "alerts", "node-1")
 EFFECTS: tuple[Effect, ...] = ("save", "publish")
@@ -250,7 +252,7 @@ async def _roll(lab: CrashLab, row: Row, found: Client, recorder: Recorder) -> N
         else:
             watching = recorder.keeping(found, rollout)
         async with watching:
-            log = await ended(found, rollout, row.ending)
+            log = await ended(found, rollout, row.ending, ROLLOUT_S)
         if row.armed is not None:
             lab.disarm(row.part)
         if not lab.runs(row.part):
