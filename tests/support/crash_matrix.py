@@ -244,14 +244,11 @@ async def _roll(lab: CrashLab, row: Row, found: Client, recorder: Recorder) -> N
             lab.arm(row.part, row.armed)
         keep_copy(lab)
         rollout = await announce(found, built)
-        if row.fault is not None:
-            await until_batch(found, rollout, "core-1", "baking")
-            watching = recorder.keeping(found, rollout)
-            row.fault(lab)  # not in a thread: what it starts would end with that thread
-            recorder.restarts.append(time.monotonic())
-        else:
-            watching = recorder.keeping(found, rollout)
-        async with watching:
+        async with recorder.keeping(found, rollout):
+            if row.fault is not None:
+                await until_batch(found, rollout, "core-1", "baking")
+                row.fault(lab)  # not in a thread: what it starts would end with that thread
+                recorder.restarts.append(time.monotonic())
             log = await ended(found, rollout, row.ending, ROLLOUT_S)
         if row.armed is not None:
             lab.disarm(row.part)
