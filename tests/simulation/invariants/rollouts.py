@@ -35,7 +35,8 @@ def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
     out = started | set(turn.after.out) | _unfinished(turn.after) | (_drained(inv) & mine)
     for other in inv.books.values():
         if other.plan.rollout not in (plan.rollout, *inv.sim.holes) and other.plan.of is None:
-            out |= _taken(inv, other) & mine
+            left = other.state.left_to_a_person and other.plan.generation < plan.generation
+            out |= set() if left else _taken(inv, other) & mine
     if len(out) > plan.max_unavailable:
         fail("within_the_budget", f"{sorted(out)} would be out, at most {plan.max_unavailable} may")
 

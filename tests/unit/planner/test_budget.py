@@ -15,6 +15,7 @@ from bumpless.common.engine import rollout as engine
 from bumpless.common.engine.batch import unavailable
 from bumpless.common.model.fleet import ComponentState, Drain
 from bumpless.common.model.plan import Plan
+from bumpless.common.model.release import RollbackPolicy
 from bumpless.planner.budget import Budget
 from bumpless.planner.placement import SEEN_WITHIN_S
 from support.plans import T0, at, batch, node, plan, target
@@ -88,6 +89,17 @@ def test_nodes_of_a_failed_rollout_are_out_until_it_is_taken_back() -> None:
     budget.decided(api.state)
     assert budget.out_for(other.state) == {}
     assert not budget.busy
+
+
+def test_what_failed_and_was_left_to_a_person_does_not_count_for_what_was_planned_later() -> None:
+    manual = API.model_copy(update={"rollback_policy": RollbackPolicy.MANUAL})
+    budget, api = Budget(), rolling(manual)
+    api.finish("api-1")
+    api.feed(api.finished("api-2", API.batches[1].steps[0], StepOutcome.FAILED))
+    budget.decided(api.state)
+    later = staged(DB.model_copy(update={"generation": API.generation + 1}))
+    assert budget.out_for(later.state) == {}
+    assert set(budget.out_for(staged(DB).state)) == {"n1", "n2"}, "made before it failed"
 
 
 def test_silent_nodes_and_stuck_components_are_out() -> None:

@@ -80,9 +80,17 @@ class Budget:
         mine = self._nodes_of(plan)
         found = {node: why for node, why in self._fleet.items() if node in mine}
         for other, taken in sorted(self._takes.items()):
-            if other != plan.rollout:
+            if other != plan.rollout and not self._left_before(other, plan):
                 found.update((node, why) for node, why in taken.items() if node in mine)
         return found
+
+    def _left_before(self, other: RolloutId, plan: Plan) -> bool:
+        """Whether `other` failed, was left to a person, and `plan` was made after that, from what serves now.
+
+        Nobody may ever take it back; a node that it left stuck says so itself.
+        """
+        rollout = self._rollouts[other]
+        return rollout.left_to_a_person and rollout.plan.generation < plan.generation
 
     def behind(self, now: datetime) -> list[NodesOut]:
         """What has to be told, to whom."""

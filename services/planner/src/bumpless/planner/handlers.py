@@ -214,9 +214,8 @@ class Planner:
         Raises:
             Retryable: store or broker away.
         """
-        for name in await self._store.waiting():
-            if (rollout := await self._runner.peek(name)) is not None:
-                self._budget.decided(rollout)
+        for rollout in await self._runner.unfinished():
+            self._budget.decided(rollout)
         await self._look()
 
     async def keep(self) -> None:
