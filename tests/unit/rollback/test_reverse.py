@@ -8,7 +8,7 @@ from bumpless.common.contract.base import RolloutId, derive_id
 from bumpless.common.contract.events import RolloutFailed
 from bumpless.common.model.plan import Direction, StepKey
 from bumpless.rollback.policy import why_not
-from bumpless.rollback.reverse import SEQUENCE_BASE, reverse
+from bumpless.rollback.reverse import SEQUENCE_BASE, left_over, reverse
 from support.plans import T0, batch, digest, plan, target
 from support.rollouts import Course, rolling
 
@@ -71,6 +71,15 @@ def test_an_approved_plan_needs_no_approval_to_go_back() -> None:
 def test_only_what_was_asked_for() -> None:
     back = reverse(halfway().state, revert=REVERT, number=0, only=[StepKey("n2/api"), StepKey("n4/web")])
     assert [step.key for step in back.steps()] == ["n2/api"]
+
+
+def test_what_went_after_it_goes_back_with_it() -> None:
+    only = [StepKey("n1/db")]
+    assert left_over(halfway().state, only) == ["n2/api", "n3/api"]
+    assert left_over(halfway().state, [*only, StepKey("n2/api"), StepKey("n3/api")]) == []
+    assert left_over(halfway().state, [StepKey("n2/api")]) == [], "n3 has the same component"
+    back = reverse(halfway().state, revert=REVERT, number=0, only=only)
+    assert sorted(step.key for step in back.steps()) == ["n1/db", "n2/api", "n3/api"]
 
 
 def failed(**fields: object) -> RolloutFailed:

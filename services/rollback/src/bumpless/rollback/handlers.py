@@ -26,7 +26,7 @@ from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind, revert_started
 from bumpless.common.shell.run import Rebuilt, Runner
 from bumpless.rollback.policy import why_not
-from bumpless.rollback.reverse import reverse
+from bumpless.rollback.reverse import left_over, reverse
 
 log = get_logger(__name__)
 
@@ -133,7 +133,8 @@ class Rollbacker:
         before = await self._forward.rebuild(rollout)
         refusal = f"expected a rollout that exists, found none under {rollout}"
         if before is not None:
-            refusal = _not_of(before.state.plan, only) or await self._overtaken(before.state.plan) or ""
+            plan = before.state.plan
+            refusal = _not_of(plan, only) or _leaves(before.state, only) or await self._overtaken(plan) or ""
         if refusal:
             return _Outcome(False, refusal)
         revert = revert_id(rollout, len(started))
@@ -220,3 +221,12 @@ def _not_of(plan: Plan, only: Sequence[StepKey]) -> str | None:
     known = {key for step in plan.steps() for key in (step.place, step.key)}
     foreign = sorted(set(only) - known)
     return f"expected some of {', '.join(sorted(known))}, found {', '.join(foreign)}" if foreign else None
+
+
+def _leaves(state: Rollout, only: Sequence[StepKey]) -> str | None:
+    if not only or not (left := left_over(state, only)):
+        return None
+    return (
+        f"expected what went after {', '.join(sorted(only))} to be taken back with it, "
+        f"found that {', '.join(left)} would stay; name them too, or take back all of it"
+    )

@@ -58,9 +58,36 @@ def reverse(state: Rollout, *, revert: RolloutId, number: int, only: Collection[
 
 
 def _chosen(state: Rollout, only: Collection[StepKey]) -> frozenset[StepKey]:
-    """The commanded steps to take back: all, or those that `only` names and what came after them in their place."""
+    """The commanded steps to take back: all, or those that `only` names and what went after them."""
     if not only:
         return state.commanded
+    named = _named(state, only)
+    return named | _after(state, named)
+
+
+def left_over(state: Rollout, only: Collection[StepKey]) -> list[StepKey]:
+    """Commanded steps of other components that went after what `only` names, and that it leaves out.
+
+    They were proven to serve beside what is to be taken back, not beside what was there before it.
+    """
+    named = _named(state, only)
+    return sorted(_after(state, named) - named)
+
+
+def _after(state: Rollout, steps: Collection[StepKey]) -> frozenset[StepKey]:
+    """The commanded steps of every stage that went after one of `steps`."""
+    followers = _followers(state.plan)
+    stages = {(step.component, step.hop) for step in state.plan.steps() if step.key in steps}
+    later = {found for stage in stages for found in followers.get(stage, ()) if found[0] != stage[0]}
+    return frozenset(
+        step.key
+        for step in state.plan.steps()
+        if step.key in state.commanded and (step.component, step.hop) in later
+    )
+
+
+def _named(state: Rollout, only: Collection[StepKey]) -> frozenset[StepKey]:
+    """The commanded steps that `only` names, and what came after them in their place."""
     first: dict[StepKey, int] = {}
     for key in only:
         place, _, hop = key.partition("#")
