@@ -27,6 +27,7 @@ from bumpless.common.shell.rollouts import Plans, RolloutKind, revert_started
 from bumpless.common.shell.run import Rebuilt, Runner
 from bumpless.rollback.policy import why_not
 from bumpless.rollback.reverse import left_over, reverse
+from bumpless.rollback.taken import taken
 
 log = get_logger(__name__)
 
@@ -131,14 +132,14 @@ class Rollbacker:
                     not only and not running.plan.partial, f"revert {found.revert} is {running.status}"
                 )
         before = await self._forward.rebuild(rollout)
-        refusal = f"expected a rollout that exists, found none under {rollout}"
-        if before is not None:
-            plan = before.state.plan
-            refusal = _not_of(plan, only) or _leaves(before.state, only) or await self._overtaken(plan) or ""
+        if before is None:
+            return _Outcome(False, f"expected a rollout that exists, found none under {rollout}")
+        state = before.state
+        refusal = _not_of(state.plan, only) or _leaves(state, only) or await self._overtaken(state.plan)
         if refusal:
             return _Outcome(False, refusal)
         revert = revert_id(rollout, len(started))
-        state = await self._take_over(rollout, revert, cause, by, reason)
+        state = await self._take_over(before, revert, cause, by, reason)
         plan = reverse(state, revert=revert, number=len(started), only=only)
         if not plan.batches:
             return _Outcome(True, "nothing of it was switched; the rollout is stopped")
@@ -163,13 +164,11 @@ class Rollbacker:
         return _Outcome(True, TAKING_BACK)
 
     async def _take_over(
-        self, rollout: RolloutId, revert: RolloutId, cause: MessageId, by: str, reason: str
+        self, read: Rebuilt[Rollout], revert: RolloutId, cause: MessageId, by: str, reason: str
     ) -> Rollout:
-        """The forward rollout as it stands, after its planner can no longer move it."""
+        """The forward rollout as it stands, after its planner can no longer move it; `read` is what its log gave."""
+        rollout, found = read.state.id, read
         for _ in range(TAKEOVER_TRIES):
-            found = await self._forward.rebuild(rollout)
-            if found is None:
-                raise Retryable(f"the log of rollout {rollout} cannot be read")
             now = clock.now()
             news = revert_started(rollout, revert, cause=cause, by=by, reason=reason, now=now)
             decision = self._forward.decide(found.state, news, now)
@@ -183,11 +182,18 @@ class Rollbacker:
             try:
                 await self._relay.log(entry, found.log_sequence)
             except StaleSequence:
+                found = await self._again(rollout)
                 continue
             told = self._forward.told(decision.state, news, now)
             await self._relay.send([*decision.messages, *told])
             return decision.state
         raise Retryable(f"rollout {rollout} keeps moving")
+
+    async def _again(self, rollout: RolloutId) -> Rebuilt[Rollout]:
+        found = await self._forward.rebuild(rollout)
+        if found is None:
+            raise Retryable(f"the log of rollout {rollout} cannot be read")
+        return found
 
     async def _say_what_was_logged(self, found: Rebuilt[Rollout]) -> None:
         """The events of the last entry: a planner that died may not have published them, and a store that is emptied
@@ -204,16 +210,13 @@ class Rollbacker:
         return [_Earlier(message.rollout, message.cause) for message in planned if message.of == rollout]
 
     async def _overtaken(self, plan: Plan) -> str | None:
-        wanted = {(step.node, step.component) for step in plan.steps()}
         items = await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
-        for observed in readable(items, e.NodeObserved):
-            for component in observed.node.components.values():
-                mine = (observed.node.name, component.component) in wanted
-                if mine and component.generation > plan.generation:
-                    return (
-                        f"{observed.node.name}/{component.component} has since taken generation "
-                        f"{component.generation}; take back the later rollout instead of {plan.rollout}"
-                    )
+        for place, generation in taken(items):
+            if generation > plan.generation and place in plan.places:
+                return (
+                    f"{place} has since taken generation {generation}; "
+                    f"take back the later rollout instead of {plan.rollout}"
+                )
         return None
 
 

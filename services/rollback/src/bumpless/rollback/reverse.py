@@ -29,24 +29,24 @@ def reverse(state: Rollout, *, revert: RolloutId, number: int, only: Collection[
     `only` limits it to some steps: with a step go the later hops of the same component on the same node. Within one
     hop of a component every node goes back at once, as far as the unavailability budget allows.
     """
-    plan = state.plan
-    chosen = _chosen(state, only)
+    plan, commanded = state.plan, state.commanded
+    chosen = _chosen(plan, commanded, only)
     steps: dict[Stage, list[Step]] = {}
     for step in plan.steps():
         if step.key in chosen:
             steps.setdefault((step.component, step.hop), []).append(step)
-    commanded = {step.place for step in plan.steps() if step.key in state.commanded}
+    touched = {step.place for step in plan.steps() if step.key in commanded}
     fence = tuple(
         step.model_copy(update={"after": step.before})
         for step in (course[0] for course in plan.courses().values())
-        if step.place not in commanded
+        if step.place not in touched
     )
     return plan.model_copy(
         update={
             "rollout": revert,
             "of": plan.rollout,
             "direction": Direction.REVERT,
-            "partial": chosen != state.commanded,
+            "partial": chosen != commanded,
             "sequence_base": SEQUENCE_BASE + SEQUENCES_PER_REVERT * number,
             "batches": tuple(_batches(plan, steps)),
             "hops": (),
@@ -57,12 +57,12 @@ def reverse(state: Rollout, *, revert: RolloutId, number: int, only: Collection[
     )
 
 
-def _chosen(state: Rollout, only: Collection[StepKey]) -> frozenset[StepKey]:
+def _chosen(plan: Plan, commanded: frozenset[StepKey], only: Collection[StepKey]) -> frozenset[StepKey]:
     """The commanded steps to take back: all, or those that `only` names and what went after them."""
     if not only:
-        return state.commanded
-    named = _named(state, only)
-    return named | _after(state, named)
+        return commanded
+    named = _named(plan, commanded, only)
+    return named | _after(plan, commanded, named)
 
 
 def left_over(state: Rollout, only: Collection[StepKey]) -> list[StepKey]:
@@ -70,23 +70,22 @@ def left_over(state: Rollout, only: Collection[StepKey]) -> list[StepKey]:
 
     They were proven to serve beside what is to be taken back, not beside what was there before it.
     """
-    named = _named(state, only)
-    return sorted(_after(state, named) - named)
+    commanded = state.commanded
+    named = _named(state.plan, commanded, only)
+    return sorted(_after(state.plan, commanded, named) - named)
 
 
-def _after(state: Rollout, steps: Collection[StepKey]) -> frozenset[StepKey]:
-    """The commanded steps of every stage that went after one of `steps`."""
-    followers = _followers(state.plan)
-    stages = {(step.component, step.hop) for step in state.plan.steps() if step.key in steps}
+def _after(plan: Plan, commanded: frozenset[StepKey], steps: Collection[StepKey]) -> frozenset[StepKey]:
+    """The commanded steps of every stage of another component that went after one of `steps`."""
+    followers = _followers(plan)
+    stages = {(step.component, step.hop) for step in plan.steps() if step.key in steps}
     later = {found for stage in stages for found in followers.get(stage, ()) if found[0] != stage[0]}
     return frozenset(
-        step.key
-        for step in state.plan.steps()
-        if step.key in state.commanded and (step.component, step.hop) in later
+        step.key for step in plan.steps() if step.key in commanded and (step.component, step.hop) in later
     )
 
 
-def _named(state: Rollout, only: Collection[StepKey]) -> frozenset[StepKey]:
+def _named(plan: Plan, commanded: frozenset[StepKey], only: Collection[StepKey]) -> frozenset[StepKey]:
     """The commanded steps that `only` names, and what came after them in their place."""
     first: dict[StepKey, int] = {}
     for key in only:
@@ -94,8 +93,8 @@ def _named(state: Rollout, only: Collection[StepKey]) -> frozenset[StepKey]:
         first[StepKey(place)] = min(int(hop or 1), first.get(StepKey(place), MAX_HOPS))
     return frozenset(
         step.key
-        for step in state.plan.steps()
-        if step.key in state.commanded and step.hop >= first.get(step.place, MAX_HOPS + 1)
+        for step in plan.steps()
+        if step.key in commanded and step.hop >= first.get(step.place, MAX_HOPS + 1)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
@@ -199,21 +200,25 @@ class RolloutKind:
         Raises:
             Broken: it does not: the log is not this engine's, or has a gap.
         """
+        before: Rollout | None = None
         rebuilt: Rebuilt[Rollout] | None = None
-        async for entry, _, state, messages in self.turns(entries):
-            rebuilt = Rebuilt(state, entry.version, entries[-1].sequence, messages)
+        async for entry, inputs, state, messages in self.turns(entries):
+            if entry.version == len(entries) and state is not before:
+                messages += self.told(state, inputs[-1], entry.inputs[-1].at)
+            before, rebuilt = state, Rebuilt(state, entry.version, entries[-1].sequence, messages)
         return rebuilt
 
     async def turns(
         self, entries: Sequence[Received]
     ) -> AsyncIterator[tuple[e.RolloutAdvanced, tuple[Message, ...], Rollout, tuple[Message, ...]]]:
-        """Every entry of the log with what came in, the state it led to, and what was sent because of it.
+        """Every entry of the log with what came in, the state it led to, and what was sent because of it, less what
+        onlookers were told.
 
         Raises: as `replay`.
         """
         state: Rollout | None = None
         for entry in _in_order(entries):
-            before = state
+            await asyncio.sleep(0)  # a long log must not keep the lease from being renewed
             inputs: list[Message] = []
             out: list[Message] = []
             for at, together in groupby(entry.inputs, key=lambda logged: logged.at):
@@ -222,10 +227,7 @@ class RolloutKind:
                 state = decision.state
                 inputs.extend(messages)
                 out.extend(decision.messages)
-            after = _as_logged(entry, state)
-            if after is not before:
-                out.extend(self.told(after, inputs[-1], entry.inputs[-1].at))
-            yield entry, tuple(inputs), after, tuple(out)
+            yield entry, tuple(inputs), _as_logged(entry, state), tuple(out)
 
     async def decisions(
         self, entries: Sequence[Received]
