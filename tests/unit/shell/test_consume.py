@@ -13,9 +13,9 @@ from bumpless.common.contract.base import Message, RolloutId, derive_id
 from bumpless.common.contract.commands import Pause, Resume
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused, Retryable
-from bumpless.common.shell import consume
+from bumpless.common.shell import settle
 from bumpless.common.shell.broker import Connection
-from bumpless.common.shell.consume import make_broker, on_durable
+from bumpless.common.shell.consume import make_broker, on_durable, on_durable_together
 from bumpless.common.shell.topology import PLANNER_OPERATORS
 from support.plans import T0
 from support.waiting import eventually
@@ -30,16 +30,22 @@ def pause(name: str) -> Pause:
 class Service:
     """A service with one handler on the operators' stream; `seen` lists what the handler was given."""
 
+    together = False
+
     def __init__(self, url: str, connection: Connection, handler: Handler | None = None) -> None:
         self.seen: list[str] = []
         self.connection = connection
         self.broker = make_broker(url, "planner", connection)
 
-        @on_durable(self.broker, PLANNER_OPERATORS, title="test")
         async def handle(message: Pause) -> None:
             self.seen.append(message.rollout)
             if handler is not None:
                 await handler(message, self.seen.count(message.rollout))
+
+        if self.together:
+            on_durable_together(self.broker, PLANNER_OPERATORS, (Pause,), title="test")(handle)
+        else:
+            on_durable(self.broker, PLANNER_OPERATORS, title="test")(handle)
 
     async def __aenter__(self) -> Service:
         await self.broker.start()
@@ -67,9 +73,14 @@ class Service:
         await eventually(read, lambda seen: set(names) <= set(seen), f"{names} to be handled")
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["one by one", "together"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "together", request.param)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consume, "AGAIN_S", 0.05)
+    monkeypatch.setattr(settle, "AGAIN_S", 0.05)
 
 
 async def test_a_handled_message_is_acknowledged(nats_url: str, connection: Connection) -> None:
@@ -141,7 +152,7 @@ async def test_what_a_handler_cannot_handle_is_parked_after_its_tries(
     async with Service(nats_url, connection, fail) as service:
         await service.handled("r1", "r2")
         [parked] = await service.settled()
-    assert service.seen.count("r1") == consume.TRIES
+    assert service.seen.count("r1") == settle.TRIES
     assert service.seen.count("r2") == 1
     assert "a fault of ours" in parked.reason
 
@@ -150,14 +161,14 @@ async def test_what_may_work_later_is_handed_out_again_as_often_as_it_takes(
     nats_url: str, connection: Connection
 ) -> None:
     async def later(message: Message, attempt: int) -> None:
-        if attempt <= consume.TRIES + 2:
+        if attempt <= settle.TRIES + 2:
             raise Retryable("away", after_s=0.01)
 
     await connection.publish(pause("r1"), source="test")
     async with Service(nats_url, connection, later) as service:
         await service.handled("r1")
         assert await service.settled() == []
-    assert service.seen == ["r1"] * (consume.TRIES + 3)
+    assert service.seen == ["r1"] * (settle.TRIES + 3)
 
 
 async def test_a_slow_message_holds_up_no_other(nats_url: str, connection: Connection) -> None:
@@ -192,12 +203,12 @@ async def test_what_was_not_acknowledged_comes_to_the_next_process(
 async def test_a_message_that_is_worked_on_does_not_come_again(
     connection: Connection, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consume, "HELD_EVERY_S", 0.2)
+    monkeypatch.setattr(settle, "HELD_EVERY_S", 0.2)
     info = await connection.js.consumer_info(Stream.OPS.value, PLANNER_OPERATORS.name)
-    await connection.js.add_consumer(Stream.OPS.value, info.config.evolve(ack_wait=3.0))
+    await connection.js.add_consumer(Stream.OPS.value, info.config.evolve(ack_wait=2.0))
 
     async def slow(message: Message, tries: int) -> None:
-        await asyncio.sleep(5)
+        await asyncio.sleep(3)
 
     await connection.publish(pause("r1"), source="cli")
     async with Service(nats_url, connection, slow) as service:

@@ -27,12 +27,13 @@ from bumpless.common.contract import subjects
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
-from bumpless.common.shell.consume import make_broker, on_durable, park
+from bumpless.common.shell.consume import make_broker, on_durable
 from bumpless.common.shell.log import configure_logging
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active, run_service, start
+from bumpless.common.shell.settle import park
 from bumpless.common.shell.state import RedisState
 
 

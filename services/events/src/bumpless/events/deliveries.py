@@ -24,8 +24,8 @@ from bumpless.common.errors import Retryable
 from bumpless.common.model.eventing import Webhook
 from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.clock import Clock
-from bumpless.common.shell.consume import park
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.settle import park
 from bumpless.common.shell.topology import ensure_webhook
 from bumpless.common.webhooks.post import Outcome, post_bytes
 from bumpless.common.webhooks.signing import read_secret, standard_headers

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
-from faststream.nats import NatsBroker
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -21,7 +20,7 @@ from bumpless.common.errors import Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
-from bumpless.common.shell.consume import make_broker, on_durable
+from bumpless.common.shell.consume import ServiceBroker, make_broker, on_durable, on_durable_together
 from bumpless.common.shell.history import History
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.relay import Relay
@@ -73,7 +72,7 @@ Events = Annotated[
 
 def make_subscribers(
     url: str, planner: Planner | None, connection: Connection | None, shown: Shown | None = None
-) -> NatsBroker:
+) -> ServiceBroker:
     """The broker with every subscriber; without a planner it serves to describe them (AsyncAPI)."""
     broker = make_broker(url, OWNER, connection)
 
@@ -89,7 +88,12 @@ def make_subscribers(
     async def operator(message: Operators) -> None:
         await active().operator(message)
 
-    @on_durable(broker, topology.PLANNER_RESULTS, title="planner: results")  # type: ignore[untyped-decorator]
+    @on_durable_together(
+        broker,
+        topology.PLANNER_RESULTS,
+        (e.StepStaged, e.StepFinished, e.ComponentCrashLooping),
+        title="planner: results",
+    )
     async def result(message: Results) -> None:
         await active().result(message)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
-from faststream.nats import NatsBroker
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -18,7 +17,7 @@ from bumpless.common.contract import subjects
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
-from bumpless.common.shell.consume import make_broker, on_durable
+from bumpless.common.shell.consume import ServiceBroker, make_broker, on_durable, on_durable_together
 from bumpless.common.shell.log import configure_logging
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
@@ -43,7 +42,7 @@ Operators = Annotated[
 ]
 
 
-def make_subscribers(url: str, service: Rollbacker | None, connection: Connection | None) -> NatsBroker:
+def make_subscribers(url: str, service: Rollbacker | None, connection: Connection | None) -> ServiceBroker:
     """The broker with every subscriber; without a service it serves to describe them (AsyncAPI)."""
     broker = make_broker(url, OWNER, connection)
 
@@ -59,7 +58,7 @@ def make_subscribers(url: str, service: Rollbacker | None, connection: Connectio
     async def operator(message: Operators) -> None:
         await active().operator(message)
 
-    @on_durable(broker, topology.ROLLBACK_RESULTS, title="rollback: results")  # type: ignore[untyped-decorator]
+    @on_durable_together(broker, topology.ROLLBACK_RESULTS, (e.StepFinished,), title="rollback: results")
     async def result(message: e.StepFinished) -> None:
         await active().result(message)
 

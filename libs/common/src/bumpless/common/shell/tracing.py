@@ -89,11 +89,8 @@ def parent(message: Message, found: Mapping[str, str]) -> Place | None:
     return place
 
 
-@contextlib.contextmanager
-def received(body: bytes, found: Mapping[str, str]) -> Iterator[None]:
-    """The handling of a message as it came from the broker. One that fails is no span: it comes again."""
-    began = time.time_ns()
-    yield
+def handled(body: bytes, found: Mapping[str, str], began: int) -> None:
+    """A message as it came from the broker was handled. One that fails is no span: it comes again."""
     if _exporter is None:
         return
     try:
