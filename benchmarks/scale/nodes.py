@@ -2,9 +2,10 @@
 
     python -m scale.nodes URL TRUST FIRST COUNT PRODUCT_FILE
 
-Each hears, verifies and answers signed commands with the code and the messages of the real one, tells its progress and
-its inventory as often, and ships metrics where it is told to. It has no disk and runs nothing, and what nobody waits for (progress, inventory) it
-sends without waiting for an acknowledgement, from templates: ten thousand nodes would have a processor each for that.
+Each hears, verifies and answers signed commands with the messages of the real one, tells its progress and its
+inventory as often, and ships metrics where it is told to. It has no disk and runs nothing, says from templates what it
+says, reads of a command what it needs, and sends what nobody waits for (progress, inventory) without waiting for an
+acknowledgement: ten thousand nodes would have a processor each for that.
 On `cmd.NODE.bare` it answers any bytes with as many as an answer has: the same way through the broker, without us.
 """
 
@@ -21,20 +22,18 @@ from typing import Any
 
 import structlog
 
-from bumpless.common.artifacts.signing import TrustStore
+from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.contract import events as e
-from bumpless.common.contract import subjects
-from bumpless.common.contract.base import derive_id
-from bumpless.common.contract.commands import ApplyComponent, StageComponent
+from bumpless.common.contract import subjects, wire
+from bumpless.common.contract.base import Message, derive_id
+from bumpless.common.contract.envelope import COMMAND_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Retryable
 from bumpless.common.model.fleet import ComponentState
 from bumpless.common.model.plan import Target
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Away, Connection, Received
-from bumpless.executor.handlers import Intake
-from bumpless.executor.record import Command
-from bumpless.executor.results import SHARES, result_id
+from bumpless.executor.results import SHARES
 
 BARE = "bare"
 BARE_MARK = 8
@@ -55,7 +54,7 @@ class SimNode:
     def __init__(self, name: str, target: Target, trust: TrustStore) -> None:
         self.name, self._target, self._trust = name, target, trust
         self._numbers = (0, 0)
-        self._intake = Intake(name, trust)
+        self._standing = b""
         self._scrapes = 0
         self._switched = 0
         self._bare = ""
@@ -94,13 +93,15 @@ class SimNode:
         if received.subject.endswith("." + BARE):
             await self._answer_bare(received.data[:BARE_MARK].decode().strip())
             return
-        command = self._intake.read(received)
-        if not isinstance(command, StageComponent | ApplyComponent):
+        if received.data == self._standing:
             return
-        if (command.generation, command.sequence) <= self._numbers:
-            return
-        self._numbers = (command.generation, command.sequence)
-        await self._obey(command)
+        self._standing = received.data
+        envelope = Envelope.from_bytes(received.data)
+        command = json.loads(self._trust.verify(envelope, payload_type=COMMAND_TYPE, role=Role.DEPLOY))
+        numbers = (command["generation"], command["sequence"])
+        if command["node"] == self.name and numbers > self._numbers:
+            self._numbers = numbers
+            await self._obey(command)
 
     async def _answer_bare(self, number: str) -> None:
         """As many messages as a step takes, as large, acknowledged where those are."""
@@ -115,68 +116,51 @@ class SimNode:
         subject = f"evt.{self.name}.{BARE}-inventory"
         await self._tell(subject, BARE_INVENTORY, f"{BARE}-{number}-{self.name}-inventory")
 
-    async def _obey(self, command: Command) -> None:
-        now = clock.now()
-        if isinstance(command, StageComponent):
+    async def _obey(self, command: dict[str, Any]) -> None:
+        if command["type"] == "stage-component":
             await self._progress(command, ComponentState.STAGING)
-            await self._say(
-                e.StepStaged(
-                    id=result_id(command, "step-staged"),
-                    at=now,
-                    cause=command.id,
-                    rollout=command.rollout,
-                    direction=command.direction,
-                    plan_hash=command.plan_hash,
-                    node=self.name,
-                    component=command.component,
-                    sequence=command.sequence,
-                    ok=True,
-                    used="full",
-                )
-            )
+            await self._answer(command, e.StepStaged)
             return
-        assert command.target is not None
         for state in SHARES:
             await self._progress(command, state)
-        self._target, self._switched = command.target, self._switched + 1
-        await self._say(
-            e.StepFinished(
-                id=result_id(command, "step-finished"),
-                at=now,
-                cause=command.id,
-                rollout=command.rollout,
-                direction=command.direction,
-                batch=command.batch,
-                plan_hash=command.plan_hash,
-                node=self.name,
-                component=command.component,
-                generation=command.generation,
-                sequence=command.sequence,
-                outcome=e.StepOutcome.DONE,
-                root=command.target.root,
-                version=command.target.version,
-                switched_at=now,
-                seconds={"staging": 0.1, "starting": 0.5, "switching": 0.01, "draining": 0.5},
-            )
-        )
+        self._target, self._switched = _read_target(command["target"]), self._switched + 1
+        await self._answer(command, e.StepFinished)
         await self._observe()
 
-    async def _progress(self, command: Command, state: ComponentState) -> None:
-        """What `results.progressed` says, as its bytes."""
-        subject = f"prog.{command.rollout}.step.{self.name}.{command.component}"
-        mark = f"{command.id}-{state}"
+    async def _answer(self, command: dict[str, Any], kind: type[e.StepStaged | e.StepFinished]) -> None:
+        """What `results` says of a step that is done, as its bytes: but for who says it, all nodes say the same."""
+        word = wire.type_of_kind(kind)
+        known = (command["rollout"], command["batch"], kind)
+        if known not in _ANSWERS:
+            _ANSWERS[known] = wire.encode(_answered(command, kind)).decode()
+        number = (str(command["generation"]), str(command["sequence"]))
+        mark = derive_id(command["rollout"], self.name, command["component"], *number, word)
         body = (
-            f'{{"id":"{mark}","at":"{clock.now().isoformat()}","cause":"{command.id}","type":"step-progressed",'
-            f'"rollout":"{command.rollout}","node":"{self.name}","component":"{command.component}",'
+            _ANSWERS[known]
+            .replace(SOME_ID, mark)
+            .replace(SOME_CAUSE, command["id"])
+            .replace(SOME_NODE, self.name)
+        )
+        await self._say_bytes(f"evt.{self.name}.{word}", body.encode(), mark, Stream.EVT, word)
+
+    async def _progress(self, command: dict[str, Any], state: ComponentState) -> None:
+        """What `results.progressed` says, as its bytes."""
+        rollout, cause, component = command["rollout"], command["id"], command["component"]
+        mark = f"{cause}-{state}"
+        body = (
+            f'{{"id":"{mark}","at":"{clock.now().isoformat()}","cause":"{cause}","type":"step-progressed",'
+            f'"rollout":"{rollout}","node":"{self.name}","component":"{component}",'
             f'"state":"{state}","detail":"","share":{SHARES[state]}}}'
         )
-        await self._tell(subject, body.encode(), mark)
+        await self._tell(f"prog.{rollout}.step.{self.name}.{component}", body.encode(), mark)
 
-    async def _say_bytes(self, subject: str, body: bytes, mark: str, stream: Stream) -> None:
+    async def _say_bytes(
+        self, subject: str, body: bytes, mark: str, stream: Stream, word: str = "step-progressed"
+    ) -> None:
         while True:
             try:
                 await self._connection.js.publish(
-                    subject, body, headers=_headers(mark, subject), stream=stream.value
+                    subject, body, headers=_headers(mark, subject, word), stream=stream.value
                 )
                 return
             except Away:
@@ -240,7 +224,7 @@ class SimNode:
             )
         )
 
-    async def _say(self, message: e.StepStaged | e.StepFinished | e.MetricsSampled) -> None:
+    async def _say(self, message: e.MetricsSampled) -> None:
         while True:
             try:
                 await self._connection.publish(message, source="executor")
@@ -253,12 +237,46 @@ _TARGETS: dict[str, str] = {}
 """Targets as JSON, by their root: all nodes get the same few."""
 
 
-def _headers(mark: str, subject: str) -> dict[str, str]:
+_READ: dict[str, Target] = {}
+
+
+def _read_target(fields: dict[str, Any]) -> Target:
+    root = fields["root"]
+    if root not in _READ:
+        _READ[root] = Target.model_validate(fields)
+    return _READ[root]
+
+
+_ANSWERS: dict[tuple[str, str | None, type], str] = {}
+"""Answers to a batch, with the marks below for what differs between nodes."""
+SOME_ID, SOME_CAUSE, SOME_NODE = "some-id", "some-cause", "some-node"
+
+
+def _answered(command: dict[str, Any], kind: type[e.StepStaged | e.StepFinished]) -> Message:
+    now = clock.now()
+    fields = {name: command[name] for name in kind.model_fields if name in command}
+    fields |= {"id": SOME_ID, "at": now, "cause": SOME_CAUSE, "node": SOME_NODE}
+    fields["type"] = wire.type_of_kind(kind)
+    if kind is e.StepStaged:
+        return kind.model_validate(fields | {"ok": True, "used": "full"})
+    return kind.model_validate(
+        fields
+        | {
+            "outcome": e.StepOutcome.DONE,
+            "root": command["target"]["root"],
+            "version": command["target"]["version"],
+            "switched_at": now,
+            "seconds": {"staging": 0.1, "starting": 0.5, "switching": 0.01, "draining": 0.5},
+        }
+    )
+
+
+def _headers(mark: str, subject: str, word: str = "step-progressed") -> dict[str, str]:
     return {
         "Nats-Msg-Id": mark,
         "ce-specversion": "1.0",
         "ce-id": mark,
-        "ce-type": "io.bumpless.step-progressed",
+        "ce-type": f"io.bumpless.{word}",
         "ce-source": "/bumpless/executor",
         "ce-subject": subject,
         "content-type": "application/json",
