@@ -13,7 +13,7 @@ from bumpless.common.contract.base import Message, RolloutId, derive_id
 from bumpless.common.engine.decision import Deadline, Decision, one_by_one
 from bumpless.common.errors import Broken
 from bumpless.common.shell.broker import StaleSequence
-from bumpless.common.shell.run import Rebuilt
+from bumpless.common.shell.kind import Rebuilt
 from support.plans import T0, at
 
 

@@ -27,7 +27,8 @@ from bumpless.common.model import alerting
 from bumpless.common.model.alert import Alert
 from bumpless.common.model.alerting import AlertsFile
 from bumpless.common.shell.broker import Connection
-from bumpless.common.shell.run import Rebuilt, Runner
+from bumpless.common.shell.kind import Rebuilt
+from bumpless.common.shell.run import Runner
 from bumpless.common.webhooks.post import Outcome
 from support.memory_channel import MemoryChannel
 from support.memory_state import MemoryState, MemoryStore

@@ -9,8 +9,8 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Message, MessageId, RolloutId
 from bumpless.common.model.rollout import Rollout, RolloutStatus
+from bumpless.common.shell.kind import Rebuilt
 from bumpless.common.shell.rollouts import RolloutKind
-from bumpless.common.shell.run import Rebuilt
 from bumpless.rollback.handlers import Rollbacker
 from support.plans import batch, plan
 from support.rollouts import Course

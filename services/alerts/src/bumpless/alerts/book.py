@@ -20,7 +20,7 @@ Kept = Alert | Silence
 
 
 class Book:
-    """See `shell.run.Surroundings`: what an alert does not know yet is who mutes it."""
+    """See `shell.kind.Surroundings`: what an alert does not know yet is who mutes it."""
 
     def __init__(self, picture: Picture, file: Callable[[], AlertsFile]) -> None:
         self._picture = picture

@@ -22,8 +22,8 @@ from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.engine.decision import Deadline, Decision, one_by_one
 from bumpless.common.model.alert import Alert, Silence
 from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.kind import Rebuilt
 from bumpless.common.shell.reading import readable
-from bumpless.common.shell.run import Rebuilt
 
 OWNER = "alerts"
 Kept = Alert | Silence
@@ -39,7 +39,7 @@ def silence_aggregate(silence: str) -> str:
 
 
 class AlertKind:
-    """See `run.Kind`."""
+    """See `kind.Kind`."""
 
     owner = OWNER
 

@@ -16,8 +16,9 @@ from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.engine.decision import Deadline, Decision, one_by_one
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.clock import Clock
+from bumpless.common.shell.kind import Rebuilt
 from bumpless.common.shell.reading import read
-from bumpless.common.shell.run import Rebuilt, Runner
+from bumpless.common.shell.run import Runner
 from bumpless.health_gate import gate_run, telemetry
 from bumpless.health_gate.gate_run import GateRun, GateStatus, judged
 from bumpless.health_gate.offline.logged import LOGGED, OWNER, aggregate_of, decided
@@ -25,7 +26,7 @@ from bumpless.health_gate.sources.registry import Sources
 
 
 class GateKind:
-    """Gates as an aggregate of the runner. See `run.Kind`."""
+    """Gates as an aggregate of the runner. See `kind.Kind`."""
 
     owner = OWNER
 

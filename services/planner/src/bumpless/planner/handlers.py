@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from bumpless.common.artifacts.errors import ArtifactError
@@ -12,7 +13,7 @@ from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
-from bumpless.common.contract.base import RolloutId, derive_id
+from bumpless.common.contract.base import Digest, RolloutId, derive_id
 from bumpless.common.contract.envelope import RELEASE_TYPE, Envelope
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine.turn import answered
@@ -23,6 +24,7 @@ from bumpless.common.model.release import Release
 from bumpless.common.model.rollout import TERMINAL, Rollout, RolloutStatus, rollout_id
 from bumpless.common.model.version import InvalidVersion
 from bumpless.common.shell import clock
+from bumpless.common.shell.apart import apart
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
@@ -140,11 +142,9 @@ class Planner:
         seen = await self._looking.look(message, release, fleet, now)
         release = seen.case.release  # as far as it is believed
         try:
-            with no_collection():
-                plan = make_plan(
-                    release, message.digest, fleet, rollout=rollout, generation=generation, now=now
-                )
-                broken = check(plan, release, fleet)
+            plan, broken = await apart(
+                len(fleet.nodes), lambda: _checked(release, message.digest, fleet, rollout, generation, now)
+            )
         except Unplannable as error:
             raise Unplannable(seen.without_plan(error.findings).findings) from error
         except InvalidVersion as error:
@@ -206,7 +206,9 @@ class Planner:
     async def fleet(self) -> Fleet:
         """The last word of every node."""
         items = await self._connection.snapshot(Stream.INV, subjects.subject_for(e.NodeObserved))
-        return fleet_of(observed.node for observed in readable(items, e.NodeObserved))
+        return await apart(
+            len(items), lambda: fleet_of(observed.node for observed in readable(items, e.NodeObserved))
+        )
 
     async def load(self) -> None:
         """Take in every rollout that is on its way, before the first message is handled.
@@ -293,3 +295,12 @@ class Planner:
         if isinstance(message, e.RolloutHalted) and message.of is None:
             return
         await self._runner.handle(message.rollout, message)
+
+
+def _checked(
+    release: Release, digest: Digest, fleet: Fleet, rollout: RolloutId, generation: int, now: datetime
+) -> tuple[Plan, list[str]]:
+    """The plan, and what an independent check finds wrong with it. Raises: as `make_plan`."""
+    with no_collection():
+        plan = make_plan(release, digest, fleet, rollout=rollout, generation=generation, now=now)
+        return plan, check(plan, release, fleet)

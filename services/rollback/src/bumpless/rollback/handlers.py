@@ -19,12 +19,14 @@ from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Direction, Plan, StepKey
 from bumpless.common.model.rollout import Rollout, RolloutStatus
 from bumpless.common.shell import clock
+from bumpless.common.shell.apart import apart
 from bumpless.common.shell.broker import Connection, StaleSequence
+from bumpless.common.shell.kind import Rebuilt
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind, revert_started
-from bumpless.common.shell.run import Rebuilt, Runner
+from bumpless.common.shell.run import Runner
 from bumpless.rollback.policy import why_not
 from bumpless.rollback.reverse import left_over, reverse
 from bumpless.rollback.taken import taken
@@ -140,7 +142,10 @@ class Rollbacker:
             return _Outcome(False, refusal)
         revert = revert_id(rollout, len(started))
         state = await self._take_over(before, revert, cause, by, reason)
-        plan = reverse(state, revert=revert, number=len(started), only=only)
+        plan = await apart(
+            len(before.state.plan.places),
+            lambda: reverse(state, revert=revert, number=len(started), only=only),
+        )
         if not plan.batches:
             return _Outcome(True, "nothing of it was switched; the rollout is stopped")
         await self._plans.put(plan)

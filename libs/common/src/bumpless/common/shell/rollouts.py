@@ -26,8 +26,8 @@ from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, Rollou
 from bumpless.common.render.replay import Decided
 from bumpless.common.shell import tracing
 from bumpless.common.shell.broker import Connection, Received
+from bumpless.common.shell.kind import Rebuilt
 from bumpless.common.shell.reading import readable
-from bumpless.common.shell.run import Rebuilt
 
 MAX_PLAN_BYTES = 256 << 20
 PLANS_KEPT = 64
@@ -97,7 +97,7 @@ async def attempt_of(connection: Connection, product: str, digest: str) -> int:
 
 
 class RolloutKind:
-    """The rollouts one owner runs. See `run.Kind`."""
+    """The rollouts one owner runs. See `kind.Kind`."""
 
     def __init__(self, owner: Literal["planner", "rollback"], plans: Plans, connection: Connection) -> None:
         self.owner: str = owner

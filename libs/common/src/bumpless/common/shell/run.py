@@ -12,104 +12,32 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
-from bumpless.common.engine.decision import Deadline, Decision
+from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Broken, Retryable
 from bumpless.common.shell import tracing
 from bumpless.common.shell.broker import StaleSequence
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.deadlines import deadline_message
+from bumpless.common.shell.kind import Kind, Outbound, Surroundings
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.state import Conflict, Fenced, StateStore, Stored
 from bumpless.common.telemetry import DECISIONS, TRANSITIONS
 
 log = get_logger(__name__)
 S = TypeVar("S")
-S_contra = TypeVar("S_contra", contravariant=True)
 
 NOTES_LOGGED = 20
 """Of one decision, in the service's own log; all of them are in the log of the aggregate."""
 STATES_KEPT = 32
 """In memory, as they were stored last; the one that was used longest ago goes first."""
+MOST_TOGETHER = 1_000
+"""Messages of one decision: all of them stand in one entry of the log, which the broker must take."""
 TRIES = 5
 """Conflicts in a row after which a message is handed back; each means that somebody else made progress."""
-
-
-@dataclass(frozen=True)
-class Rebuilt(Generic[S]):
-    """An aggregate read back from its log: the messages of its last change may not have left."""
-
-    state: S
-    version: int
-    log_sequence: int
-    messages: tuple[Message, ...]
-
-
-class Kind(Protocol[S]):
-    """What a service teaches the runner about its aggregate."""
-
-    owner: str
-
-    def decide_all(self, state: S | None, messages: Sequence[Message], now: datetime) -> Decision[S | None]:
-        """What `messages`, at least one, lead to when they are decided one after the other."""
-
-    def dump(self, state: S) -> bytes: ...
-    async def load(self, data: bytes) -> S: ...
-    def next_deadline(self, state: S) -> Deadline | None: ...
-    def status(self, state: S) -> str: ...
-
-    def told(self, state: S, message: Message, now: datetime) -> tuple[Message, ...]:
-        """What onlookers are told of a changed state, once however many messages led to it; `message` was the last."""
-
-    def logged(
-        self,
-        aggregate: str,
-        version: int,
-        before: S | None,
-        after: S,
-        inputs: Sequence[Message],
-        notes: tuple[str, ...],
-        now: datetime,
-    ) -> Message | None:
-        """The log entry of a change, None where the aggregate is rebuilt from something else."""
-
-    async def rebuild(self, aggregate: str) -> Rebuilt[S] | None:
-        """Read the aggregate back from the broker's log; None when the log does not know it."""
-
-    async def unfinished(self) -> list[str]:
-        """The aggregates of this owner that the log does not show at rest."""
-
-
-class Outbound(Protocol):
-    """The way out: publishes what a decision returned. Safe to repeat."""
-
-    async def log(self, entry: Message, after: int) -> int:
-        """Append to the aggregate's log, to follow sequence `after`; returns the new sequence.
-
-        Raises:
-            StaleSequence: the log has moved on without us.
-        """
-
-    async def send(self, messages: Sequence[Message]) -> None: ...
-
-
-class Surroundings(Protocol[S_contra]):
-    """What the aggregates of one owner have to know of each other, and of the world, before they decide anything.
-
-    All are called between two decisions of any of them and never wait, so what one decided counts for the next.
-    """
-
-    def news(self, state: S_contra, now: datetime) -> Message | None:
-        """What `state` does not know yet; None: nothing."""
-
-    def opening(self, message: Message) -> Message:
-        """The first message of an aggregate, with what it has to know before it decides anything."""
-
-    def decided(self, state: S_contra) -> None:
-        """A state as it was decided, before it is saved, or as it was read back from the log."""
 
 
 @dataclass
@@ -286,7 +214,7 @@ class Runner(Generic[S]):
 
     async def _work(self, aggregate: str, box: _Box) -> None:
         while box.waiting:
-            taken, box.waiting = box.waiting, []
+            taken, box.waiting = box.waiting[:MOST_TOGETHER], box.waiting[MOST_TOGETHER:]
             error = await self._try(aggregate, [message for message, _ in taken])
             if error is not None and not isinstance(error, Retryable) and len(taken) > 1:
                 # One of them is at fault; the others must not be parked with it.
