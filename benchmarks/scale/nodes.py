@@ -166,10 +166,10 @@ class SimNode:
             except Away:
                 await asyncio.sleep(AGAIN_S)
 
-    async def _tell(self, subject: str, body: bytes, mark: str) -> None:
+    async def _tell(self, subject: str, body: bytes, mark: str, word: str = "step-progressed") -> None:
         """Say what nobody waits for; while the broker is away it is not said."""
         with suppress(*Away):
-            await self._connection.nc.publish(subject, body, headers=_headers(mark, subject))
+            await self._connection.nc.publish(subject, body, headers=_headers(mark, subject, word))
 
     async def _observe(self, *, waiting: bool = False) -> None:
         """What `NodeObserved` says of this node, as its bytes."""
@@ -197,47 +197,31 @@ class SimNode:
         return _TARGETS[target.root]
 
     async def _sample(self) -> None:
-        """Counters of a service that answers 100 requests a second and fails at none."""
+        """Counters of a service that answers 100 requests a second and fails at none, as the bytes of `MetricsSampled`."""
         self._scrapes += 1
         count = 500.0 * self._scrapes
-        at = clock.now()
-        buckets = {f'http_request_duration_seconds_bucket{{le="{le}"}}': count for le in BUCKETS}
-        await self._say(
-            e.MetricsSampled(
-                id=derive_id(self.name, "metrics", at.isoformat()),
-                at=at,
-                node=self.name,
-                component=self._target.component,
-                instance=f"{self.name}-{self._switched}",
-                version=self._target.version,
-                root=self._target.root,
-                sequence=self._scrapes,
-                up=True,
-                samples={
-                    'http_requests_total{status="200"}': count,
-                    'http_requests_total{status="500"}': 0.0,
-                    "http_request_duration_seconds_count": count,
-                    "http_request_duration_seconds_sum": count * 0.004,
-                    f'release_info{{digest="{self._target.root}",version="{self._target.version}"}}': 1.0,
-                    **buckets,
-                },
-            )
+        at = clock.now().isoformat()
+        target, mark = self._target, derive_id(self.name, "metrics", at)
+        samples = {
+            'http_requests_total{status="200"}': count,
+            'http_requests_total{status="500"}': 0.0,
+            "http_request_duration_seconds_count": count,
+            "http_request_duration_seconds_sum": count * 0.004,
+            f'release_info{{digest="{target.root}",version="{target.version}"}}': 1.0,
+            **dict.fromkeys(BUCKETS, count),
+        }
+        body = (
+            f'{{"id":"{mark}","at":"{at}","cause":null,"type":"metrics-sampled","node":"{self.name}",'
+            f'"component":"{target.component}","instance":"{self.name}-{self._switched}","version":"{target.version}",'
+            f'"root":"{target.root}","sequence":{self._scrapes},"up":true,"samples":{json.dumps(samples)}}}'
         )
-
-    async def _say(self, message: e.MetricsSampled) -> None:
-        while True:
-            try:
-                await self._connection.publish(message, source="executor")
-                return
-            except Retryable as error:
-                await asyncio.sleep(error.after_s)
+        await self._tell(f"evt.{self.name}.metrics-sampled", body.encode(), mark, "metrics-sampled")
 
 
 _TARGETS: dict[str, str] = {}
 """Targets as JSON, by their root: all nodes get the same few."""
-
-
 _READ: dict[str, Target] = {}
+"""The same as they were read."""
 
 
 def _read_target(fields: dict[str, Any]) -> Target:
@@ -283,7 +267,10 @@ def _headers(mark: str, subject: str, word: str = "step-progressed") -> dict[str
     }
 
 
-BUCKETS = ("0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "+Inf")
+BUCKETS = tuple(
+    f'http_request_duration_seconds_bucket{{le="{le}"}}'
+    for le in ("0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "+Inf")
+)
 
 
 async def run(url: str, trust: TrustStore, first: int, count: int, target: Target) -> None:

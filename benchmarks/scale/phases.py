@@ -143,6 +143,7 @@ class Fleet:
             )
         answers = await js.pull_subscribe_bind(BARE, "EVT")
         rounds = []
+        before = self._cpu_s()
         for number in range(BARE_ROUNDS):
             began = time.monotonic()
             sending = asyncio.create_task(self._send_bare(number))
@@ -156,7 +157,12 @@ class Fleet:
                 left -= len(found)
             await sending
             rounds.append(time.monotonic() - began)
-        return {"rounds_s": rounds, "s": statistics.median(rounds)}
+        cpu_s = (self._cpu_s() - before) / BARE_ROUNDS
+        return {"rounds_s": rounds, "s": statistics.median(rounds), "cpu_s": round(cpu_s, 2)}
+
+    def _cpu_s(self) -> float:
+        """CPU seconds of all parts, the simulated nodes and this process."""
+        return sum(self._plane.cpu_s().values()) + time.process_time()
 
     async def _send_bare(self, number: int) -> None:
         command = str(number).ljust(BARE_MARK).encode() + BARE_COMMAND
@@ -192,12 +198,14 @@ class Fleet:
             )
             planned = await self._seen.status(rollout, "staging")
             rolling = await self._seen.status(rollout, "rolling")
+            before = self._cpu_s()
             done = await self._seen.status(rollout, "succeeded")
         return figures | {
             "rollout": rollout,
             "plan_s": planned - announced,
             "stage_s": rolling - planned,
             "apply_s": done - rolling,
+            "apply_cpu_s": round(self._cpu_s() - before, 2),
             "whole_s": done - announced,
         }
 

@@ -23,6 +23,7 @@ def summary(fleets: Sequence[Found], peer: Found | None, ours_at_peer: Found | N
     by_size = {fleet["nodes"]: fleet for fleet in fleets}
     for fleet in fleets:
         fleet["batch_ratio"] = fleet["all_at_once"]["apply_s"] / fleet["bare"]["s"]
+        fleet["batch_cpu_ratio"] = fleet["all_at_once"]["apply_cpu_s"] / fleet["bare"]["cpu_s"]
         for name in PHASES:
             if name in fleet:
                 fleet[name]["plane_cpu_ms_per_node"] = plane_cpu_s(fleet[name]) / fleet["nodes"] * 1000
@@ -78,6 +79,7 @@ def markdown(found: Found) -> str:
         ["bare broker, the same messages (s)", *(f"{fleet['bare']['s']:.2f}" for fleet in fleets)],
         *_phase_rows(fleets),
         ["one batch, times the bare broker", *(f"{fleet['batch_ratio']:.2f}" for fleet in fleets)],
+        ["the same in CPU seconds of all parts", *(f"{fleet['batch_cpu_ratio']:.2f}" for fleet in fleets)],
         *([f"peak memory of {part} (MB)", *_peaks(fleets, part)] for part in PLANE),
     ]
     wanted = [
