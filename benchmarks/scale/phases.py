@@ -180,7 +180,7 @@ class Fleet:
 
     async def upgrade(self, version: str, strategy: Strategy, gate: GateSpec | None = None) -> dict[str, Any]:
         """A release from its announcement to its end: to plan, to stage, to apply."""
-        most = self._nodes if strategy.kind is StrategyKind.ALL_AT_ONCE else -(-self._nodes // BATCHES)
+        most = -(-self._nodes // BATCHES) if strategy.kind is StrategyKind.ROLLING else self._nodes
         made = release(version, strategy, gate, most)
         rollout = rollout_id(PRODUCT, made.digest, 0)
         envelope = self._key.sign(RELEASE_TYPE, canonical_json(made.model_dump(mode="json")))

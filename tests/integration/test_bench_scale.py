@@ -33,12 +33,13 @@ def test_goals_of_large_fleets_are_told_where_those_were_measured() -> None:
             "plan_s": 1.0,
             "stage_s": 1.0,
             "apply_s": batch_s,
+            "apply_cpu_s": batch_s,
             "whole_s": 2 + batch_s,
             "messages_per_s": 100.0,
         }
         return {
             "nodes": nodes,
-            "bare": {"s": 1.0},
+            "bare": {"s": 1.0, "cpu_s": 1.0},
             "peak_mb": dict.fromkeys(PLANE, 100.0),
             **{name: dict(phase) for name in ("all_at_once", "rollback", "rolling")},
         }
