@@ -125,8 +125,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "revert-leaves-out-who-did-not-answer",
         "bumpless.rollback.reverse",
-        "    if not only:\n        return state.commanded",
-        "    if not only:\n        return frozenset(k for b in state.batches.values() for k, f in b.steps.items() if f.ok)",
+        "    plan, commanded = state.plan, state.commanded",
+        "    plan = state.plan\n"
+        "    commanded = frozenset(k for b in state.batches.values() for k, f in b.steps.items() if f.ok)",
         law=6,
     ),
     Mutant(
@@ -139,7 +140,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "revert-without-a-fence",
         "bumpless.rollback.reverse",
-        "        if step.place not in commanded\n    )",
+        "        if step.place not in touched\n    )",
         "        if False\n    )",
         law=6,
     ),
