@@ -31,6 +31,7 @@ AT_WORK = 2 * TOGETHER
 """Messages that are handled at a time: the next ones are read while what the last led to is saved."""
 FETCH_S = 5.0
 AGAIN_S = 0.5
+CANCEL_AGAIN_S = 0.5
 STOP_S = 10.0
 """How long handlers may take that are at work when the service stands back."""
 
@@ -56,14 +57,20 @@ class FanIn:
     async def stop(self) -> None:
         """Fetch nothing more, and see what is at work to its end."""
         for task in self._tasks:
-            task.cancel()
-        if left := {*self._tasks, *self._at_work}:
-            await asyncio.wait(left, timeout=STOP_S)
+            while not task.done():  # a cancellation can get lost where a wait ends at the same moment
+                task.cancel()
+                await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=STOP_S)
 
     async def _keep_fetching(self) -> None:
         while not self._settler.connection.nc.is_closed:
-            with contextlib.suppress(*Away):
+            try:
                 await self._fetch()
+            except Away as away:
+                log.warning("results cannot be fetched", durable=self._durable.name, reason=repr(away))
+            except Exception:
+                log.exception("fetching of results failed; it begins again", durable=self._durable.name)
             await asyncio.sleep(AGAIN_S)
 
     async def _fetch(self) -> None:
