@@ -9,12 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from bumpless.common.contract import events as e
 from bumpless.common.shell import clock
-from support.alertmanager import RealAlertmanager
+from support.alertmanager import RealAlertmanager, say, webhook
 from support.fleet_lab import Lab
 from support.fleet_product import PATIENT_GATE, write_release
 from support.fleet_watch import ended, on_fleet, publish, until_batch
@@ -55,33 +54,6 @@ def configure(lab: Lab, people: HttpTarget, *, second_step_s: float = 600) -> No
             }
         )
     )
-
-
-def webhook(lab: Lab) -> str:
-    port = json.loads((lab.home.path / "ports.json").read_text())["alerts-webhook"]
-    return f"http://127.0.0.1:{port}/api/v1/alertmanager"
-
-
-async def say(lab: Lab, status: str, labels: dict[str, str]) -> None:
-    """What an Alertmanager would post."""
-    alert = {"status": status, "labels": labels, "annotations": {}, "startsAt": clock.now().isoformat()}
-    secret = lab.home.webhook_secret.read_text().strip()
-
-    async def post() -> int:
-        try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.post(
-                    webhook(lab),
-                    json={"version": "4", "alerts": [alert]},
-                    headers={"Authorization": f"Bearer {secret}"},
-                ) as answer,
-            ):
-                return answer.status
-        except aiohttp.ClientConnectionError:
-            return 0
-
-    await eventually(post, lambda status: status == 200, "the alerts service to take an alert")
 
 
 async def shown(lab: Lab, name: str) -> Any:
