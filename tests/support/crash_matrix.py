@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -289,6 +290,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1, help="how often each row is run")
     parser.add_argument("--docs", action="store_true", help="write the table into docs/crash-matrix.md")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended first
     began = time.monotonic()
     wanted = [row for row in rows() if options.only in row.name for _ in range(options.times)]
     with ExitStack() as entered:

@@ -16,7 +16,9 @@ from support.tcp_proxy import WAYS, Link, Way
 SERVER_HUNG_S = 3.0
 CUT_S = 3.0
 SILENT_S = 8.0
-"""Longer than the lease, and than any of the time limits within which a service notices."""
+"""Longer than the lease, and than the time in which a service notices."""
+FORGOTTEN_S = 2.0
+"""Too short for it to be noticed before new connections are let through again."""
 SLOW_S = 0.1
 
 EFFECTS: tuple[Effect, ...] = ("save", "publish")
@@ -51,7 +53,7 @@ class Row:
     ending: Ending
     armed: Armed | None = None
     fault: Fault | None = None
-    moments: tuple[Moment, ...] = (baking,)
+    moments: tuple[Moment, ...] = ()
     lasting: bool = False
 
     @property
@@ -91,7 +93,7 @@ def servers() -> Iterator[Row]:
         ("redis", "restored from an old copy", at_once(CrashLab.old_copy)),
     ]
     for server, what, fault in faults:
-        yield Row(f"{server} {what}", server, "succeeded", fault=fault)
+        yield Row(f"{server} {what}", server, "succeeded", fault=fault, moments=(applying, baking))
 
 
 def links() -> Iterator[Row]:
@@ -139,7 +141,7 @@ def silent(*ways: Way, forget: bool = False) -> Harm:
     async def harm(hurt: list[Link]) -> None:
         for link in hurt:
             link.silence(ways or WAYS)
-        await asyncio.sleep(SILENT_S)
+        await asyncio.sleep(FORGOTTEN_S if forget else SILENT_S)
         for link in hurt:
             link.heal(forget=forget)
 

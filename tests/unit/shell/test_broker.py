@@ -13,8 +13,10 @@ from bumpless.common.contract.base import RolloutId, derive_id
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Retryable
 from bumpless.common.shell.broker import Connection, Received, StaleSequence
+from bumpless.common.shell.topology import ensure_topology
 from support.plans import T0, node
 from support.servers import NatsServer
+from support.tcp_proxy import Proxies
 from support.waiting import LIMIT_S, eventually
 
 R1 = RolloutId("r1")
@@ -262,3 +264,26 @@ async def test_core_messages_reach_who_listens(connection: Connection) -> None:
     await connection.publish(ask, source="test")
     item = await asyncio.wait_for(heard.get(), LIMIT_S)
     assert wire.decode(item.data) == ask
+
+
+async def test_a_connection_that_carries_nothing_any_more_is_given_up_for_another(nats_url: str) -> None:
+    with Proxies() as proxies:
+        link = proxies.open(nats_url)
+        connection = await Connection.connect(link.url, name="test", ping_s=1)
+        try:
+            await ensure_topology(connection)
+            link.silence()
+            link.heal(forget=True)
+            await eventually(
+                lambda: _is_stored(connection), bool, "a message to be stored over another connection"
+            )
+        finally:
+            await connection.close()
+
+
+async def _is_stored(connection: Connection) -> bool:
+    try:
+        await connection.publish(cancelled(1), source="test")
+    except Retryable:
+        return False
+    return True

@@ -33,6 +33,11 @@ from bumpless.common.shell.log import get_logger
 log = get_logger(__name__)
 
 ACK_TIMEOUT_S = 5.0
+SERVICE_PING_S = 2
+NODE_PING_S = 3
+"""Between two looks whether the connection still carries anything, of a service, and of what there are many of."""
+PINGS_UNANSWERED = 2
+"""More of them, and the connection is given up: after three such times at most."""
 BATCH_LIMIT = 1000
 """The server takes at most this many messages in one atomic batch."""
 STALE_SEQUENCE = 10071
@@ -82,6 +87,7 @@ class Connection:
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
         on_closed: Callable[[], Awaitable[None]] | None = None,
         connect_timeout_s: float = 30.0,
+        ping_s: int = NODE_PING_S,
     ) -> Self:
         """Connect, waiting up to `connect_timeout_s` for the broker to come up.
 
@@ -107,8 +113,8 @@ class Connection:
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.25,
                     connect_timeout=2,
-                    ping_interval=10,
-                    max_outstanding_pings=2,
+                    ping_interval=ping_s,
+                    max_outstanding_pings=PINGS_UNANSWERED,
                     pending_size=0,
                     error_cb=failed,
                     disconnected_cb=lost,

@@ -18,7 +18,7 @@ from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ACK_PREFIX
 from bumpless.common.shell import settle, tracing
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import PINGS_UNANSWERED, SERVICE_PING_S, Away, Connection
 from bumpless.common.shell.fan_in import FanIn, Handler
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.settle import Settler
@@ -95,6 +95,8 @@ class ServiceBroker(NatsBroker):
             name=service,
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
+            ping_interval=SERVICE_PING_S,
+            max_outstanding_pings=PINGS_UNANSWERED,
             graceful_timeout=10,
             middlewares=() if self.settler is None else (settling(self.settler),),
             logger=None,

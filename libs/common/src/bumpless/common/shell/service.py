@@ -22,7 +22,7 @@ from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, tracing
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import SERVICE_PING_S, Away, Connection
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.measures import Measures
@@ -70,7 +70,9 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
     async def back() -> None:
         reconnected.set()
 
-    connection = await Connection.connect(settings.nats_url, name=owner, on_reconnect=back)
+    connection = await Connection.connect(
+        settings.nats_url, name=owner, on_reconnect=back, ping_s=SERVICE_PING_S
+    )
     store = RedisState(settings.redis_url, owner, clock.fresh_id())
     measures = Measures(owner, connection, store, clock.now)
     ops = await serve_ops(settings.ops_port, lambda: store_answers and connection.nc.is_connected, measures)
