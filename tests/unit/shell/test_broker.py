@@ -273,6 +273,8 @@ async def test_a_connection_that_carries_nothing_any_more_is_given_up_for_anothe
         try:
             await ensure_topology(connection)
             link.silence()
+            for _ in range(12):  # more than the kernel holds
+                await connection.nc.publish("nobody", bytes(1 << 20))
             link.heal(forget=True)
             await eventually(
                 lambda: _is_stored(connection), bool, "a message to be stored over another connection"

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
@@ -26,13 +25,15 @@ from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ROUTES, Stream
 from bumpless.common.errors import Retryable
-from bumpless.common.shell import tracing
+from bumpless.common.shell import nats_client, tracing
 from bumpless.common.shell.clock import fresh_id
 from bumpless.common.shell.log import get_logger
 
 log = get_logger(__name__)
 
 ACK_TIMEOUT_S = 5.0
+CLOSE_S = 5.0
+"""For what is still to be sent when a connection is closed."""
 SERVICE_PING_S = 2
 NODE_PING_S = 3
 """Between two looks whether the connection still carries anything, of a service, and of what there are many of."""
@@ -107,7 +108,7 @@ class Connection:
         deadline = asyncio.get_running_loop().time() + connect_timeout_s
         while True:
             try:
-                connecting = nats.connect(
+                connecting = nats_client.connect(
                     url,
                     name=name,
                     max_reconnect_attempts=-1,
@@ -138,7 +139,7 @@ class Connection:
     async def close(self) -> None:
         self._closing = True
         with contextlib.suppress(*Away):
-            await self.nc.close()
+            await asyncio.wait_for(self.nc.close(), CLOSE_S)
 
     # publishing -------------------------------------------------------------------------------------------
 
