@@ -34,13 +34,15 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.contract.subjects import Stream
+from bumpless.common.errors import Retryable
 from bumpless.common.model.alert import Alert
+from bumpless.common.model.rollout import TERMINAL
 from bumpless.common.shell import clock
 from bumpless.common.shell.reading import readable
 from support.alertmanager import say
 from support.crash_lab import ALERT, SERVICES, CrashLab
 from support.crash_points import AGAIN
-from support.crash_rows import Ending, Row, rows
+from support.crash_rows import Ending, Moment, Row, rows
 from support.fleet_lab import Lab
 from support.fleet_product import GATE, PATIENT_GATE, write_release
 from support.fleet_watch import (
@@ -104,8 +106,22 @@ async def run_row(lab: CrashLab, row: Row) -> Found:
             lab.disarm(row.part)
             shown.hits = lab.hits(row.part)
         lab.heal()
+    if shown.failure:
+        await _left_over(lab)
     shown.took_s = round(time.monotonic() - began, 1)
     return shown
+
+
+async def _left_over(lab: CrashLab) -> None:
+    """The rollout of a row that failed is over too, so that the next row's is not refused."""
+
+    async def statuses() -> set[str]:
+        async with lab.client() as found:
+            last = await found.connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
+            return {m.status for m in readable(last, e.RolloutAdvanced)}
+
+    with suppress(AssertionError, Retryable):
+        await eventually(statuses, lambda found: found <= TERMINAL, "every rollout to be over")
 
 
 async def _roll(lab: CrashLab, row: Row, found: Client, shown: Found) -> None:
@@ -159,11 +175,21 @@ async def _hurt(
     if row.fault is None:
         return
     for moment in row.moments:
-        await until(found, rollout, moment, f"the moment for {row.name}")
+        await _reached(found, rollout, moment, f"the moment for {row.name}")
         await row.fault(lab)
         shown.faults += 1
         if not row.lasting:
             over.append(clock.now())
+
+
+async def _reached(found: Client, rollout: RolloutId, moment: Moment, what: str) -> None:
+    """As `until`, also while the broker does not answer yet."""
+    while True:
+        try:
+            await until(found, rollout, moment, what)
+            return
+        except Retryable:
+            await asyncio.sleep(LOOK_S)
 
 
 async def _over(lab: CrashLab, found: Client) -> None:

@@ -34,11 +34,6 @@ log = get_logger(__name__)
 ACK_TIMEOUT_S = 5.0
 CLOSE_S = 5.0
 """For what is still to be sent when a connection is closed."""
-SERVICE_PING_S = 2
-NODE_PING_S = 3
-"""Between two looks whether the connection still carries anything, of a service, and of what there are many of."""
-PINGS_UNANSWERED = 2
-"""More of them, and the connection is given up: after three such times at most."""
 BATCH_LIMIT = 1000
 """The server takes at most this many messages in one atomic batch."""
 STALE_SEQUENCE = 10071
@@ -88,7 +83,7 @@ class Connection:
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
         on_closed: Callable[[], Awaitable[None]] | None = None,
         connect_timeout_s: float = 30.0,
-        ping_s: int = NODE_PING_S,
+        ping_s: int = nats_client.NODE_PING_S,
     ) -> Self:
         """Connect, waiting up to `connect_timeout_s` for the broker to come up.
 
@@ -115,7 +110,7 @@ class Connection:
                     reconnect_time_wait=0.25,
                     connect_timeout=2,
                     ping_interval=ping_s,
-                    max_outstanding_pings=PINGS_UNANSWERED,
+                    max_outstanding_pings=nats_client.PINGS_UNANSWERED,
                     pending_size=0,
                     error_cb=failed,
                     disconnected_cb=lost,

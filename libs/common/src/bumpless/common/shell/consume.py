@@ -18,9 +18,10 @@ from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ACK_PREFIX
 from bumpless.common.shell import settle, tracing
-from bumpless.common.shell.broker import PINGS_UNANSWERED, SERVICE_PING_S, Away, Connection
+from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.fan_in import FanIn, Handler
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.nats_client import PINGS_UNANSWERED, SERVICE_PING_S
 from bumpless.common.shell.settle import Settler
 from bumpless.common.shell.topology import Durable
 

@@ -22,10 +22,11 @@ from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, tracing
-from bumpless.common.shell.broker import SERVICE_PING_S, Away, Connection
+from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.measures import Measures
+from bumpless.common.shell.nats_client import SERVICE_PING_S
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import RedisState
