@@ -54,9 +54,10 @@ faults: $(STAMP)
 powercuts: $(STAMP)
 	$(PY) -m pytest -m powercuts
 
-# Real processes killed at every transition, and their servers hurt (docs/crash-matrix.md): ROWS that have this text.
+# Real processes killed at every transition, their servers and networks hurt (docs/crash-matrix.md): ROWS that have
+# this text, each TIMES over, by LABS fleets; DOCS=1 writes the page's table.
 crash-matrix: $(STAMP)
-	$(PY) tests/support/crash_matrix.py --only '$(ROWS)' --minutes $${MINUTES:-25}
+	$(PY) tests/support/crash_matrix.py --only '$(ROWS)' --minutes $${MINUTES:-25} --labs $${LABS:-3} --times $${TIMES:-1} $(if $(DOCS),--docs)
 
 # The core under simulation (docs/simulation.md): SEEDS seeds from FIRST on, or one SEED with its whole trace.
 simulate: $(STAMP)

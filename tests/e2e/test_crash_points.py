@@ -1,4 +1,4 @@
-"""Rows of the crash matrix (docs/crash-matrix.md): killed at each transition in turn, and the rollout ends right."""
+"""Rows of the crash matrix (docs/crash-matrix.md): killed at each transition in turn, or cut off, and the rollout ends right."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.crash_matrix import NODES, CrashLab, Row, install, rows, run_row
+from support.crash_lab import CrashLab
+from support.crash_matrix import NODES, install, run_row
+from support.crash_rows import Row, rows
 
 pytestmark = pytest.mark.timeout(420)
 
 CHOSEN = (
-    "planner, succeeded: after save",
-    "node-1, succeeded: before save",
-    "redis restored from an old copy",
+    "node-1, succeeded: after publish",
+    "rollback, reverted: before save",
+    "planner and nats: silent, old connections for ever",
 )
 
 
