@@ -33,6 +33,7 @@ from bumpless.common.model.fleet import ComponentState
 from bumpless.common.model.plan import Target
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Away, Connection, Received
+from bumpless.common.shell.nats_client import NODE_PING_S
 from bumpless.executor.results import SHARES
 
 BARE = "bare"
@@ -61,7 +62,7 @@ class SimNode:
 
     async def start(self, url: str) -> None:
         self._connection = await Connection.connect(
-            url, name=self.name, on_reconnect=self._catch_up, connect_timeout_s=120
+            url, name=self.name, on_reconnect=self._catch_up, connect_timeout_s=120, ping_s=NODE_PING_S
         )
         await self._connection.subscribe(subjects.commands_live(self.name), self._heard)
         await self._observe(waiting=True)
