@@ -17,7 +17,7 @@ from support.fleet_lab import Lab
 from support.tcp_proxy import Link, Proxies
 
 Server = Literal["nats", "redis"]
-SERVICES = ("planner", "rollback", "health-gate", "alerts", "node-1")
+SERVICES = ("planner", "rollback", "health-gate", "alerts", "events", "node-1")
 """What can be armed."""
 LINKED: dict[str, tuple[Server, ...]] = {
     "planner": ("nats", "redis"),
@@ -37,6 +37,9 @@ SCRIPT = Path(__file__).resolve().with_name("crash_points.py")
 
 class CrashLab(Lab):
     """Every service of `SERVICES` can be armed (see `crash_points`); links of `LINKED` can be hurt (see `tcp_proxy`)."""
+
+    def __init__(self, nodes: int) -> None:
+        super().__init__(nodes, events=True)
 
     def __enter__(self) -> Self:
         self._proxies = Proxies()

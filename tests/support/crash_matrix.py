@@ -18,10 +18,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ if __name__ == "__main__":
 from bumpless.cli.client import Client
 from bumpless.common.contract import alerts as a
 from bumpless.common.contract import events as e
-from bumpless.common.contract import subjects
+from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Retryable
 from bumpless.common.model.alert import Alert
 from bumpless.common.model.rollout import TERMINAL
 from bumpless.common.shell import clock
+from bumpless.common.shell.broker import Received
 from bumpless.common.shell.reading import readable
 from support.alertmanager import say
 from support.crash_lab import ALERT, SERVICES, CrashLab
@@ -46,6 +48,7 @@ from support.crash_rows import Ending, Moment, Row, rows
 from support.fleet_lab import Lab
 from support.fleet_product import GATE, PATIENT_GATE, write_release
 from support.fleet_watch import (
+    Log,
     announce,
     build,
     check_log,
@@ -143,14 +146,11 @@ async def _roll(lab: CrashLab, row: Row, found: Client, shown: Found) -> None:
             log = await ended(found, rollout, row.ending, ROLLOUT_S)
             if row.alerted:
                 await _over(lab, found)
+            if row.tells:
+                await _told(found, rollout, row.ending)
         lab.disarm(row.part)
         lab.heal()
-    told = [
-        subjects.rollout_subjects(name) for name in (rollout, *(m.revert for m in log.of(e.RevertStarted)))
-    ]
-    moved = await moves(found, Stream.RO, told)
-    if row.alerted:
-        moved += await moves(found, Stream.ALR, [subjects.subject_for(a.AlertChanged)])
+    moved = [at for stream, wanted in _heard(row, log) for at in await moves(found, stream, wanted)]
     shown.resumed_s = resumed(over, sorted(at for at in moved if at > began))
     await check_log(found, log)
     if row.ending == "succeeded":
@@ -208,6 +208,23 @@ async def _over(lab: CrashLab, found: Client) -> None:
     await eventually(alert, at_rest, "the alert to be over and its action to be done")
 
 
+async def _told(found: Client, rollout: RolloutId, ending: Ending) -> None:
+    """Other tools are told of the end, and of everything once."""
+
+    async def told() -> list[Received]:
+        items = await found.connection.snapshot(Stream.CDE, subjects.delivery_event(), history=True)
+        return [item for item in items if rollout.encode() in item.data]
+
+    last = subjects.delivery_event(f"bumpless-rollout.{ending}")
+    items = await eventually(
+        told, lambda items: last in [item.subject for item in items], f"{last} to be told"
+    )
+    ids = [item.headers[wire.MSG_ID_HEADER] for item in items]
+    assert len(set(ids)) == len(ids), (
+        f"expected everything to be told once, found {[i.subject for i in items]}"
+    )
+
+
 @asynccontextmanager
 async def _kept_running(lab: CrashLab, part: str, starts: list[datetime]) -> AsyncIterator[None]:
     """Starts the part again whenever it is down, and says when."""
@@ -226,6 +243,17 @@ async def _kept_running(lab: CrashLab, part: str, starts: list[datetime]) -> Asy
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+def _heard(row: Row, log: Log) -> Iterator[tuple[Stream, list[str]]]:
+    """Where what the part of the row has to do with the rollout is stored."""
+    if row.tells:
+        yield Stream.CDE, [subjects.delivery_event()]
+        return
+    rollouts = [log.rollout, *(message.revert for message in log.of(e.RevertStarted))]
+    yield Stream.RO, [subjects.rollout_subjects(rollout) for rollout in rollouts]
+    if row.alerted:
+        yield Stream.ALR, [subjects.subject_for(a.AlertChanged)]
 
 
 async def moves(found: Client, stream: Stream, wanted: list[str]) -> list[datetime]:
@@ -289,9 +317,13 @@ def write(out: Path, shown: list[Found], planned: int, about: dict[str, Any], *,
         PAGE.write_text(f"{before}{START}\n\n{tables}\n{END}{after}")
 
 
-async def run_all(labs: list[CrashLab], wanted: list[Row], limit: float) -> list[Found]:
-    """The rows in their order, each by the first lab that is free, until `limit` (of the monotonic clock)."""
-    left = list(enumerate(wanted))
+async def run_all(
+    labs: list[CrashLab], wanted: list[Row], limit: float, told: Callable[[list[Found]], None]
+) -> None:
+    """The rows, each by the first lab that is free, until `limit` (of the monotonic clock). `told` hears after each row
+    what there is so far, in the order of `wanted`.
+    """
+    left = spread(list(enumerate(wanted)))
     shown: dict[int, Found] = {}
 
     async def work(lab: CrashLab) -> None:
@@ -300,11 +332,19 @@ async def run_all(labs: list[CrashLab], wanted: list[Row], limit: float) -> list
             number, row = left.pop(0)
             one = shown[number] = await run_row(lab, row)
             print(f"{one.row}: {one.failure or 'held'}; resumed in {one.resumed_s}; {one.hits}", flush=True)
+            told([shown[number] for number in sorted(shown)])
 
     async with asyncio.TaskGroup() as group:
         for lab in labs:
             group.create_task(work(lab))
-    return [shown[number] for number in sorted(shown)]
+
+
+def spread(wanted: list[tuple[int, Row]]) -> list[tuple[int, Row]]:
+    """Rows with kills, which need processor time for every start, between the others, which mostly wait."""
+    kills = [item for item in wanted if item[1].armed is not None]
+    others = [item for item in wanted if item[1].armed is None]
+    both = chain.from_iterable(zip_longest(kills, others))
+    return [item for item in both if item is not None]
 
 
 def main() -> None:
@@ -319,11 +359,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended first
     began = time.monotonic()
     wanted = [row for row in rows() if options.only in row.name for _ in range(options.times)]
+    shown: list[Found] = []
+
+    def told(found: list[Found]) -> None:
+        shown[:] = found
+        about = {"seconds": time.monotonic() - began, "labs": len(labs), "load": os.getloadavg()[0]}
+        write(options.out, found, len(wanted), about, docs=options.docs and len(found) == len(wanted))
+
     with ExitStack() as entered:
         labs = [entered.enter_context(CrashLab(NODES)) for _ in range(min(options.labs, len(wanted)))]
-        shown = asyncio.run(run_all(labs, wanted, began + options.minutes * 60))
-    about = {"seconds": time.monotonic() - began, "labs": len(labs), "load": os.getloadavg()[0]}
-    write(options.out, shown, len(wanted), about, docs=options.docs)
+        asyncio.run(run_all(labs, wanted, began + options.minutes * 60, told))
     bad = [one.row for one in shown if one.failure or one.late]
     if bad or len(shown) < len(wanted):
         sys.exit(

@@ -109,6 +109,9 @@ def arrange(points: Points) -> None:
         "save", RedisState.save, lambda _, value, __: saved_label(value.state, value.outbox)
     )  # type: ignore[method-assign]
     Connection.publish = around("publish", Connection.publish, published)  # type: ignore[method-assign]
+    Connection.publish_bytes = around(  # type: ignore[method-assign]
+        "publish", Connection.publish_bytes, lambda stream, subject, *_: f"{stream.value} {subject}"
+    )
     Connection.publish_batch = around(  # type: ignore[method-assign]
         "publish", Connection.publish_batch, lambda items: published_label(items[-1][1])
     )

@@ -68,6 +68,11 @@ class Row:
         """It is an alert that ends the rollout, and not its gate."""
         return self.part == "alerts"
 
+    @property
+    def tells(self) -> bool:
+        """The part moves nothing, and tells other tools what happened."""
+        return self.part == "events"
+
 
 def rows() -> list[Row]:
     return [*kills(), *servers(), *links()]
@@ -76,11 +81,12 @@ def rows() -> list[Row]:
 def kills() -> Iterator[Row]:
     for part in SERVICES:
         for ending in endings(part):
-            for effect in EFFECTS:
+            for effect in EFFECTS if part != "events" else ("publish",):  # it saves nothing
                 for side in SIDES:
                     yield Row(f"{part}, {ending}: {side} {effect}", part, ending, Armed(effect, side))
-            again = Armed("save", "after", again=True)
-            yield Row(f"{part}, {ending}: after save, and again in recovery", part, ending, again)
+            if part != "events":
+                again = Armed("save", "after", again=True)
+                yield Row(f"{part}, {ending}: after save, and again in recovery", part, ending, again)
 
 
 def endings(part: str) -> tuple[Ending, ...]:

@@ -28,6 +28,7 @@ from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.shell import clock, tracing
 from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.log import configure_logging, get_logger
+from bumpless.common.shell.nats_client import NODE_PING_S
 from bumpless.common.shell.ops import serve_ops
 from bumpless.executor import rivals, telemetry
 from bumpless.executor.drivers import kin
@@ -128,6 +129,7 @@ async def _connect(
         name=f"executor-{settings.node}",
         on_reconnect=reconnected,
         connect_timeout_s=10,
+        ping_s=NODE_PING_S,
     )
     try:
         await rivals.refuse_rivals(opened, settings.node, ours, 2 * settings.heartbeat_s + RIVAL_S)

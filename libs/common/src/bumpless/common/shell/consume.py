@@ -21,7 +21,7 @@ from bumpless.common.shell import settle, tracing
 from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.fan_in import FanIn, Handler
 from bumpless.common.shell.log import get_logger
-from bumpless.common.shell.nats_client import PINGS_UNANSWERED, SERVICE_PING_S
+from bumpless.common.shell.nats_client import PING_S, PINGS_UNANSWERED
 from bumpless.common.shell.settle import Settler
 from bumpless.common.shell.topology import Durable
 
@@ -96,7 +96,7 @@ class ServiceBroker(NatsBroker):
             name=service,
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
-            ping_interval=SERVICE_PING_S,
+            ping_interval=PING_S,
             max_outstanding_pings=PINGS_UNANSWERED,
             graceful_timeout=10,
             middlewares=() if self.settler is None else (settling(self.settler),),

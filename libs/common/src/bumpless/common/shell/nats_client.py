@@ -7,9 +7,9 @@ from typing import Any
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
-SERVICE_PING_S = 2
+PING_S = 2
 NODE_PING_S = 3
-"""Between two looks whether the connection still carries anything, of a service, and of what there are many of."""
+"""Between two looks whether the connection still carries anything; of nodes, because there are many."""
 PINGS_UNANSWERED = 2
 """More of them, and the connection is given up: after three such times at most."""
 

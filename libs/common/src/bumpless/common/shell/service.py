@@ -26,7 +26,6 @@ from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.measures import Measures
-from bumpless.common.shell.nats_client import SERVICE_PING_S
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import RedisState
@@ -71,9 +70,7 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
     async def back() -> None:
         reconnected.set()
 
-    connection = await Connection.connect(
-        settings.nats_url, name=owner, on_reconnect=back, ping_s=SERVICE_PING_S
-    )
+    connection = await Connection.connect(settings.nats_url, name=owner, on_reconnect=back)
     store = RedisState(settings.redis_url, owner, clock.fresh_id())
     measures = Measures(owner, connection, store, clock.now)
     ops = await serve_ops(settings.ops_port, lambda: store_answers and connection.nc.is_connected, measures)
