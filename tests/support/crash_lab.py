@@ -44,6 +44,7 @@ class CrashLab(Lab):
     def __enter__(self) -> Self:
         self._proxies = Proxies()
         self._links: dict[tuple[str, Server], Link] = {}
+        self._direct: dict[str, Part] = {}
         self._proxies.__enter__()
         self.home.alerts.write_text(json.dumps(ALERTS_FILE))
         try:
@@ -61,6 +62,7 @@ class CrashLab(Lab):
 
     def arranged(self, part: Part) -> Part:
         if part.name in LINKED:
+            self._direct[part.name] = part
             part = self._linked(part)
         if part.name not in SERVICES:
             return part
@@ -85,6 +87,14 @@ class CrashLab(Lab):
 
     def links(self, part: str, servers: Collection[Server]) -> list[Link]:
         return [self._links[part, server] for server in servers]
+
+    def stand_by(self, name: str) -> str:
+        """A second process of a service, which reaches its servers without a proxy; its name."""
+        linked, self._parts[name] = self._parts[name], self._direct[name]
+        try:
+            return self.start_second(name)
+        finally:
+            self._parts[name] = linked
 
     # kills
 

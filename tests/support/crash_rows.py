@@ -20,6 +20,8 @@ SILENT_S = 8.0
 FORGOTTEN_S = 2.0
 """Too short for it to be noticed before new connections are let through again."""
 SLOW_S = 0.1
+BOTH_S = 2.0
+"""Two processes of a service reach their servers."""
 
 EFFECTS: tuple[Effect, ...] = ("save", "publish")
 SIDES: tuple[Side, ...] = ("before", "after")
@@ -127,6 +129,9 @@ def links() -> Iterator[Row]:
         if len(reached) > 1:
             both = on(part, reached, silent())
             yield Row(f"{part} and every server: silent", part, ending, fault=both, moments=moments[part])
+            taken = taken_over(part, both)
+            name = f"{part} and every server: silent, a second process takes over and is killed"
+            yield Row(name, part, ending, fault=taken, moments=moments[part][-1:])
 
 
 Harm = Callable[[list[Link]], Awaitable[None]]
@@ -171,6 +176,18 @@ def on(part: str, reached: tuple[Server, ...], harm: Harm) -> Fault:
         await harm(lab.links(part, reached))
 
     return fault
+
+
+def taken_over(part: str, fault: Fault) -> Fault:
+    async def harm(lab: CrashLab) -> None:
+        second = lab.stand_by(part)
+        try:
+            await fault(lab)
+            await asyncio.sleep(BOTH_S)
+        finally:
+            lab.kill(second)
+
+    return harm
 
 
 def restarted(name: str, stop: Callable[[CrashLab, str], None]) -> Fault:

@@ -148,7 +148,7 @@ async def log_when(
                 log = Log(rollout, tuple(messages))
                 if enough(log):
                     return log
-    shown = [(m.version, m.status, m.notes) for m in Log(rollout, tuple(messages)).advanced]
+    shown = [(m.version, m.status, m.notes) for m in Log(rollout, tuple(messages)).advanced] or messages
     raise AssertionError(f"expected {what} within {limit_s:g} s, the log has {shown}")
 
 
