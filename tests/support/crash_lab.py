@@ -61,6 +61,9 @@ class CrashLab(Lab):
             self._proxies.__exit__()
 
     def arranged(self, part: Part) -> Part:
+        # A port that is free while a service is down may be another's when it is started again.
+        ports = {name: "0" for name in part.env if name.endswith(("_OPS_PORT", "EVENTS_WEBHOOK_PORT"))}
+        part = replace(part, env={**part.env, **ports})
         if part.name in LINKED:
             self._direct[part.name] = part
             part = self._linked(part)
