@@ -86,6 +86,11 @@ class CrashLab(Lab):
         self._proxies.heal()
         super().heal()
 
+    def down(self, *, besides: str) -> list[str]:
+        """What ought to run and does not."""
+        ought = self._parts.keys() - self._seconds - {besides}
+        return sorted(name for name in ought if not self.runs(name))
+
     # links
 
     def links(self, part: str, servers: Collection[Server]) -> list[Link]:

@@ -148,6 +148,7 @@ async def _roll(lab: CrashLab, row: Row, found: Client, shown: Found) -> None:
                 await _over(lab, found)
             if row.tells:
                 await _told(found, rollout, row.ending)
+        _check_alive(lab, row, over)
         lab.disarm(row.part)
         lab.heal()
     moved = [at for stream, wanted in _heard(row, log) for at in await moves(found, stream, wanted)]
@@ -160,6 +161,15 @@ async def _roll(lab: CrashLab, row: Row, found: Client, shown: Found) -> None:
     assert await on_fleet(found, "core") == before, "the fleet is not as it was before"
     done = [(m.node, m.outcome) for m in await results(found, e.StepFinished, log.revert)]
     assert sorted(set(done)) == sorted(done), f"taken back more than once: {done}"
+
+
+def _check_alive(lab: CrashLab, row: Row, over: list[datetime]) -> None:
+    """Nothing ended but what was killed."""
+    ended = lab.down(besides=row.part if row.armed is not None else "")
+    meant = 0 if row.lasting else len(lab.hits(row.part)) if row.armed is not None else len(row.moments)
+    if len(over) > meant:
+        ended.append(f"{row.part}, {len(over) - meant} times")
+    assert not ended, f"expected nothing to end by itself, found {ended}"
 
 
 def _release(lab: Lab, row: Row, version: str) -> Path:

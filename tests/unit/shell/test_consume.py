@@ -15,10 +15,17 @@ from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.shell import settle
 from bumpless.common.shell.broker import Connection
-from bumpless.common.shell.consume import make_broker, on_durable, on_durable_together
+from bumpless.common.shell.consume import (
+    make_broker,
+    on_durable,
+    on_durable_together,
+    start_subscribers,
+    stop_subscribers,
+)
 from bumpless.common.shell.topology import PLANNER_OPERATORS
 from support.plans import T0
-from support.waiting import eventually
+from support.tcp_proxy import Proxies
+from support.waiting import comes_true, eventually
 
 Handler = Callable[[Message, int], Awaitable[None]]
 
@@ -214,3 +221,18 @@ async def test_a_message_that_is_worked_on_does_not_come_again(
     async with Service(nats_url, connection, slow) as service:
         assert await service.settled() == []
         assert service.seen == ["r1"]
+
+
+async def test_subscribers_are_stopped_over_a_connection_that_is_lost(
+    nats_url: str, connection: Connection
+) -> None:
+    with Proxies() as proxies:
+        link = proxies.open(nats_url)
+        broker = Service(link.url, connection).broker
+        await start_subscribers(broker)
+        client = broker._connection
+        assert client is not None
+        link.cut()
+        await comes_true(lambda: client.is_reconnecting, "the connection to be lost")
+        await stop_subscribers(broker, 5.0)
+        assert client.is_closed

@@ -24,11 +24,11 @@ from bumpless.common.errors import Retryable
 from bumpless.common.settings import Settings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Away, Connection
-from bumpless.common.shell.consume import make_broker, on_durable
+from bumpless.common.shell.consume import make_broker, on_durable, stop_subscribers
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.rollouts import Plans
-from bumpless.common.shell.service import start
+from bumpless.common.shell.service import STOP_S, start
 from bumpless.events.config import Config
 from bumpless.events.handlers import Events
 from bumpless.events.receiver import Receiver
@@ -133,7 +133,7 @@ async def run(settings: EventsSettings) -> None:
     finally:
         if receiver is not None:
             await receiver.stop()
-        await broker.stop()
+        await stop_subscribers(broker, STOP_S)
         await store.close()
         await connection.close()
         if ops is not None:

@@ -17,8 +17,9 @@ from faststream.nats.message import NatsMessage
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ACK_PREFIX
+from bumpless.common.errors import Retryable
 from bumpless.common.shell import settle, tracing
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import CLOSE_S, Away, Connection
 from bumpless.common.shell.fan_in import FanIn, Handler
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.nats_client import PING_S, PINGS_UNANSWERED
@@ -121,6 +122,26 @@ class ServiceBroker(NatsBroker):
 def make_broker(url: str, service: str, connection: Connection | None) -> ServiceBroker:
     """The broker of one service; without a connection it is good for its documentation only."""
     return ServiceBroker(url, service, connection)
+
+
+async def start_subscribers(broker: NatsBroker) -> None:
+    """Raises: Retryable: the broker is away, or did not answer."""
+    try:
+        await broker.start()
+    except Away as error:
+        raise Retryable(f"broker is away: subscribing: {error!r}") from error
+
+
+async def stop_subscribers(broker: NatsBroker, limit_s: float) -> None:
+    """Take no more messages, and let the handlers come to their end within `limit_s`; also over a lost connection."""
+    connection = broker._connection
+    try:
+        await asyncio.wait_for(broker.stop(), limit_s)
+    except (ExceptionGroup, *Away) as error:
+        log.warning("subscribers were not stopped in good order", reason=repr(error))
+        if connection is not None:
+            with contextlib.suppress(*Away):
+                await asyncio.wait_for(connection.close(), CLOSE_S)
 
 
 def on_durable(

@@ -23,6 +23,7 @@ from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, tracing
 from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.consume import start_subscribers, stop_subscribers
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.measures import Measures
@@ -36,6 +37,10 @@ log = get_logger(__name__)
 
 LEASE_S = 5.0
 """How long after a crash another process takes over; renewed three times in that time."""
+
+
+STOP_S, STAND_BACK_S = 12.0, 3.0
+"""For what is being handled to come to its end: when the process ends, and when it may not write any more."""
 
 
 async def _nothing() -> None:
@@ -133,19 +138,22 @@ async def _work(
     active = await build(connection, store, lost.set)
     LEADER.labels(owner).inc()
     log.info("active")
-    if not await store.known():
-        await _recover(owner, connection, active)
-        await store.mark()
-    await active.runner.publish_left()
-    await active.broker.start()
-    timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
+    timers: asyncio.Task[None] | None = None
     try:
+        if not await store.known():
+            await _recover(owner, connection, active)
+            await store.mark()
+        await active.runner.publish_left()
+        await start_subscribers(active.broker)
+        timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
         await _hold(owner, connection, active, store, stop, lost)
     finally:
-        while not timers.done():  # a cancellation can get lost where a wait ends at the same moment
+        while (
+            timers is not None and not timers.done()
+        ):  # a cancellation can get lost where a wait ends at that moment
             timers.cancel()
             await asyncio.wait({timers}, timeout=1)
-        await active.broker.stop()
+        await stop_subscribers(active.broker, STOP_S if stop.is_set() else STAND_BACK_S)
         await active.close()
         log.info("standing by")
 
