@@ -37,8 +37,6 @@ log = get_logger(__name__)
 
 LEASE_S = 5.0
 """How long after a crash another process takes over; renewed three times in that time."""
-
-
 STOP_S, STAND_BACK_S = 12.0, 3.0
 """For what is being handled to come to its end: when the process ends, and when it may not write any more."""
 
@@ -148,14 +146,17 @@ async def _work(
         timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
         await _hold(owner, connection, active, store, stop, lost)
     finally:
-        while (
-            timers is not None and not timers.done()
-        ):  # a cancellation can get lost where a wait ends at that moment
-            timers.cancel()
-            await asyncio.wait({timers}, timeout=1)
+        if timers is not None:
+            await _cancelled(timers)
         await stop_subscribers(active.broker, STOP_S if stop.is_set() else STAND_BACK_S)
         await active.close()
         log.info("standing by")
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    while not task.done():  # a cancellation can get lost where a wait ends at the same moment
+        task.cancel()
+        await asyncio.wait({task}, timeout=1)
 
 
 async def _recover(owner: str, connection: Connection, active: Active) -> None:
