@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.measures import Measures
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.run import Runner
-from bumpless.common.shell.state import RedisState
+from bumpless.common.shell.state import RedisState, StateStore
 from bumpless.common.shell.topology import ensure_topology
 from bumpless.common.telemetry import LEADER
 
@@ -39,6 +39,41 @@ LEASE_S = 5.0
 """How long after a crash another process takes over; renewed three times in that time."""
 STOP_S, STAND_BACK_S = 12.0, 3.0
 """For what is being handled to come to its end: when the process ends, and when it may not write any more."""
+
+
+class Lease:
+    """The right to work, as it was taken or renewed last."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        self._renewed = clock.now()
+
+    @property
+    def ran_out(self) -> bool:
+        return (clock.now() - self._renewed).total_seconds() > LEASE_S
+
+    async def renew(self) -> bool:
+        """Whether it is ours; raises Retryable: the store is away."""
+        ours = await self._store.acquire(LEASE_S)
+        if ours:
+            self._renewed = clock.now()
+        return ours
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """It is renewed meanwhile: to read the log back may take longer than it lasts, and would never be done."""
+        renewing = asyncio.create_task(self._renew())
+        try:
+            yield
+        finally:
+            await _cancelled(renewing)
+
+    async def _renew(self) -> None:
+        ours = True
+        while ours:
+            await asyncio.sleep(LEASE_S / 5)
+            with contextlib.suppress(Retryable):
+                ours = await self.renew()
 
 
 async def _nothing() -> None:
@@ -132,19 +167,21 @@ async def _term(
 async def _work(
     owner: str, connection: Connection, store: RedisState, build: Build, stop: asyncio.Event
 ) -> None:
-    lost = asyncio.Event()
-    active = await build(connection, store, lost.set)
+    lost, lease = asyncio.Event(), Lease(store)
+    async with lease.kept():
+        active = await build(connection, store, lost.set)
     LEADER.labels(owner).inc()
     log.info("active")
     timers: asyncio.Task[None] | None = None
     try:
-        if not await store.known():
-            await _recover(owner, connection, active)
-            await store.mark()
-        await active.runner.publish_left()
-        await start_subscribers(active.broker)
+        async with lease.kept():
+            if not await store.known():
+                await _recover(owner, connection, active)
+                await store.mark()
+            await active.runner.publish_left()
+            await start_subscribers(active.broker)
         timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
-        await _hold(owner, connection, active, store, stop, lost)
+        await _hold(owner, connection, active, store, lease, stop, lost)
     finally:
         if timers is not None:
             await _cancelled(timers)
@@ -170,30 +207,30 @@ async def _hold(
     connection: Connection,
     active: Active,
     store: RedisState,
+    lease: Lease,
     stop: asyncio.Event,
     lost: asyncio.Event,
 ) -> None:
-    renewed = clock.now()
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_either(stop, lost), LEASE_S / 5)
-        if (clock.now() - renewed).total_seconds() > LEASE_S:
+        if lease.ran_out:
             log.warning("the lease ran out; another process may have held it meanwhile")
             return
         try:
-            if not await store.acquire(LEASE_S):
+            if not await lease.renew():
                 log.warning("another process holds the lease")
                 return
             lost.clear()
-            renewed = clock.now()
-            if not await store.known():
-                log.warning("the store was emptied or replaced; reading the log")
-                await _recover(owner, connection, active)
-                await active.runner.publish_left()
-                await store.mark()
-            await active.runner.publish_again()
+            async with lease.kept():
+                if not await store.known():
+                    log.warning("the store was emptied or replaced; reading the log")
+                    await _recover(owner, connection, active)
+                    await active.runner.publish_left()
+                    await store.mark()
+                await active.runner.publish_again()
         except Retryable as error:
-            if (clock.now() - renewed).total_seconds() > LEASE_S:
+            if lease.ran_out:
                 log.warning("the lease ran out", reason=str(error))
                 return
 
