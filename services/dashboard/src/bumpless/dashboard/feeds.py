@@ -48,7 +48,8 @@ ORDERED = (c.Pause, c.Resume, c.Promote, c.Abort, c.Approve, c.Retry, c.Rollback
 
 
 class Feeds:
-    """Keeps `picture` up to date. `changed` is set, and made anew, each time there are new numbers in it."""
+    """Keeps `picture` up to date. `changed` is set, and made anew, each time there are new numbers in it, and when
+    `following` has changed: whether the broker is there, so that what is shown is what is."""
 
     def __init__(self, connection: Connection, picture: Picture, clock: Clock) -> None:
         self._connection, self._picture, self._clock = connection, picture, clock
@@ -56,6 +57,7 @@ class Feeds:
         self._tasks: list[asyncio.Task[None]] = []
         self._unread: dict[PlanHash, datetime] = {}
         self.changed = asyncio.Event()
+        self.following = True
 
     def start(self) -> None:
         since = self._clock() - LOOKING_BACK
@@ -81,7 +83,11 @@ class Feeds:
 
     def number(self) -> None:
         """Number what changed since the last time, and wake whoever waits for it."""
-        if [topic for topic in self._picture.topics.values() if topic.frame()]:
+        following = self._connection.nc.is_connected
+        if [
+            topic for topic in self._picture.topics.values() if topic.frame()
+        ] or following is not self.following:
+            self.following = following
             self.changed.set()
             self.changed = asyncio.Event()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from bumpless.common.model.plan import Plan
+from bumpless.common.model.plan import Plan, TargetId
 
 
 def outline(plan: Plan) -> dict[str, Any]:
-    """JSON types."""
+    """JSON types. `before` and `after` of a batch are the versions it leaves and brings; none: the component is not there."""
     return {
         "hash": plan.hash,
         "approval": plan.approval,
@@ -16,6 +17,8 @@ def outline(plan: Plan) -> dict[str, Any]:
             {
                 "id": batch.id,
                 "component": batch.component,
+                "before": _versions(plan, (step.before for step in batch.steps)),
+                "after": _versions(plan, (step.after for step in batch.steps)),
                 "needs": list(batch.needs),
                 "nodes": [step.node for step in batch.steps],
                 "canary": batch.canary,
@@ -27,3 +30,7 @@ def outline(plan: Plan) -> dict[str, Any]:
             for batch in plan.batches
         ],
     }
+
+
+def _versions(plan: Plan, targets: Iterable[TargetId | None]) -> list[str]:
+    return sorted({plan.targets[found].version for found in targets if found is not None})

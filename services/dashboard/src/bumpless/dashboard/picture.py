@@ -32,6 +32,7 @@ class Picture:
         self._progress: dict[str, e.RolloutProgressed] = {}
         self._orders: dict[str, c.OperatorCommand] = {}
         self._acts: dict[str, dict[str, Any]] = {}
+        self._reverts: dict[str, str] = {}
         self._touched: dict[str, None] = {}
         self._looks = 0
         self._first = 0
@@ -108,9 +109,9 @@ class Picture:
             "begun": planned.get("at"),
         }
         self.topics[ROLLOUTS].set(rollout, row)
-        topic.set(
-            "rollout", {**row, "batches": progress.batches, "why": why(progress, self._acts.get(rollout))}
-        )
+        act = self._acts.get(rollout)
+        shown = {"batches": progress.batches, "why": why(progress, act), "act": act}
+        topic.set("rollout", {**row, **shown, "revert": self._reverts.get(rollout)})
 
     def _batches(self, message: e.RolloutProgressed, before: dict[str, str]) -> None:
         """When batches came to where they are, for the time line and the log."""
@@ -149,6 +150,8 @@ class Picture:
                     del self._orders[next(iter(self._orders))]
             case e.CommandAnswered():
                 self._answered(message)
+            case e.RevertStarted():
+                self._reverts[rollout] = message.revert
             case c.OpenGate():
                 self._entered(rollout, message.batch, BatchStatus.BAKING, stamp(message.switched_at))
             case e.VerdictReached():
@@ -252,6 +255,7 @@ class Picture:
     def _forget(self, rollout: str) -> None:
         self._touched.pop(rollout, None)
         self._acts.pop(rollout, None)
+        self._reverts.pop(rollout, None)
         topic = self.topics.pop(rollout, None)
         if topic is not None:
             self._first = max(self._first, topic.number + 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import web
 from pydantic import ValidationError
 
+from bumpless.common import asyncapi
 from bumpless.common.contract import commands as c
 from bumpless.common.contract.events import CommandAnswered
 from bumpless.common.errors import Retryable
@@ -47,6 +48,8 @@ class Site:
             [
                 *(web.get(page, self._page) for page in PAGES),
                 *(web.get(name, self._file) for name in self._files),
+                web.get("/asyncapi", self._events_page),
+                web.get("/asyncapi.json", self._events),
                 web.get("/api/session", doors.who),
                 web.post("/api/login", doors.log_in),
                 web.post("/api/logout", doors.log_out),
@@ -59,6 +62,13 @@ class Site:
     async def _page(self, _: web.Request) -> web.Response:
         body, kind = self._files["/static/index.html"]
         return web.Response(body=body, content_type=kind, charset="utf-8")
+
+    async def _events_page(self, _: web.Request) -> web.Response:
+        """What any tool may read, for people; no login, as it says nothing of this fleet."""
+        return web.Response(text=asyncapi.page("/static/style.css"), content_type="text/html")
+
+    async def _events(self, _: web.Request) -> web.Response:
+        return web.json_response(asyncapi.document())
 
     async def _file(self, request: web.Request) -> web.Response:
         body, kind = self._files[request.path]

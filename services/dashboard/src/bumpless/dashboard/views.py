@@ -69,6 +69,7 @@ class Views:
 
     async def _send(self, request: web.Request, answer: web.StreamResponse, name: str, sent: int) -> None:
         # A reader that is slow holds up nobody: what is new is looked up when the last write has left.
+        told = True
         while not self._ending():
             changed = self._feeds.changed
             topic = self._picture.topics.get(name)
@@ -82,6 +83,10 @@ class Views:
                 )
                 sent = number
             if frames:
+                continue
+            if told is not self._feeds.following:
+                told = self._feeds.following
+                await answer.write(f"event: broker\ndata: {'here' if told else 'away'}\n\n".encode())
                 continue
             try:
                 await asyncio.wait_for(changed.wait(), HEARTBEAT_S)

@@ -13,7 +13,7 @@ function useAddress() {
     const moved = () => set(location.pathname);
     const clicked = (event) => {
       const link = event.target.closest && event.target.closest("a[href^='/']");
-      if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+      if (!link || link.target || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
       history.pushState(null, "", link.getAttribute("href"));
       moved();
@@ -79,7 +79,9 @@ function App() {
       <button class="flat" onClick=${nextTheme} aria-label=${`Colours: ${theme}`}>${{ auto: "◐", light: "☀", dark: "☾" }[theme]}</button>
       <button class="flat" onClick=${out}>Log out</button>
     </header>
-    <main id="content" tabindex="-1"><${Page} address=${address} session=${session} ended=${ended} /></main>`;
+    <main id="content" tabindex="-1"><${Page} address=${address} session=${session} ended=${ended} /></main>
+    <footer class="foot"><span>Everything here comes from messages that any tool may read:</span>
+      <a href="/asyncapi" target="_self">what they are</a><a href="/asyncapi.json" target="_self">AsyncAPI document</a></footer>`;
 }
 
 const root = document.getElementById("app");

@@ -26,6 +26,7 @@ function Rule({ rule, looks }) {
       <div><dt>${rule.control || "baseline"}</dt><dd>${number(rule.baseline)}</dd></div>
       <div><dt>limit</dt><dd>${number(rule.limit)}</dd></div>
       <div><dt>samples</dt><dd>${rule.samples.toLocaleString()}</dd></div>
+      ${rule.curve && html`<div><dt>evidence</dt><dd>${evidence(rule.curve)}</dd></div>`}
     </dl>
     ${rule.text && html`<p class="small quiet">${rule.text}</p>`}
     <div class="charts">
@@ -36,6 +37,9 @@ function Rule({ rule, looks }) {
         names=${[["evidence", "work", []], ["bound", "bad", [6, 4]]]} />`}
     </div></article>`;
 }
+
+// As an e-value, which is what the bound is of: 20 means that a fair canary would show this much once in 20.
+const evidence = ({ points, bound }) => `${number(Math.exp(points[points.length - 1][1]))} of ${number(Math.exp(bound))}`;
 
 function Line({ title, data, names }) {
   const box = useRef(null);

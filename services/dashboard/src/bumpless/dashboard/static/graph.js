@@ -2,7 +2,17 @@
 import { html } from "./vendor/ui.js";
 import { count, tone } from "./words.js";
 
-const [W, H, GAP_X, GAP_Y] = [190, 64, 56, 18];
+const [W, H, GAP_X, GAP_Y] = [206, 82, 56, 18];
+const LONGEST = 26;
+
+// The versions that a component leaves, and the one it is brought to.
+function moves(part) {
+  const [first, last] = [part.batches[0], part.batches[part.batches.length - 1]];
+  const [before, after] = [first.before.join(", "), last.after.join(", ")];
+  return before && after ? `${before} → ${after}` : after ? `new: ${after}` : `${before}, taken away`;
+}
+
+const cut = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);
 
 // Components, the ones each waits for, and its column: one more than the furthest of those.
 function arranged(outline) {
@@ -44,7 +54,7 @@ export function Graph({ outline, rollout }) {
   const width = Math.max(...parts.map((part) => (part.column + 1) * (W + GAP_X))) - GAP_X;
   const height = Math.max(...parts.map((part) => (part.row + 1) * (H + GAP_Y))) - GAP_Y;
   const edges = parts.flatMap((part) => [...part.needs].map((need) => [place.get(need), place.get(part.name)]));
-  const said = parts.map((part) => `${part.name} ${stateOf(part.batches, rollout.batches)}${part.needs.size ? ` after ${[...part.needs].join(", ")}` : ""}`);
+  const said = parts.map((part) => `${part.name} ${moves(part)}: ${stateOf(part.batches, rollout.batches)}${part.needs.size ? ` after ${[...part.needs].join(", ")}` : ""}`);
   return html`<div class="scroll" tabindex="0" role="group" aria-label="Component graph">
     <svg class="graph" role="img" aria-label=${said.join("; ")} viewBox=${`-2 -2 ${width + 4} ${height + 4}`} width=${width + 4} height=${height + 4}>
     ${edges.map(([[x1, y1], [x2, y2]]) => {
@@ -58,9 +68,10 @@ export function Graph({ outline, rollout }) {
       const field = (W - 24) / part.batches.length;
       return html`<g transform=${`translate(${x} ${y})`}>
         <rect class=${`box ${tone(state)}`} width=${W} height=${H} rx="8" />
-        <text class="name" x="12" y="21">${part.name.length > 22 ? `${part.name.slice(0, 21)}…` : part.name}</text>
-        <text class="state" x="12" y="38">${state}, ${count(part.nodes, "step")}</text>
-        ${part.batches.map((batch, number) => html`<rect class=${`field ${tone(rollout.batches[batch.id])}`} x=${12 + number * field} y="47"
+        <text class="name" x="12" y="21">${cut(part.name)}</text>
+        <text class="version" x="12" y="39">${cut(moves(part))}<title>${moves(part)}</title></text>
+        <text class="state" x="12" y="56">${state}, ${count(part.nodes, "step")}</text>
+        ${part.batches.map((batch, number) => html`<rect class=${`field ${tone(rollout.batches[batch.id])}`} x=${12 + number * field} y="65"
           width=${Math.max(1, field - (field > 4 ? 2 : 0))} height="8" rx="2"><title>${batch.id}: ${rollout.batches[batch.id] || "pending"}</title></rect>`)}
       </g>`;
     })}</svg></div>`;

@@ -10,12 +10,29 @@ const KINDS = {
   drained: ["warn", "drained"], silent: ["warn", "silent"], absent: ["idle", "nothing runs"],
 };
 const HEIGHT = 420;
+const NAME_HEIGHT = 28;
 const kind = (state) => KINDS[state] || ["idle", state];
 
-function layout(width, number) {
-  const size = Math.max(4, Math.min(26, Math.floor(Math.sqrt((width * HEIGHT) / Math.max(1, number)))));
+// Cells in lines, each group of them below its name where there are several.
+function layout(width, cells) {
+  const size = Math.max(4, Math.min(26, Math.floor(Math.sqrt((width * HEIGHT) / Math.max(1, cells.length)))));
   const columns = Math.max(1, Math.floor(width / size));
-  return { size, columns, rows: Math.ceil(number / columns) };
+  const groups = [];
+  cells.forEach((cell, index) => {
+    if (!groups.length || groups[groups.length - 1].name !== cell.group) groups.push({ name: cell.group, first: index, count: 0 });
+    groups[groups.length - 1].count++;
+  });
+  const [lines, names] = [[], []];
+  let height = 0;
+  for (const { name, first, count } of groups) {
+    if (groups.length > 1) {
+      names.push({ name, count, top: height });
+      height += NAME_HEIGHT;
+    }
+    for (let at = 0; at < count; at += columns, height += size)
+      lines.push({ first: first + at, count: Math.min(columns, count - at), top: height });
+  }
+  return { size, columns, lines, names, height };
 }
 
 function colours(element) {
@@ -24,9 +41,9 @@ function colours(element) {
 }
 
 function draw(canvas, cells, place, active) {
-  const { size, columns, rows } = place;
+  const { size, columns, lines, names } = place;
   const ratio = devicePixelRatio || 1;
-  const [width, height] = [columns * size, Math.max(1, rows) * size];
+  const [width, height] = [columns * size, Math.max(size, place.height)];
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -38,22 +55,35 @@ function draw(canvas, cells, place, active) {
   pen.clearRect(0, 0, width, height);
   const colour = colours(canvas);
   const gap = size > 9 ? 2 : 1;
-  const groups = new Map();
-  cells.forEach((cell, index) => {
-    const name = kind(cell.state)[0];
-    if (!groups.has(name)) groups.set(name, []);
-    groups.get(name).push(index);
-  });
-  for (const [name, found] of groups) {
+  pen.fillStyle = colour("quiet");
+  pen.font = `13px ${getComputedStyle(canvas).fontFamily}`;
+  for (const { name, count, top } of names) pen.fillText(`${name}, ${count.toLocaleString()}`, 0, top + NAME_HEIGHT - 7, width);
+  const tones = new Map();
+  for (const { first, count, top } of lines)
+    for (let x = 0; x < count; x++) {
+      const name = kind(cells[first + x].state)[0];
+      if (!tones.has(name)) tones.set(name, []);
+      tones.get(name).push(x * size, top);
+    }
+  for (const [name, found] of tones) {
     pen.fillStyle = colour(name);
-    for (const index of found)
-      pen.fillRect((index % columns) * size, Math.floor(index / columns) * size, size - gap, size - gap);
+    for (let i = 0; i < found.length; i += 2) pen.fillRect(found[i], found[i + 1], size - gap, size - gap);
   }
-  if (active >= 0 && active < cells.length) {
+  const line = lineOf(lines, active);
+  if (line) {
     pen.strokeStyle = colour("text");
     pen.lineWidth = 2;
-    pen.strokeRect((active % columns) * size - 0.5, Math.floor(active / columns) * size - 0.5, size, size);
+    pen.strokeRect((active - line.first) * size - 0.5, line.top - 0.5, size, size);
   }
+}
+
+const lineOf = (lines, index) => lines.find((line) => index >= line.first && index < line.first + line.count);
+
+// The cell above or below, or the last one of a line that is shorter.
+function beside(lines, index, step) {
+  const number = lines.indexOf(lineOf(lines, index));
+  const next = lines[number + step];
+  return next ? next.first + Math.min(index - lines[number].first, next.count - 1) : index;
 }
 
 export function Grid({ cells, label, told, pick }) {
@@ -67,19 +97,19 @@ export function Grid({ cells, label, told, pick }) {
     sized.observe(box.current);
     return () => sized.disconnect();
   }, []);
-  const place = layout(width || 300, cells.length);
+  const place = layout(width || 300, cells);
   useLayoutEffect(() => {
     if (width > 0) draw(canvas.current, cells, place, active);
   });
   const at = (event) => {
-    const [x, y] = [Math.floor(event.offsetX / place.size), Math.floor(event.offsetY / place.size)];
-    const index = y * place.columns + x;
-    return x < place.columns && index < cells.length ? index : -1;
+    const x = Math.floor(event.offsetX / place.size);
+    const line = place.lines.find(({ top }) => event.offsetY >= top && event.offsetY < top + place.size);
+    return line && x >= 0 && x < line.count ? line.first + x : -1;
   };
   const keyed = (event) => {
-    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: place.columns, ArrowUp: -place.columns };
+    const [across, down] = [{ ArrowRight: 1, ArrowLeft: -1 }[event.key], { ArrowDown: 1, ArrowUp: -1 }[event.key]];
     let next = active;
-    if (event.key in steps) next = active < 0 ? 0 : active + steps[event.key];
+    if (across || down) next = active < 0 ? 0 : down ? beside(place.lines, active, down) : active + across;
     else if (event.key === "Home") next = 0;
     else if (event.key === "End") next = cells.length - 1;
     else if (event.key === "Enter" && active >= 0 && pick) return pick(cells[active]);

@@ -9,7 +9,7 @@ export class Live {
     this.url = `/api/topics/${encodeURIComponent(topic)}`;
     this.changed = changed;
     this.values = new Map();
-    this.state = "loading"; // live, broken, missing, ended
+    this.state = "loading"; // live, behind (the broker is away), broken, missing, ended
     this.source = null;
     this.timer = null;
     this.frame = null;
@@ -49,6 +49,7 @@ export class Live {
       }
       this.tell();
     });
+    this.source.addEventListener("broker", (event) => this.become(event.data === "away" ? "behind" : "live"));
     this.source.addEventListener("stale", () => {
       this.source.close();
       this.snapshot();

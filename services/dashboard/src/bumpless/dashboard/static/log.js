@@ -1,14 +1,18 @@
-// What happened and who acted, the latest first.
+// What happened and who acted, the latest first: the log's entries, and when batches came to where they are.
 import { html } from "./vendor/ui.js";
 import { under } from "./live.js";
 import { useQuery } from "./parts.js";
-import { clock, count, moment } from "./words.js";
+import { clock, count, moment, tone } from "./words.js";
 
 const SHOWN = 200;
+const LEVELS = { good: "good", bad: "bad", warn: "warn" };
 
 export function Log({ values }) {
   const [filter, setFilter] = useQuery("log");
-  const entries = under(values, "e/").map(([id, entry]) => ({ id, ...entry })).sort((a, b) => b.at - a.at);
+  const told = under(values, "e/").map(([id, entry]) => ({ id, ...entry }));
+  const moved = under(values, "t/").flatMap(([batch, marks]) => marks.map(([state, at]) => (
+    { id: `${batch} ${state}`, at, kind: "batch", who: "", text: `Batch ${batch}: ${state}`, level: LEVELS[tone(state)] || "info" })));
+  const entries = [...told, ...moved].sort((a, b) => b.at - a.at);
   const wanted = filter.toLowerCase();
   const shown = entries.filter((entry) => `${entry.kind} ${entry.who} ${entry.text} ${entry.level}`.toLowerCase().includes(wanted));
   return html`

@@ -7,14 +7,19 @@ const SIGNS = { good: "✓", bad: "✕", warn: "!", work: "›", bake: "◔", id
 export const Chip = ({ state }) =>
   html`<span class=${`chip ${tone(state)}`}><span aria-hidden="true">${SIGNS[tone(state)]}</span> ${state}</span>`;
 
-// Says whether what is shown is what is; nothing while it is.
+const LINKS = {
+  live: html`<span class="dot"></span> live`,
+  behind: "The broker cannot be reached. What is shown may be old; trying again…",
+  broken: "Connection lost. What is shown may be old; trying again…",
+};
+
+// Says whether what is shown is what is.
 export function Connection({ live, ended }) {
   useEffect(() => {
     if (live.state === "ended") ended();
   });
-  const broken = live.state === "broken";
   return html`<p class=${`link ${live.state}`} role="status">
-    ${broken ? "Connection lost. What is shown may be old; trying again…" : live.state === "live" ? html`<span class="dot"></span> live` : ""}
+    ${LINKS[live.state] || ""}
   </p>`;
 }
 

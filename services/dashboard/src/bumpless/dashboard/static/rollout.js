@@ -8,7 +8,10 @@ import { useLive } from "./live.js";
 import { Log } from "./log.js";
 import { Bar, Chip, Connection, useNow, useQuery } from "./parts.js";
 import { Timeline } from "./timeline.js";
-import { clock, count, moment, short, span, TERMINAL, tone } from "./words.js";
+import { clock, count, moment, natural, short, span, TERMINAL, tone } from "./words.js";
+
+const NAMED = 3;
+const BUSY = new Set(["waiting", "staging", "starting", "switching", "draining", "stuck"]);
 
 const plain = (state) => (state || "pending").split(" ")[0];
 
@@ -32,18 +35,20 @@ export function cellsOf(values) {
   const outline = values.get("outline");
   const rollout = values.get("rollout");
   if (!outline || !rollout) return [];
-  const cells = [];
+  const groups = new Map();
   for (const batch of outline.batches) {
+    if (!groups.has(batch.component)) groups.set(batch.component, []);
+    const cells = groups.get(batch.component);
     const state = plain(rollout.batches[batch.id]);
     const entered = (values.get(`t/${batch.id}`) || []).find((entry) => entry[0] === "applying");
     const began = entered ? entered[1] : 0;
     for (const node of batch.nodes) {
       const key = `${node}/${batch.component}`;
       const said = values.get(`s/${key}`);
-      cells.push({ key, label: key, node, batch: batch.id, said, state: stepState(state, said, began) });
+      cells.push({ key, label: key, group: batch.component, node, batch: batch.id, said, state: stepState(state, said, began) });
     }
   }
-  return cells;
+  return [...groups.values()].flat();
 }
 
 export function Rollout({ id, session, ended }) {
@@ -63,10 +68,11 @@ export function Rollout({ id, session, ended }) {
       <h1>${rollout.product} ${rollout.version}</h1>
       <${Chip} state=${rollout.status} />
       ${rollout.of && html`<a class="tag" href=${`/rollouts/${rollout.of}`}>revert of ${short(rollout.of)}</a>`}
+      ${rollout.revert && html`<a class="tag" href=${`/rollouts/${rollout.revert}`}>taken back by ${short(rollout.revert)}</a>`}
       <${Connection} live=${live} ended=${ended} />
     </div>
     <div class="two">
-      <${Why} rollout=${rollout} />
+      <${Why} rollout=${rollout} cells=${cells} />
       <${Actions} id=${id} rollout=${rollout} outline=${outline} session=${session} />
     </div>
     <section class="card" id="components" aria-labelledby="h-components"><h2 id="h-components">Components</h2>
@@ -80,9 +86,18 @@ export function Rollout({ id, session, ended }) {
     <section class="card" id="log" aria-labelledby="h-log"><h2 id="h-log">Events</h2><${Log} values=${values} /></section>`;
 }
 
-function Why({ rollout }) {
+// Whom a batch that is being applied waits for.
+function waitedFor(cells) {
+  const names = [...new Set(cells.filter((cell) => BUSY.has(cell.state)).map((cell) => cell.node))].sort(natural);
+  if (names.length <= NAMED + 1) return names.join(", ");
+  return `${names.slice(0, NAMED).join(", ")} and ${count(names.length - NAMED, "other node")}`;
+}
+
+function Why({ rollout, cells }) {
   const now = useNow();
   const over = TERMINAL.has(rollout.status);
+  const waited = over ? "" : waitedFor(cells);
+  const { act } = rollout;
   return html`<section class=${`card why ${tone(rollout.status)}`} aria-labelledby="h-why">
     <h2 id="h-why">Why it is here</h2>
     <div aria-live="polite">${rollout.why.map((sentence) => html`<p>${sentence}</p>`)}</div>
@@ -91,6 +106,8 @@ function Why({ rollout }) {
       <dt>Steps</dt><dd>${rollout.done.toLocaleString()} of ${count(rollout.total, "step")}</dd>
       <dt>Since</dt><dd title=${moment(rollout.since)}>${clock(rollout.since)}${!over && `, for ${span(now - rollout.since)}`}</dd>
       <dt>Until</dt><dd>${rollout.until ? html`${clock(rollout.until)} at the latest${now < rollout.until ? `, in ${span(rollout.until - now)}` : ", which is now"}` : over ? "it is over" : "nothing is waited for"}</dd>
+      ${waited && html`<dt>Waits for</dt><dd>${waited}</dd>`}
+      ${act && html`<dt>Last order</dt><dd>${act.command}, by ${act.who}, ${clock(act.at)}</dd>`}
       ${rollout.by && html`<dt>Started by</dt><dd>${rollout.by}${rollout.begun && `, ${moment(rollout.begun)}`}</dd>`}
       <dt>Rollout</dt><dd><code>${rollout.id}</code></dd>
     </dl></section>`;
