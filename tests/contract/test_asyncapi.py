@@ -140,7 +140,9 @@ def test_the_page_is_whole_and_has_no_script() -> None:
     assert "<script" not in page
     assert " style=" not in page
     for name in asyncapi.document()["components"]["messages"]:
-        assert f">{name}</h3>" in page
+        anchor = name.replace(".", "-")
+        assert f'<h3 id="{anchor}">{name}</h3>' in page
+        assert f'<a href="#{anchor}"><code>{name}</code></a>' in page
 
 
 def test_the_commands_of_nats_in_the_docs_name_what_there_is() -> None:

@@ -43,7 +43,12 @@ def markdown(document: dict[str, Any]) -> str:
 
 def html(document: dict[str, Any], stylesheet: str | None) -> str:
     link = f'<link rel="stylesheet" href="{escape(stylesheet)}">' if stylesheet else ""
-    body = "\n".join(_as_html(block) for block in blocks(document))
+    names = set(document["components"]["messages"])
+    body = re.sub(
+        r"<code>([\w.-]+)</code>",
+        lambda found: f'<a href="#{_anchor(found[1])}">{found[0]}</a>' if found[1] in names else found[0],
+        "\n".join(_as_html(block) for block in blocks(document)),
+    )
     title = escape(document["info"]["title"])
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -137,8 +142,7 @@ def _cell(text: str) -> str:
 def _as_html(block: Block) -> str:
     match block:
         case Heading():
-            anchor = re.sub(r"[^a-z0-9]+", "-", block.text.lower()).strip("-")
-            return f'<h{block.level} id="{anchor}">{escape(block.text)}</h{block.level}>'
+            return f'<h{block.level} id="{_anchor(block.text)}">{escape(block.text)}</h{block.level}>'
         case Text():
             return f"<p>{_inline(block.text)}</p>"
         case Code():
@@ -149,6 +153,10 @@ def _as_html(block: Block) -> str:
                 "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in block.rows
             )
             return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _anchor(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _inline(text: str) -> str:
