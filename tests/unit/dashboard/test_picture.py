@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ from bumpless.dashboard import picture as module
 from bumpless.dashboard.outline import outline
 from bumpless.dashboard.picture import CURVE_POINTS, FLEET, KEPT_DETAILS, KEPT_EVENTS, ROLLOUTS, Picture
 from bumpless.dashboard.wording import stamp
-from support.plans import batch, node, plan, target
 from support.plans import at as after
+from support.plans import batch, node, plan, target
 
 
 def rollout(number: int = 1) -> RolloutId:
@@ -141,6 +142,10 @@ def test_who_acted_is_shown_when_it_was_accepted() -> None:
     refused = say(e.CommandAnswered, 3, cause=order.id, command="pause", accepted=False, text="no")
     accepted = say(e.CommandAnswered, 4, cause=order.id, command="pause", accepted=True, text="yes")
     assert detail(taken(progressed(1), order, refused))["act"] is None
+    earlier = say(c.Resume, 1, by="bob", reason="on", to="planner")
+    before = say(e.CommandAnswered, 2, cause=earlier.id, command="resume", accepted=True, text="yes")
+    for orders in permutations((order, accepted, earlier, before)):  # they are in two streams
+        assert detail(taken(progressed(1), *orders))["act"]["who"] == "ada"
     shown = detail(taken(progressed(1), order, refused, accepted))
     assert shown["act"] == {"who": "ada", "command": "pause", "reason": "a look", "at": stamp(after(4))}
     assert shown["why"][-1] == "ada paused it: “a look”."

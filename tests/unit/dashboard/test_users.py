@@ -25,7 +25,7 @@ ADA = User(name="ada", roles=frozenset({Role.OPERATOR}), salt="00" * 16, hash="1
 
 
 def test_a_password_is_known_by_its_hash_alone() -> None:
-    ada = User.of("ada", [Role.VIEWER], PASSWORD)
+    ada = User.of("ada", [Role.VIEWER], PASSWORD, n=1 << 10)
     assert ada.knows(PASSWORD)
     assert not ada.knows(PASSWORD + "x")
     assert not NOBODY.knows("")
@@ -42,7 +42,7 @@ def test_passwords_have_their_length(password: str) -> None:
 @pytest.mark.parametrize("name", ["", "-ada", "a" * 65, "a b", "ada\n", "ä"])
 def test_names_are_plain(name: str) -> None:
     with pytest.raises(Refused, match="at most 64"):
-        User.of(name, [], PASSWORD)
+        User.of(name, [], PASSWORD, n=1 << 10)
 
 
 def test_the_file_is_its_owner_s_and_comes_back_as_it_was(tmp_path: Path) -> None:

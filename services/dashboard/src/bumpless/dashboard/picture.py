@@ -6,7 +6,7 @@ Topics: `rollouts` (a row for each), `fleet` (a row for each node), and one for 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
@@ -17,6 +17,7 @@ from bumpless.common.model.verdict import Curve, Evidence
 from bumpless.dashboard.topic import Topic
 from bumpless.dashboard.wording import event, stamp, why
 
+T = TypeVar("T")
 ROLLOUTS, FLEET = "rollouts", "fleet"
 KEPT_ROWS = 500
 KEPT_DETAILS = 24
@@ -31,6 +32,7 @@ class Picture:
         self.topics: dict[str, Topic] = {ROLLOUTS: Topic(), FLEET: Topic()}
         self._progress: dict[str, e.RolloutProgressed] = {}
         self._orders: dict[str, c.OperatorCommand] = {}
+        self._answers: dict[str, e.CommandAnswered] = {}
         self._acts: dict[str, dict[str, Any]] = {}
         self._reverts: dict[str, str] = {}
         self._touched: dict[str, None] = {}
@@ -145,11 +147,11 @@ class Picture:
                     },
                 )
             case c.OperatorCommand():
-                self._orders[message.id] = message
-                while len(self._orders) > KEPT_EVENTS:
-                    del self._orders[next(iter(self._orders))]
-            case e.CommandAnswered():
-                self._answered(message)
+                _keep(self._orders, message.id, message)
+                self._acted(message.id)
+            case e.CommandAnswered() if message.accepted and message.cause is not None:
+                _keep(self._answers, message.cause, message)
+                self._acted(message.cause)
             case e.RevertStarted():
                 self._reverts[rollout] = message.revert
             case c.OpenGate():
@@ -205,12 +207,15 @@ class Picture:
         version = max(known.version, stamp(message.at))
         self._progressed(known.model_copy(update={**ended, "reason": reason, "version": version}))
 
-    def _answered(self, message: e.CommandAnswered) -> None:
-        order = self._orders.get(message.cause or "")
-        if order is None or not message.accepted:
+    def _acted(self, order_id: str) -> None:
+        """An order and its answer are both there, whichever came first: they are in different streams."""
+        order, answer = self._orders.get(order_id), self._answers.get(order_id)
+        if order is None or answer is None:
             return
-        act = {"who": order.by, "command": message.command, "reason": order.reason, "at": stamp(message.at)}
-        self._acts[message.rollout] = act
+        known = self._acts.get(answer.rollout)
+        if known is None or known["at"] <= stamp(answer.at):
+            act = {"who": order.by, "command": answer.command, "reason": order.reason, "at": stamp(answer.at)}
+            self._acts[answer.rollout] = act
 
     # gates
 
@@ -259,6 +264,12 @@ class Picture:
         topic = self.topics.pop(rollout, None)
         if topic is not None:
             self._first = max(self._first, topic.number + 1)
+
+
+def _keep(known: dict[str, T], key: str, value: T) -> None:
+    known[key] = value
+    while len(known) > KEPT_EVENTS:
+        del known[next(iter(known))]
 
 
 def _bound(topic: Topic, prefix: str, most: int) -> None:

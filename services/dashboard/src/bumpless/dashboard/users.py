@@ -44,14 +44,18 @@ class User(BaseModel):
     p: int = P
 
     @classmethod
-    def of(cls, name: str, roles: Iterable[Role], password: str) -> Self:
-        """Raises: Refused, for a password that is too short or a name that cannot be one."""
+    def of(cls, name: str, roles: Iterable[Role], password: str, *, n: int = N) -> Self:
+        """`n` is what a guess costs, in memory and time.
+
+        Raises:
+            Refused: for a password that is too short or a name that cannot be one.
+        """
         if not SHORTEST <= len(password) <= LONGEST:
             raise Refused(f"a password of {SHORTEST} to {LONGEST} characters", f"{len(password)}")
         salt = secrets.token_bytes(16)
-        hashed = _scrypt(password, salt, N, R, P).hex()
+        hashed = _scrypt(password, salt, n, R, P).hex()
         try:
-            return cls(name=name, roles=frozenset(roles), salt=salt.hex(), hash=hashed)
+            return cls(name=name, roles=frozenset(roles), salt=salt.hex(), hash=hashed, n=n)
         except ValidationError as error:
             raise Refused("a name of letters, digits and . _ @ -, at most 64", repr(name)) from error
 

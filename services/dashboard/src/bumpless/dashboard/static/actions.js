@@ -25,7 +25,8 @@ export function Actions({ id, rollout, outline, session }) {
   const usable = fitting.filter(may);
   return html`<section class="card actions" aria-labelledby="h-actions"><h2 id="h-actions">Orders</h2>
     <div class="buttons">${usable.map((order) => html`
-      <button key=${order.name} class=${order.grave ? "grave" : ""} title=${order.does} onClick=${() => { setAnswer(null); ask(order); }}>${order.name}</button>`)}</div>
+      <div class="order" key=${order.name}><button class=${order.grave ? "grave" : ""} aria-describedby=${`does-${order.name}`}
+        onClick=${() => { setAnswer(null); ask(order); }}>${order.name}</button><span id=${`does-${order.name}`} class="small quiet">${order.does}</span></div>`)}</div>
     ${!usable.length && html`<p class="quiet">${fitting.length ? `Your roles (${session.roles.join(", ") || "none"}) let you look only.` : "There is nothing to order now."}</p>`}
     <p role="status" class=${`answer ${answer && !answer.accepted ? "fault" : ""}`}>${answer && `${answer.accepted ? "Accepted" : "Refused"}: ${answer.text}`}</p>
     ${asked && html`<${Ask} key=${asked.name} id=${id} order=${asked} rollout=${rollout} outline=${outline}

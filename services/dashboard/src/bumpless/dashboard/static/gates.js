@@ -53,7 +53,7 @@ function Line({ title, data, names }) {
     chart.current = new Chart({
       width: box.current.clientWidth || 320, height: 170, cursor: { y: false }, legend: { show: false },
       scales: { x: { time: true } },
-      axes: [{ ...axis, values: (_, ticks) => ticks.map((t) => clock(t * 1000)), space: 80 }, { ...axis, size: 56, values: (_, ticks) => ticks.map(number) }],
+      axes: [{ ...axis, values: (_, ticks) => ticks.map((t) => clock(t * 1000)), space: 80, size: 32 }, { ...axis, size: 56, values: (_, ticks) => ticks.map(number) }],
       series: [{ label: "time", value: (_, t) => (t ? clock(t * 1000) : "–") },
         ...names.map(([label, tone, dash]) => ({ label, stroke: colour(tone), width: 2, dash, points: { show: false }, spanGaps: true, value: (_, v) => number(v) }))],
     }, data, box.current);

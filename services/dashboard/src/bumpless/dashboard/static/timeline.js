@@ -33,5 +33,6 @@ export function Timeline({ rollout, outline, values }) {
           style=${{ left: `${share(piece.at)}%`, width: `${share(piece.end) - share(piece.at)}%` }}></span>`)}
       </span>
       <${Chip} state=${row.state} /></li>`)}</ul>
+    ${shown.length > 0 && html`<ul class="legend" aria-label="Colours"><li><span class="swatch work"></span>being applied</li><li><span class="swatch bake"></span>judged by its gate</li></ul>`}
     ${later.length > 0 && html`<p class="small quiet">${begun.length ? "Still to come" : "To come"}: ${later.slice(0, 12).map((row) => row.name).join(", ")}${later.length > 12 ? ` and ${later.length - 12} more` : ""}</p>`}`;
 }
