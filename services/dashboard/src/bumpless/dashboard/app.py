@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import signal
 import ssl
 from pathlib import Path
@@ -33,6 +34,7 @@ from bumpless.dashboard.users import Users
 from bumpless.dashboard.views import Views
 
 NAME = "dashboard"
+NICER = 10
 log = get_logger(__name__)
 
 
@@ -92,8 +94,9 @@ def _local(host: str) -> bool:
 
 
 async def run(settings: DashboardSettings) -> None:
-    """Run the dashboard until SIGTERM."""
+    """Run the dashboard until SIGTERM. Those who watch wait for those who work: it gives way to other processes."""
     configure_logging(NAME, settings.log_level)
+    os.nice(NICER)
     guard = Guard(settings.addresses())
     links = OneTime(None if settings.login_secret is None else secret_at(settings.login_secret))
     doors = Doors(Users(settings.users), links, clock.now, secure=guard.secure)
@@ -119,7 +122,7 @@ async def run(settings: DashboardSettings) -> None:
         log.info("serving", addresses=sorted(settings.addresses()))
         await stop.wait()
     finally:
-        feeds.changed.set()
+        feeds.wake_all()
         await runner.cleanup()
         await feeds.stop()
         await connection.close()

@@ -48,15 +48,14 @@ ORDERED = (c.Pause, c.Resume, c.Promote, c.Abort, c.Approve, c.Retry, c.Rollback
 
 
 class Feeds:
-    """Keeps `picture` up to date. `changed` is set, and made anew, each time there are new numbers in it, and when
-    `following` has changed: whether the broker is there, so that what is shown is what is."""
+    """Keeps `picture` up to date. `following`: whether the broker is there, so that what is shown is what is."""
 
     def __init__(self, connection: Connection, picture: Picture, clock: Clock) -> None:
         self._connection, self._picture, self._clock = connection, picture, clock
         self._plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
         self._tasks: list[asyncio.Task[None]] = []
         self._unread: dict[PlanHash, datetime] = {}
-        self.changed = asyncio.Event()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
         self.following = True
 
     def start(self) -> None:
@@ -83,13 +82,28 @@ class Feeds:
 
     def number(self) -> None:
         """Number what changed since the last time, and wake whoever waits for it."""
+        for name in [name for name, topic in self._picture.topics.items() if topic.frame()]:
+            self._wake(name)
         following = self._connection.nc.is_connected
-        if [
-            topic for topic in self._picture.topics.values() if topic.frame()
-        ] or following is not self.following:
+        if following is not self.following:
             self.following = following
-            self.changed.set()
-            self.changed = asyncio.Event()
+            self.wake_all()
+
+    def changed(self, topic: str) -> asyncio.Future[None]:
+        """Done when the topic has another number, or `following` another value. Many wait for the same one."""
+        found = self._waiting.get(topic)
+        if found is None:
+            found = self._waiting[topic] = asyncio.get_running_loop().create_future()
+        return found
+
+    def wake_all(self) -> None:
+        for name in list(self._waiting):
+            self._wake(name)
+
+    def _wake(self, topic: str) -> None:
+        found = self._waiting.pop(topic, None)
+        if found is not None:
+            found.set_result(None)
 
     async def _follow(self, stream: Stream, filters: list[str], since: datetime | None) -> None:
         following = self._connection.follow(stream, filters, since=since, last_values=since is None)

@@ -71,30 +71,29 @@ class Views:
         # A reader that is slow holds up nobody: what is new is looked up when the last write has left.
         told = True
         while not self._ending():
-            changed = self._feeds.changed
+            changed = self._feeds.changed(name)
             topic = self._picture.topics.get(name)
             frames = None if topic is None else topic.after(sent)
             if frames is None:
                 await answer.write(b"event: stale\ndata:\n\n")
                 return
-            for number, data in frames:
-                await answer.write(
-                    f"id: {self._epoch}.{number}\n".encode() + b"event: change\ndata: " + data + b"\n\n"
-                )
-                sent = number
             if frames:
+                sent = frames[-1][0]
+                await answer.write(b"".join(self._event(*frame) for frame in frames))
                 continue
             if told is not self._feeds.following:
                 told = self._feeds.following
                 await answer.write(f"event: broker\ndata: {'here' if told else 'away'}\n\n".encode())
                 continue
-            try:
-                await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
-            except TimeoutError:
+            done, _ = await asyncio.wait((changed,), timeout=HEARTBEAT_S)
+            if not done:
                 if self._doors.session(request) is None:
                     await answer.write(b"event: ended\ndata:\n\n")
                     return
                 await answer.write(b": still here\n\n")
+
+    def _event(self, number: int, data: bytes) -> bytes:
+        return b"id: %s.%d\nevent: change\ndata: %s\n\n" % (self._epoch.encode(), number, data)
 
     def _topic(self, name: str) -> Topic:
         found = self._picture.topics.get(name)
