@@ -13,6 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
+from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import BatchId
 from bumpless.common.model.verdict import Curve, Evidence, SequentialEvidence, Verdict
@@ -62,12 +63,36 @@ async def begun(connection: Connection) -> Stage:
     for number in range(12):
         await stage.say(look(stage, "metadata-1", number))
         await asyncio.sleep(0.4)
+    for kind, reason in ((c.Pause, "a look at the errors"), (c.Promote, "they were there before")):
+        await ordered(stage, kind, reason)
     await stage.progress("rolling", {"metadata-1": "passed", "metadata-2": "applying"}, done=4)
     for number, node in enumerate(nodes[4:60]):
         state = ("serving", "draining", "switching", "starting")[number // 20] if number < 50 else "starting"
         await stage.step(node, "metadata", state)
     await asyncio.sleep(1)
     return stage
+
+
+async def ordered(stage: Stage, kind: type[c.OperatorCommand], reason: str) -> None:
+    """A person's order, and that it was accepted."""
+    about = {"at": clock.now(), "rollout": stage.plan.rollout}
+    order = kind.model_validate(
+        {**about, "id": clock.fresh_id(), "by": "ada", "reason": reason, "to": "planner"}
+    )
+    name = str(kind.model_fields["type"].default)
+    await stage.say(order)
+    await stage.say(
+        e.CommandAnswered.model_validate(
+            {
+                **about,
+                "id": clock.fresh_id(),
+                "cause": order.id,
+                "command": name,
+                "accepted": True,
+                "text": f"{name} is done",
+            }
+        )
+    )
 
 
 def look(stage: Stage, name: str, number: int) -> e.GateProgressed:

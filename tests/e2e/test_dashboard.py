@@ -15,12 +15,13 @@ from support.fleet_lab import Lab
 from support.fleet_product import PATIENT_GATE, write_release
 from support.fleet_watch import log_of, on_fleet, publish
 
-pytestmark = [needs_chromium, pytest.mark.timeout(300)]
+pytestmark = [needs_chromium, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest_asyncio.fixture
-async def page(lab: Lab, tmp_path: Path) -> AsyncIterator[Any]:
-    with Dashboard(tmp_path, lab.nats_url) as dashboard:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """Stays open from one test to the next, as a person's would."""
+    with Dashboard(tmp_path_factory.mktemp("dashboard"), lab.nats_url) as dashboard:
         await dashboard.answers()
         async with browser() as chromium:
             page = await chromium.new_page()
@@ -47,6 +48,7 @@ async def test_an_upgrade_is_steered_and_taken_back(lab: Lab, folder: Path, page
         before = await on_fleet(found, "core")
         path = write_release(folder, new, core=new, gate=PATIENT_GATE, approval=True)
         rollout = await publish(lab, found, path)
+        await page.click("nav >> text=Rollouts")
         await page.click(f"a[href='/rollouts/{rollout}']")
         await order(page, "approve")
         await baking(page, "core-1")
@@ -76,6 +78,7 @@ async def test_an_abort_and_a_retry(lab: Lab, folder: Path, page: Any) -> None:
     new = lab.fresh()
     async with lab.client() as found:
         rollout = await publish(lab, found, write_release(folder, new, core=new, gate=PATIENT_GATE))
+        await page.click("nav >> text=Rollouts")
         await page.click(f"a[href='/rollouts/{rollout}']")
         await baking(page, "core-1")
         await order(page, "abort")

@@ -149,12 +149,12 @@ async def with_streams(connection: Connection) -> None:
     await eventually(tried, bool, "the streams to be there")
 
 
-async def serious(page: Any, within: str = "html") -> list[str]:
+async def serious(page: Any) -> list[str]:
     """What axe finds that is serious or worse, by rule and place."""
     # Through the debugger, as a person's extension would: our policy lets no script of others in.
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE.read_text())
-    found = await page.evaluate("(within) => axe.run(within)", within)
+    found = await page.evaluate("axe.run()")
     return [
         f"{fault['id']}: {place['html'][:160]} {place.get('failureSummary', '')[:300]}"
         for fault in found["violations"]
