@@ -11,7 +11,7 @@ from bumpless.common.contract.base import RolloutId
 from bumpless.common.engine.expand import node_commands
 from bumpless.common.model.plan import MAX_HOPS, Direction, Plan
 from bumpless.common.model.rollout import Rollout, RolloutStatus
-from bumpless.rollback.reverse import reverse
+from bumpless.rollback.reverse import How, reverse
 from support.hops import any_plans
 from support.rollouts import Course
 from support.walk import Walk
@@ -119,7 +119,7 @@ def test_running_it_restores_every_commanded_node(plan: Plan, choices: list[int]
 def test_only_some_of_it(plan: Plan, choices: list[int], data: st.DataObject) -> None:
     state = commanded(plan, choices)
     some = data.draw(st.sets(st.sampled_from(sorted(state.commanded)), min_size=1))
-    found = reverse(state, revert=RolloutId("revert-1"), number=0, only=some)
+    found = reverse(state, revert=RolloutId("revert-1"), number=0, how=How(some))
     first: dict[str, int] = {}
     for step in plan.steps():
         if step.key in some:

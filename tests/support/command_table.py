@@ -19,6 +19,8 @@ class Run:
 
 ALONE: dict[str, tuple[Run, ...]] = {
     "keys generate": (Run("--out {tmp}/more"), Run("--out {tmp}/more", 1)),
+    "keys trust": (Run("release {tmp}/more/release.key"), Run("release nonsense", 1)),
+    "drill list": (Run(""),),
     "dashboard user add": (
         Run("ada --role operator --password-file {tmp}/password --users {tmp}/users.json"),
         Run("ada --role operator --password-file {tmp}/none --users {tmp}/none/users.json", 1),
@@ -115,6 +117,7 @@ FLEET: dict[str, tuple[Run, ...]] = {
     "resume": (Run(""), Run("{none}", 1)),
     "promote": (Run("--batch nothing", 1),),
     "approve": (Run("{digest}", 1),),
+    "deny": (Run("{digest} --reason no", 1),),
     "retry": (Run("", 1),),
     "abort": (Run("--reason enough"),),
     "rollout watch": (Run("", 2),),
@@ -127,6 +130,8 @@ FLEET: dict[str, tuple[Run, ...]] = {
     "rollout replay": (Run("--verify"), Run("{none}", 1)),
     "rollout compare": (Run(""),),
     "rollout report": (Run("--out {home}/report.html"), Run("{none}", 1)),
+    "drill run": (Run("fail-start {release} --node nobody --component core", 1),),
+    "drill report": (Run(""),),
     "rehearsed": (Run("--fleet staging --out {home}/rehearsed.json"),),
     "fleet list": (Run(""),),
     "fleet show": (Run("node-1"), Run("nobody", 1)),

@@ -137,8 +137,9 @@ _FIELDS: dict[type[Message], dict[str, Any]] = {
     c.Promote: {**ORDER, "batch": "api-1"},
     c.Abort: ORDER,
     c.Approve: {**ORDER, "plan_hash": PLAN.hash, "batch": "api-1"},
+    c.Deny: {**ORDER, "plan_hash": PLAN.hash, "batch": "api-1"},
     c.Retry: ORDER,
-    c.Rollback: {**ORDER, "only": ("n1/api",), "now": True, "policy": "manual"},
+    c.Rollback: {**ORDER, "only": ("n1/api",), "now": True},
     c.DrainNode: {"node": "n1", "by": "ann", "reason": "new disk", "for_s": 3600.0, "force": True},
     c.UndrainNode: {"node": "n1", "by": "ann"},
     c.SetAvailability: {

@@ -288,3 +288,30 @@ def test_only_a_failure_left_to_a_person_waits_without_a_deadline() -> None:
     course = rolling(CHAIN.model_copy(update={"rollback_policy": RollbackPolicy.MANUAL}))
     course.feed(course.order(c.Abort))
     assert (course.status, course.state.ended, deadline_name(course)) == (S.FAILED, False, None)
+
+
+def test_a_denied_batch_fails_the_rollout() -> None:
+    course = rolling(APPROVED)
+    course.finish("api-1")
+    course.feed(course.order(c.Deny, plan_hash=digest("another plan"), batch="api-2"))
+    assert (answers(course), course.batch("api-2")) == ([False], "awaiting-approval")
+    course.feed(course.order(c.Deny, plan_hash=APPROVED.hash, batch="api-2", reason="not today"))
+    assert (answers(course), course.batch("api-2"), course.status) == ([True], "failed", S.FAILED)
+    assert course.state.reason == "batch api-2 failed: denied by ann: not today"
+
+
+def test_a_denied_rollout_is_cancelled() -> None:
+    course = Course(APPROVED.model_copy(update={"approval": True}))
+    course.feed(course.order(c.Deny, plan_hash=course.plan.hash))
+    assert (answers(course), course.status, course.state.reason) == ([True], S.CANCELLED, "denied by ann")
+
+
+def test_what_was_approved_is_not_denied_any_more() -> None:
+    course = rolling(APPROVED)
+    course.feed(course.order(c.Deny, plan_hash=APPROVED.hash, batch="api-2"))
+    assert (answers(course), course.batch("api-2")) == ([False], "pending"), "it does not wait yet"
+    course.feed(course.order(c.Approve, plan_hash=APPROVED.hash, batch="api-2"))
+    course.finish("api-1")
+    course.feed(course.order(c.Deny, plan_hash=APPROVED.hash, batch="api-2"))
+    course.feed(course.order(c.Deny, plan_hash=APPROVED.hash))
+    assert (answers(course), course.status) == ([False], S.ROLLING)

@@ -10,7 +10,7 @@ from bumpless.common.contract.base import BatchId, RolloutId
 from bumpless.common.engine.expand import node_commands
 from bumpless.common.model.plan import Batch, Plan, Step, StepKey
 from bumpless.common.model.rollout import RolloutStatus
-from bumpless.rollback.reverse import reverse
+from bumpless.rollback.reverse import How, reverse
 from support.plans import GATE, plan, target
 from support.rollouts import Course, rolling
 
@@ -139,7 +139,7 @@ def test_with_a_hop_go_those_after_it() -> None:
     course.finish("api-1")
 
     def chosen(*only: str) -> list[str]:
-        found = reverse(course.state, revert=REVERT, number=0, only=[StepKey(key) for key in only])
+        found = reverse(course.state, revert=REVERT, number=0, how=How([StepKey(key) for key in only]))
         return [step.key for step in found.steps()]
 
     assert chosen("n1/api") == ["n1/api#2", "n1/api"]

@@ -79,9 +79,9 @@ def message(course: Course, kind: type[Message]) -> Message:
     first = next(course.plan.steps())
     if kind is e.RolloutPlanned:
         return course.fed[0][0]
-    if kind is c.Approve:
+    if issubclass(kind, c.Approve | c.Deny):
         some = None if course.status is S.PLANNED else "db-1"
-        return course.order(c.Approve, plan_hash=course.plan.hash, batch=some)
+        return course.order(kind, plan_hash=course.plan.hash, batch=some)
     if kind is e.StepStaged:
         return course.staged(first)
     if kind is e.StepFinished:

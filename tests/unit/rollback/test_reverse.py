@@ -8,7 +8,7 @@ from bumpless.common.contract.base import RolloutId, derive_id
 from bumpless.common.contract.events import RolloutFailed
 from bumpless.common.model.plan import Direction, StepKey
 from bumpless.rollback.policy import why_not
-from bumpless.rollback.reverse import SEQUENCE_BASE, left_over, reverse
+from bumpless.rollback.reverse import SEQUENCE_BASE, How, left_over, reverse
 from support.plans import T0, batch, digest, plan, target
 from support.rollouts import Course, rolling
 
@@ -69,7 +69,7 @@ def test_an_approved_plan_needs_no_approval_to_go_back() -> None:
 
 
 def test_only_what_was_asked_for() -> None:
-    back = reverse(halfway().state, revert=REVERT, number=0, only=[StepKey("n2/api"), StepKey("n4/web")])
+    back = reverse(halfway().state, revert=REVERT, number=0, how=How([StepKey("n2/api"), StepKey("n4/web")]))
     assert [step.key for step in back.steps()] == ["n2/api"]
 
 
@@ -78,7 +78,7 @@ def test_what_went_after_it_goes_back_with_it() -> None:
     assert left_over(halfway().state, only) == ["n2/api", "n3/api"]
     assert left_over(halfway().state, [*only, StepKey("n2/api"), StepKey("n3/api")]) == []
     assert left_over(halfway().state, [StepKey("n2/api")]) == [], "n3 has the same component"
-    back = reverse(halfway().state, revert=REVERT, number=0, only=only)
+    back = reverse(halfway().state, revert=REVERT, number=0, how=How(only))
     assert sorted(step.key for step in back.steps()) == ["n1/db", "n2/api", "n3/api"]
 
 
@@ -111,3 +111,12 @@ def failed(**fields: object) -> RolloutFailed:
 def test_why_not(fields: dict[str, object], words: str | None) -> None:
     found = why_not(failed(**fields))
     assert found is None if words is None else words in str(found)
+
+
+def test_now_takes_every_node_of_a_component_at_once() -> None:
+    back = reverse(halfway().state, revert=REVERT, number=0, how=How(now=True))
+    assert {str(b.id): [s.key for s in b.steps] for b in back.batches} == {
+        "db-back-1": ["n1/db"],
+        "api-back-1": ["n2/api", "n3/api"],
+    }
+    assert back.max_unavailable >= 2

@@ -159,6 +159,8 @@ _STATUS = {
     0: "it succeeded; with --no-watch also: it goes on",
     4: "it waits for a person (--no-watch)",
 }
+_STARTED = _object("rollout release_digest")
+_DRILL = "rollout version fault place end noticed_s:n? back_s:n? by"
 _MOVE = _object("component from to level order evidence")
 _PATHS = _either(
     _object("levels:o", path=_array(_MOVE)),
@@ -189,6 +191,7 @@ ANSWERS: Mapping[str, Answer] = {
     "up": Answer(lambda: {**_object(_CLUSTER), "additionalProperties": True}, BASE),
     "down": Answer(_a("stopped:b purged:b"), BASE),
     "keys generate": Answer(lambda: {"type": "object", "additionalProperties": {"type": "string"}}, BASE),
+    "keys trust": Answer(_rows("role keyid public"), BASE),
     "agent run": Answer(None, {0: "stopped by SIGTERM", 1: "refused or wrong"}),
     "plan": Answer(
         _of(PlanView),
@@ -206,7 +209,7 @@ ANSWERS: Mapping[str, Answer] = {
     "release lint": Answer(_of(ReleaseFile, more="findings:a"), BLOCKS),
     "release build": Answer(_a("product version release_digest envelope_digest event:o"), BASE),
     "release publish": Answer(
-        lambda: {"anyOf": [_object("rollout release_digest"), _watched()]},
+        lambda: {"anyOf": [_STARTED, _watched()]},
         {**FOLLOWED, 0: "it is planned; with --wait: it succeeded"},
         lines=True,
     ),
@@ -229,17 +232,31 @@ ANSWERS: Mapping[str, Answer] = {
     "promote": _operator(),
     "abort": _operator(),
     "approve": _operator(),
+    "deny": _operator(),
     "retry": _operator(),
     "rollback": Answer(
-        _watched,
+        lambda: {"anyOf": [_STARTED, _watched()]},
         {
             0: "it is back; with --no-wait: accepted",
             1: "refused",
             2: "it is not back",
             3: "not over after --timeout",
+            5: "with --to a version further back: locked by another rollout",
         },
         lines=True,
     ),
+    "drill list": Answer(_rows("fault does ends"), {0: "done"}),
+    "drill run": Answer(
+        lambda: {"anyOf": [_object(_DRILL), _watched()]},
+        {
+            0: "it ended as it should",
+            1: "refused; nothing was injected",
+            2: "it ended otherwise",
+            3: "not over after --timeout",
+        },
+        lines=True,
+    ),
+    "drill report": Answer(_rows(_DRILL), BASE),
     "fleet list": Answer(
         _rows("node address component? version? digest? state? restarts:i? seen drained?"), BASE
     ),

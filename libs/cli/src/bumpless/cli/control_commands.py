@@ -19,8 +19,8 @@ from bumpless.cli.client import client
 from bumpless.cli.context import Context
 from bumpless.cli.dashboard_commands import login_link
 from bumpless.cli.home import Home
-from bumpless.cli.output import table
-from bumpless.common.artifacts.signing import Role, SigningKey, TrustStore
+from bumpless.cli.output import records, table
+from bumpless.common.artifacts.signing import PublicKey, Role, SigningKey, TrustStore
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused, Retryable
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command()(down)
     keys = typer.Typer(no_args_is_help=True, help="Signing keys.")
     keys.command("generate")(keys_generate)
+    keys.command("trust")(keys_trust)
     app.add_typer(keys, name="keys")
     agent = typer.Typer(no_args_is_help=True, help="The executor of one node.")
     agent.command("run")(agent_run)
@@ -225,10 +226,49 @@ def add_key(folder: Path, role: Role) -> dict[str, Path]:
         raise Refused("trusted keys", f"nothing at {trusted}", "`bumpless keys generate` makes all keys")
     known, made = TrustStore.load(trusted), SigningKey.generate()
     made.save(key)
-    new = trusted.with_name("trusted.json.new")
-    TrustStore(known.keys | {(role, made.public)}).save(new)
-    new.replace(trusted)
+    _save(TrustStore(known.keys | {(role, made.public)}), trusted)
     return {key.name: key, trusted.name: trusted}
+
+
+def keys_trust(
+    ctx: typer.Context,
+    role: Annotated[Role, typer.Argument(help="What the key may sign.")],
+    key: Annotated[
+        str, typer.Argument(help="A public key as `trusted.json` has it, or the file of a private one.")
+    ],
+    trusted: Annotated[
+        Path | None, typer.Option("--in", help="The list of trusted keys; the home directory's by default.")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Trust it no longer.")] = False,
+) -> None:
+    """Add a public key to a list of trusted ones, or take it out. Services and nodes read it when they start.
+
+    Example: bumpless keys trust release ci-2027.key
+
+    Example: bumpless keys trust release 3q2+7w...= --in /etc/bumpless/trusted.json --remove
+    """
+    context: Context = ctx.obj
+    file = trusted or context.home.trust
+    known = TrustStore.load(file).keys if file.exists() else frozenset()
+    public = SigningKey.load(Path(key)).public if Path(key).is_file() else PublicKey.from_text(key)
+    row = (role, public)
+    if remove and row not in known:
+        raise Refused(f"a {role} key that {file} trusts", public.keyid)
+    found = known - {row} if remove else known | {row}
+    if not any(other is role for other, _ in found):
+        raise Refused(f"another {role} key in {file}", "none", "trust its successor first")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _save(TrustStore(found), file)
+    rows = [[str(one), key.keyid, key.text] for one, key in sorted(found, key=lambda r: (r[0], r[1].keyid))]
+    columns = ["Role", "Keyid", "Public"]
+    context.output.data(records(columns, rows), table(columns, rows))
+
+
+def _save(store: TrustStore, file: Path) -> None:
+    """Whoever reads it meanwhile has the list before or this one."""
+    new = file.with_name(f"{file.name}.new")
+    store.save(new)
+    new.replace(file)
 
 
 def generate_keys(home: Home, out: Path | None = None) -> dict[str, Path]:

@@ -18,11 +18,10 @@ from bumpless.cli.hashes import plan_hash as checked
 from bumpless.cli.migrating import signed_migrations
 from bumpless.cli.publishing import BuiltRelease, build_release, read_release, upload
 from bumpless.cli.statement_commands import read_statements
-from bumpless.cli.watching import follow, found, refused
+from bumpless.cli.watching import started
 from bumpless.common.compat import written
 from bumpless.common.compat.sql_findings import sql_findings
 from bumpless.common.compat.stated import stated_faults
-from bumpless.common.contract import events as e
 from bumpless.common.contract.base import PlanHash
 from bumpless.common.model.finding import Finding
 from bumpless.common.model.rollout import rollout_id
@@ -144,14 +143,7 @@ def _start(
         context.output.say(
             f"announced {built.release.product} {built.release.version} as rollout {rollout} ({sent} bytes uploaded)"
         )
-        if not wait:
-            answer = await client.planned(rollout)
-            if isinstance(answer, e.ReleaseRefused):
-                return refused(context.output, answer)
-            found(context.output, answer)
-            context.output.item({"rollout": rollout, "release_digest": built.digest}, rollout)
-            return 0
-        return await follow(client, context.output, rollout, timeout)
+        return await started(client, context.output, rollout, built.digest, wait=wait, timeout_s=timeout)
 
     return context.with_client(work)
 

@@ -46,7 +46,7 @@ def report(
     Example: bumpless rollout report 3f2a --format markdown > release.md
     """
     context: Context = ctx.obj
-    found = context.with_client(lambda client: _report(client, rollout))
+    found = context.with_client(lambda client: report_of(client, rollout))
     chosen = form or (Form.MARKDOWN if out is None else _SUFFIXES.get(out.suffix, Form.MARKDOWN))
     text = _WRITTEN[chosen](found)
     if out is not None:
@@ -56,7 +56,7 @@ def report(
         context.output.data(found.model_dump(mode="json"), text)
 
 
-async def _report(client: Client, rollout: str | None) -> Report:
+async def report_of(client: Client, rollout: str | None) -> Report:
     chosen = await client.find(rollout)
     read = (await logs_of(client, chosen)).rollouts
     logs = [(one.plan, one.decided) for one in read if one.plan is not None]

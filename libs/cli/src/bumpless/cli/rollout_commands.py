@@ -1,17 +1,16 @@
-"""`status`, `rollout list|status|watch|history|replay|compare|report` and the operator's commands."""
+"""`status` and `rollout list|status|watch|history|replay|compare|report`: looking, not touching."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
 import typer
 
-from bumpless.cli.client import Client, whoami
+from bumpless.cli.client import Client
 from bumpless.cli.comparing import compare
-from bumpless.cli.completing import RolloutArg, rollouts
+from bumpless.cli.completing import RolloutArg
 from bumpless.cli.context import Context
 from bumpless.cli.output import Format, records, table
 from bumpless.cli.replaying import replay
@@ -19,18 +18,11 @@ from bumpless.cli.reporting import report
 from bumpless.cli.watched import Watched
 from bumpless.cli.watching import TIMED_OUT, follow
 from bumpless.common import render
-from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
-from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
-from bumpless.common.contract import subjects, wire
-from bumpless.common.contract.base import BatchId, RolloutId
+from bumpless.common.contract import wire
 from bumpless.common.errors import Refused
-from bumpless.common.model.plan import Direction, StepKey
 from bumpless.common.shell import clock
-from bumpless.common.shell.reading import read, readable
-from bumpless.common.shell.rollouts import Plans
-
-ReasonOpt = Annotated[str, typer.Option(help="Why, for the log.")]
+from bumpless.common.shell.reading import read
 
 
 def register(app: typer.Typer) -> None:
@@ -44,8 +36,6 @@ def register(app: typer.Typer) -> None:
     rollout.command("report")(report)
     app.add_typer(rollout, name="rollout")
     app.command("status")(status)
-    for command in (pause, resume, promote, abort, approve, retry, rollback):
-        app.command()(command)
 
 
 def list_rollouts(ctx: typer.Context) -> None:
@@ -164,161 +154,3 @@ def _brief(message: Any) -> str:
         if getattr(message, key, None)
     ]
     return ": " + ", ".join(said) if said else ""
-
-
-def _operate(
-    context: Context, rollout: str | None, make: Callable[[RolloutId, bool], c.OperatorCommand]
-) -> int:
-    async def work(client: Client) -> e.CommandAnswered:
-        chosen = await client.find(rollout)
-        reverts = {r.rollout for r in await client.rollouts() if r.direction is Direction.REVERT}
-        return await client.command(make(chosen, chosen in reverts))
-
-    answer = context.with_client(work)
-    context.output.data(
-        answer.model_dump(mode="json"), f"{'accepted' if answer.accepted else 'refused'}: {answer.text}\n"
-    )
-    return 0 if answer.accepted else 1
-
-
-def _simple(
-    context: Context, kind: type[c.OperatorCommand], rollout: str | None, reason: str, **more: Any
-) -> int:
-    def make(chosen: RolloutId, revert: bool) -> c.OperatorCommand:
-        fields = {
-            "id": clock.fresh_id(),
-            "at": clock.now(),
-            "rollout": chosen,
-            "by": whoami(),
-            "reason": reason,
-        }
-        owner = "rollback" if revert or kind is c.Rollback else "planner"
-        return kind.model_validate({**fields, "to": owner, **more})
-
-    return _operate(context, rollout, make)
-
-
-def pause(ctx: typer.Context, rollout: RolloutArg = None, reason: ReasonOpt = "") -> int:
-    """Start no further batch; those under way come to rest.
-
-    Example: bumpless pause --reason "looking at latency"
-    """
-    return _simple(ctx.obj, c.Pause, rollout, reason)
-
-
-def resume(ctx: typer.Context, rollout: RolloutArg = None, reason: ReasonOpt = "") -> int:
-    """Go on after a pause.
-
-    Example: bumpless resume
-    """
-    return _simple(ctx.obj, c.Resume, rollout, reason)
-
-
-def promote(
-    ctx: typer.Context,
-    rollout: RolloutArg = None,
-    batch: Annotated[str | None, typer.Option(help="Only this batch.")] = None,
-    reason: ReasonOpt = "",
-) -> int:
-    """Take a baking batch as passed, without waiting for its gate.
-
-    Example: bumpless promote --batch api-1
-    """
-    return _simple(ctx.obj, c.Promote, rollout, reason, batch=None if batch is None else BatchId(batch))
-
-
-def abort(ctx: typer.Context, rollout: RolloutArg = None, reason: ReasonOpt = "") -> int:
-    """Stop a rollout as failed; its rollback policy decides what follows.
-
-    Example: bumpless abort --reason "wrong release"
-    """
-    return _simple(ctx.obj, c.Abort, rollout, reason)
-
-
-def approve(
-    ctx: typer.Context,
-    plan_hash: Annotated[str, typer.Argument(help="The hash of the plan you saw.")],
-    rollout: Annotated[
-        str | None, typer.Option(help="A rollout's id; the latest by default.", autocompletion=rollouts)
-    ] = None,
-    batch: Annotated[str | None, typer.Option(help="Only this batch.")] = None,
-    reason: ReasonOpt = "",
-) -> int:
-    """Let a rollout start that waits for approval of its plan, or one batch of it.
-
-    Example: bumpless approve sha256:...
-    """
-    return _simple(ctx.obj, c.Approve, rollout, reason, plan_hash=plan_hash, batch=batch)
-
-
-def retry(ctx: typer.Context, rollout: RolloutArg = None, reason: ReasonOpt = "") -> int:
-    """Plan the same release again, from what the fleet runs now.
-
-    Example: bumpless retry
-    """
-    return _simple(ctx.obj, c.Retry, rollout, reason)
-
-
-def rollback(
-    ctx: typer.Context,
-    rollout: RolloutArg = None,
-    component: Annotated[list[str] | None, typer.Option(help="Only this component (repeatable).")] = None,
-    node: Annotated[list[str] | None, typer.Option(help="Only this node (repeatable).")] = None,
-    reason: ReasonOpt = "",
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
-    timeout: Annotated[float | None, typer.Option(help="Seconds to wait for the end.")] = None,
-) -> int:
-    """Take back what a rollout did, in reverse order; works while the planner is down.
-
-    Example: bumpless rollback --component api
-    """
-    context: Context = ctx.obj
-
-    async def work(client: Client) -> int:
-        chosen = await client.find(rollout)
-        command = c.Rollback(
-            id=clock.fresh_id(),
-            at=clock.now(),
-            rollout=chosen,
-            by=whoami(),
-            reason=reason,
-            only=await _only(client, chosen, component or [], node or []),
-        )
-        earlier = frozenset(r.rollout for r in await client.rollouts() if r.of == chosen)
-        answer = await client.command(command)
-        told = f"{'accepted' if answer.accepted else 'refused'}: {answer.text}"
-        if context.output.format is Format.TABLE:
-            context.output.say(told)
-        else:
-            context.output.item(answer.model_dump(mode="json"), told)
-        if not answer.accepted:
-            return 1
-        if not wait:
-            return 0
-        if await follow(client, context.output, chosen, timeout, earlier) == TIMED_OUT:
-            return TIMED_OUT
-        known = [r for r in await client.rollouts() if r.of == chosen]
-        return 0 if known and known[-1].status == "reverted" else 2
-
-    return context.with_client(work)
-
-
-async def _only(
-    client: Client, rollout: RolloutId, components: list[str], nodes: list[str]
-) -> tuple[StepKey, ...]:
-    if not components and not nodes:
-        return ()
-    planned = readable(await client.history(rollout), e.RolloutPlanned)[0]
-    plan = await Plans(JetStreamBlobs(client.connection.js, subjects.PLAN_BUCKET)).get(planned.plan_hash)
-    found = tuple(
-        dict.fromkeys(
-            step.place
-            for step in plan.steps()
-            if (not components or step.component in components) and (not nodes or step.node in nodes)
-        )
-    )
-    if not found:
-        raise Refused(
-            "steps of this rollout", f"none on {nodes or 'any node'} for {components or 'any component'}"
-        )
-    return found

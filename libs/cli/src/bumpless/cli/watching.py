@@ -42,6 +42,20 @@ async def follow(
         return TIMED_OUT
 
 
+async def started(
+    client: Client, output: Output, rollout: RolloutId, digest: str, *, wait: bool, timeout_s: float | None
+) -> int:
+    """What came of an announcement: the planner's answer, or with `wait` the whole rollout; the exit code."""
+    if wait:
+        return await follow(client, output, rollout, timeout_s)
+    answer = await client.planned(rollout)
+    if isinstance(answer, e.ReleaseRefused):
+        return refused(output, answer)
+    found(output, answer)
+    output.item({"rollout": rollout, "release_digest": digest}, rollout)
+    return 0
+
+
 async def _lines(
     client: Client, output: Output, rollout: RolloutId, earlier: frozenset[RolloutId] | None
 ) -> int:

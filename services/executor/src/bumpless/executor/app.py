@@ -235,11 +235,12 @@ async def _attend(
 
 
 async def _subscribe(connection: Connection, executor: Executor, settings: ExecutorSettings) -> None:
-    async def drill(received: Received) -> None:
+    async def drill(received: Received) -> bytes | None:
         with contextlib.suppress(wire.Unreadable):
             message = wire.decode(received.data)
             if isinstance(message, InjectFault):
-                executor.inject(message)
+                return executor.inject(message).model_dump_json().encode()
+        return None
 
     async def asked(received: Received) -> None:
         executor.report(results=True)

@@ -16,7 +16,7 @@ from typing import Any
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.signing import TrustStore
 from bumpless.common.contract import subjects
-from bumpless.common.contract.commands import InjectFault, SetAvailability
+from bumpless.common.contract.commands import FaultAnswer, InjectFault, SetAvailability
 from bumpless.common.contract.events import StepProgressed
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.errors import Refused, ReleaseError
@@ -200,13 +200,16 @@ class Executor:
         """Return once the node's observation, and every result before it, has been acknowledged."""
         await self._reporter.heard.wait()
 
-    def inject(self, fault: InjectFault) -> None:
+    def inject(self, fault: InjectFault) -> FaultAnswer:
         """Arm a fault, if this executor was started to obey drills."""
         if not self._config.drills or fault.node != self._config.node:
             log.warning("drill not obeyed", fault=fault.fault, by=fault.by, drills=self._config.drills)
-            return
+            return FaultAnswer(armed=False, text=f"{self._config.node} does not obey drills")
+        if fault.component not in self._actors:
+            return FaultAnswer(armed=False, text=f"{self._config.node} runs no {fault.component}")
         log.warning("drill armed", component=fault.component, fault=fault.fault, by=fault.by)
         self._drills.arm(fault.component, fault.fault)
+        return FaultAnswer(armed=True)
 
     def observe(self) -> Node:
         """What this node runs now."""

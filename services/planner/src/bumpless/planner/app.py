@@ -58,6 +58,7 @@ Operators = Annotated[
     | c.Promote
     | c.Abort
     | c.Approve
+    | c.Deny
     | c.Retry
     | c.DrainNode
     | c.UndrainNode

@@ -38,7 +38,7 @@ class RollbackSettings(BrokerSettings):
 
 
 Operators = Annotated[
-    c.Rollback | c.Pause | c.Resume | c.Abort | c.Promote | c.Approve, Field(discriminator="type")
+    c.Rollback | c.Pause | c.Resume | c.Abort | c.Promote | c.Approve | c.Deny, Field(discriminator="type")
 ]
 
 

@@ -6,7 +6,7 @@ planner's authority over that rollout for good, also when the planner is dead, p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bumpless.common.contract import commands as c
@@ -28,7 +28,7 @@ from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind, revert_started
 from bumpless.common.shell.run import Runner
 from bumpless.rollback.policy import why_not
-from bumpless.rollback.reverse import left_over, reverse
+from bumpless.rollback.reverse import WHOLE, How, left_over, reverse
 from bumpless.rollback.taken import taken
 
 log = get_logger(__name__)
@@ -80,7 +80,9 @@ class Rollbacker:
         if reason is not None:
             log.info("left as it is", rollout=message.rollout, reason=reason)
             return
-        outcome = await self._revert(message.rollout, message.id, by="policy", reason=message.reason, only=())
+        outcome = await self._revert(
+            message.rollout, message.id, by="policy", reason=message.reason, how=WHOLE
+        )
         if outcome.accepted or outcome.settled:
             return
         log.error("cannot be taken back", rollout=message.rollout, reason=outcome.text)
@@ -102,7 +104,7 @@ class Rollbacker:
             return
         reason = message.reason or "asked for"
         outcome = await self._revert(
-            message.rollout, message.id, by=message.by, reason=reason, only=message.only
+            message.rollout, message.id, by=message.by, reason=reason, how=How(message.only, message.now)
         )
         await self._connection.publish(
             answered(message, message.rollout, outcome.text, clock.now(), accepted=outcome.accepted),
@@ -114,7 +116,7 @@ class Rollbacker:
             await self._runner.handle(message.rollout, message)
 
     async def _revert(
-        self, rollout: RolloutId, cause: MessageId, *, by: str, reason: str, only: Sequence[StepKey]
+        self, rollout: RolloutId, cause: MessageId, *, by: str, reason: str, how: How
     ) -> _Outcome:
         """Start the revert, or say why not. Called again for the same cause, it goes on where it was."""
         started = await self._earlier(rollout)
@@ -131,20 +133,22 @@ class Rollbacker:
             if running is not None and not running.ended:
                 # A failure that arrives while it is taken back asks for what happens already.
                 return _Outcome(
-                    not only and not running.plan.partial, f"revert {found.revert} is {running.status}"
+                    not how.only and not running.plan.partial, f"revert {found.revert} is {running.status}"
                 )
         before = await self._forward.rebuild(rollout)
         if before is None:
             return _Outcome(False, f"expected a rollout that exists, found none under {rollout}")
         state = before.state
-        refusal = _not_of(state.plan, only) or _leaves(state, only) or await self._overtaken(state.plan)
+        refusal = (
+            _not_of(state.plan, how.only) or _leaves(state, how.only) or await self._overtaken(state.plan)
+        )
         if refusal:
             return _Outcome(False, refusal)
         revert = revert_id(rollout, len(started))
         state = await self._take_over(before, revert, cause, by, reason)
         plan = await apart(
             len(before.state.plan.places),
-            lambda: reverse(state, revert=revert, number=len(started), only=only),
+            lambda: reverse(state, revert=revert, number=len(started), how=how),
         )
         if not plan.batches:
             return _Outcome(True, "nothing of it was switched; the rollout is stopped")
@@ -225,13 +229,13 @@ class Rollbacker:
         return None
 
 
-def _not_of(plan: Plan, only: Sequence[StepKey]) -> str | None:
+def _not_of(plan: Plan, only: Collection[StepKey]) -> str | None:
     known = {key for step in plan.steps() for key in (step.place, step.key)}
     foreign = sorted(set(only) - known)
     return f"expected some of {', '.join(sorted(known))}, found {', '.join(foreign)}" if foreign else None
 
 
-def _leaves(state: Rollout, only: Sequence[StepKey]) -> str | None:
+def _leaves(state: Rollout, only: Collection[StepKey]) -> str | None:
     if not only or not (left := left_over(state, only)):
         return None
     return (

@@ -7,6 +7,7 @@ node are fenced there: told to stay where they are, under a higher sequence than
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import networkx as nx
 
@@ -23,14 +24,28 @@ Stage = tuple[str, int]
 """A component and its hop forward."""
 
 
-def reverse(state: Rollout, *, revert: RolloutId, number: int, only: Collection[StepKey] = ()) -> Plan:
+@dataclass(frozen=True)
+class How:
+    """`only` limits a revert to some steps: with a step goes what went after it.
+    `now`: every node of one hop of a component at once, whatever the unavailability budget says."""
+
+    only: Collection[StepKey] = ()
+    now: bool = False
+
+
+WHOLE = How()
+
+
+def reverse(state: Rollout, *, revert: RolloutId, number: int, how: How = WHOLE) -> Plan:
     """The plan that takes `state` back; `number` counts earlier reverts of the same rollout.
 
-    `only` limits it to some steps: with a step go the later hops of the same component on the same node. Within one
-    hop of a component every node goes back at once, as far as the unavailability budget allows.
+    Within one hop of a component every node goes back at once, as far as the unavailability budget allows.
     """
     plan, commanded = state.plan, state.commanded
-    chosen = _chosen(plan, commanded, only)
+    if how.now:
+        nodes = len({step.node for step in plan.steps()})
+        plan = plan.model_copy(update={"max_unavailable": max(plan.max_unavailable, nodes)})
+    chosen = _chosen(plan, commanded, how.only)
     steps: dict[Stage, list[Step]] = {}
     for step in plan.steps():
         if step.key in chosen:

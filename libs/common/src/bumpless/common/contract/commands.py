@@ -26,6 +26,7 @@ from bumpless.common.model.plan import Direction, Step, StepKey, Target
 from bumpless.common.model.verdict import CarriedEvidence
 
 Owner = Literal["planner", "rollback"]
+Fault = Literal["fail-stage", "fail-start", "fail-switch", "crash-after-ready", "slow-stage"]
 
 
 class NodeCommand(Message):
@@ -178,6 +179,15 @@ class Approve(OperatorCommand):
     batch: BatchId | None = None
 
 
+class Deny(OperatorCommand):
+    """Refuse what waits for approval, the rollout or the named batch: the one is cancelled, the other fails. Binds the
+    plan that was seen, so that it never ends what somebody else has approved meanwhile."""
+
+    type: Literal["deny"] = "deny"
+    plan_hash: PlanHash
+    batch: BatchId | None = None
+
+
 class Retry(OperatorCommand):
     """Plan the same release again, from what the fleet runs now."""
 
@@ -188,11 +198,13 @@ class Rollback(OperatorCommand):
     """Take back what the rollout did. Owned by the rollback service, so that it works while the planner is down.
 
     `only` limits it to some steps: `node/component`, or `node/component#2` for its second hop and those after it.
+    `now`: every node of a component at once, also where that is more than the release's `max_unavailable`.
     """
 
     type: Literal["rollback"] = "rollback"
     to: Owner = "rollback"
     only: tuple[StepKey, ...] = ()
+    now: bool = False
 
 
 class NodeOrder(Message):
@@ -245,8 +257,15 @@ class InjectFault(Message):
     type: Literal["inject-fault"] = "inject-fault"
     node: Token
     component: Token
-    fault: Literal["fail-stage", "fail-start", "fail-switch", "crash-after-ready", "slow-stage"]
+    fault: Fault
     by: str
+
+
+class FaultAnswer(Model):
+    """A node's answer to an `InjectFault` that came as a request: whether the fault is armed; why not."""
+
+    armed: bool
+    text: str = ""
 
 
 class RequestReport(Message):

@@ -60,6 +60,7 @@ ROUTES: dict[type[Message], Route] = {
     c.Promote: Route(Stream.OPS, "op.{to}.{rollout}.promote", "operator"),
     c.Abort: Route(Stream.OPS, "op.{to}.{rollout}.abort", "operator"),
     c.Approve: Route(Stream.OPS, "op.{to}.{rollout}.approve", "operator"),
+    c.Deny: Route(Stream.OPS, "op.{to}.{rollout}.deny", "operator"),
     c.Retry: Route(Stream.OPS, "op.{to}.{rollout}.retry", "operator"),
     c.Rollback: Route(Stream.OPS, "op.{to}.{rollout}.rollback", "operator"),
     c.DrainNode: Route(Stream.OPS, "op.{to}.{node}.drain-node", "operator"),

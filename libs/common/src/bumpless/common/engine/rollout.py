@@ -12,6 +12,7 @@ from datetime import datetime
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import BatchId, Message
+from bumpless.common.engine import approval
 from bumpless.common.engine import batch as b
 from bumpless.common.engine.decision import Decision
 from bumpless.common.engine.transitions import IGNORE, ILLEGAL, TABLE
@@ -70,7 +71,9 @@ def _decide(turn: Turn, message: Message) -> None:
         return turn.note(f"{type(message).__name__} was answered before")
     match message:
         case c.Approve():
-            _approve(turn, message)
+            approval.approve(turn, message)
+        case c.Deny():
+            approval.deny(turn, message)
         case e.StepStaged():
             _staged(turn, message)
         case e.StepFinished():
@@ -103,24 +106,6 @@ def _decide(turn: Turn, message: Message) -> None:
             turn.move(S.REVERTED, turn.state.reason)
         case e.RolloutHalted():
             turn.move(S.HALTED, "the revert halted: " + message.reason)
-    return None
-
-
-def _approve(turn: Turn, message: c.Approve) -> None:
-    if message.plan_hash != turn.state.plan.hash:
-        return turn.refuse(f"expected approval of plan {turn.state.plan.hash}, found {message.plan_hash}")
-    if message.batch is not None:
-        known = turn.state.batches.get(message.batch)
-        if known is None or known.status not in (B.PENDING, B.AWAITING_APPROVAL):
-            return turn.refuse(f"batch {message.batch} does not wait for approval")
-        turn.batch(message.batch, approved=True, status=B.PENDING, since=turn.now)
-        turn.answer(f"batch {message.batch} approved")
-        return turn.advance()
-    if turn.state.status is not S.PLANNED:
-        return turn.refuse(f"the rollout is {turn.state.status}")
-    turn.state = turn.state.model_copy(update={"approved": True})
-    turn.answer("approved")
-    turn.start()
     return None
 
 
@@ -361,14 +346,8 @@ def _abort(turn: Turn, message: c.Abort) -> None:
     reason = f"aborted by {message.by}" + (f": {message.reason}" if message.reason else "")
     turn.answer("aborted")
     if turn.state.status is S.PLANNED:
-        turn.move(S.CANCELLED, reason)
-        turn.out.append(
-            e.RolloutCancelled.model_validate(
-                {**turn.head("cancelled"), "rollout": turn.state.id, "reason": reason}
-            )
-        )
-        return
-    turn.fail(reason)
+        return turn.cancel(reason)
+    return turn.fail(reason)
 
 
 def _deadline(turn: Turn, message: e.DeadlineReached) -> None:
@@ -378,12 +357,7 @@ def _deadline(turn: Turn, message: e.DeadlineReached) -> None:
     name, _, batch_id = message.name.partition(":")
     match name:
         case "approval":
-            turn.move(S.CANCELLED, "nobody approved it in time")
-            turn.out.append(
-                e.RolloutCancelled.model_validate(
-                    {**turn.head("cancelled"), "rollout": turn.state.id, "reason": turn.state.reason}
-                )
-            )
+            turn.cancel("nobody approved it in time")
         case "staging":
             turn.fail(
                 f"not staged in {turn.state.plan.stage_timeout_s:g} s: " + ", ".join(_unstaged(turn)[:5])

@@ -309,6 +309,15 @@ class Turn:
             )
         )
 
+    def cancel(self, reason: str) -> None:
+        """End what has not started."""
+        self.move(S.CANCELLED, reason)
+        self.out.append(
+            e.RolloutCancelled.model_validate(
+                {**self.head("cancelled"), "rollout": self.state.id, "reason": reason}
+            )
+        )
+
     def halted(self, reason: str) -> None:
         plan = self.state.plan
         self.move(S.HALTED, reason)

@@ -325,11 +325,15 @@ class Connection:
         last = (await self.js.stream_info(stream.value)).state.last_seq
         return seen if last >= seen else 0 if last_values else last
 
-    async def subscribe(self, subject: str, handle: Callable[[Received], Awaitable[None]]) -> Any:
-        """Hear what is published on `subject` from now on (core: nothing is stored for us)."""
+    async def subscribe(self, subject: str, handle: Callable[[Received], Awaitable[bytes | None]]) -> Any:
+        """Hear what is published on `subject` from now on (core: nothing is stored for us); answer who asked."""
 
         async def received(msg: Msg) -> None:
-            await handle(Received(subject=msg.subject, data=msg.data, headers=dict(msg.headers or {})))
+            answer = await handle(
+                Received(subject=msg.subject, data=msg.data, headers=dict(msg.headers or {}))
+            )
+            if answer is not None and msg.reply:
+                await msg.respond(answer)
 
         return await self.nc.subscribe(subject, cb=received)
 

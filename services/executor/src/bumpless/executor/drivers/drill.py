@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Literal
 
 from bumpless.common.contract.base import Digest
+from bumpless.common.contract.commands import Fault
 from bumpless.common.contract.stage_check import StageCheck
 from bumpless.common.errors import Refused
 from bumpless.common.model.plan import Target
@@ -21,8 +21,6 @@ from bumpless.executor.ports import (
     StagedTree,
 )
 from bumpless.executor.record import Instance, Listener
-
-Fault = Literal["fail-stage", "fail-start", "fail-switch", "crash-after-ready", "slow-stage"]
 
 SLOW_S = 10.0
 
