@@ -13,7 +13,8 @@ import pytest
 
 from bumpless.common.contract import events as e
 from bumpless.common.shell import clock
-from support.alertmanager import RealAlertmanager, say, webhook
+from support.alerting import say_to, webhook
+from support.alertmanager import RealAlertmanager
 from support.fleet_lab import Lab
 from support.fleet_product import PATIENT_GATE, write_release
 from support.fleet_watch import ended, on_fleet, publish, until_batch
@@ -135,8 +136,8 @@ async def test_an_alert_that_is_to_fail_a_rollout_leaves_the_rest_to_its_policy(
         path = write_release(folder, version, core=version, gate=PATIENT_GATE)
         rollout = await publish(lab, found, path)
         await until_batch(found, rollout, "core-1", "baking")
-        await say(lab, "firing", {"alertname": "OrdersSlow", "product": "another"})
-        await say(lab, "firing", {"alertname": "OrdersSlow", "product": "tiny", "component": "core"})
+        await say_to(lab, "firing", {"alertname": "OrdersSlow", "product": "another"})
+        await say_to(lab, "firing", {"alertname": "OrdersSlow", "product": "tiny", "component": "core"})
         log = await ended(found, rollout, "reverted")
         assert log.one(e.RolloutFailed).reason.startswith("alert OrdersSlow")
         assert log.one(e.RevertStarted).by == "policy"
@@ -148,7 +149,7 @@ async def test_what_nobody_acknowledges_goes_up_over_the_death_of_the_service(
     configure(lab, people, second_step_s=4)
     await taken_up(lab)
     people.posted.clear()
-    await say(lab, "firing", {"alertname": "Queue", "queue": lab.fresh()})
+    await say_to(lab, "firing", {"alertname": "Queue", "queue": lab.fresh()})
     await comes_true(lambda: told(people, "/chat", "Queue"), "the first step")
     lab.kill("alerts")
     lab.start("alerts")
@@ -164,7 +165,7 @@ async def test_what_nobody_acknowledges_goes_up_over_the_death_of_the_service(
     assert acknowledged.code == 0, acknowledged.err
     assert (await shown(lab, "Queue"))["status"] == "acknowledged"
     lab.flush_redis()
-    await say(lab, "resolved", second["alert"]["labels"])
+    await say_to(lab, "resolved", second["alert"]["labels"])
     await comes_true(
         lambda: (
             told(people, "/chat", "Queue")[-1]["about"]

@@ -11,10 +11,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Run:
-    """`words` follow the name of the command."""
+    """`words` follow the name of the command, `before` stands before it. `first` is what the test arranges, `meanwhile`
+    another command that is given once this one is under way; `keep` names a field of the answer that later words use.
+    """
 
     words: str
     code: int = 0
+    before: str = ""
+    first: str = ""
+    meanwhile: str = ""
+    keep: str = ""
 
 
 ALONE: dict[str, tuple[Run, ...]] = {
@@ -25,12 +31,12 @@ ALONE: dict[str, tuple[Run, ...]] = {
         Run("ada --role operator --password-file {tmp}/password --users {tmp}/users.json"),
         Run("ada --role operator --password-file {tmp}/none --users {tmp}/none/users.json", 1),
     ),
-    "dashboard user list": (Run("--users {tmp}/users.json"),),
+    "dashboard user list": (Run("--users {tmp}/users.json"), Run("--users {tmp}/alerts.yaml", 1)),
     "dashboard user remove": (
         Run("ada --users {tmp}/users.json"),
         Run("nobody --users {tmp}/users.json", 1),
     ),
-    "dashboard link": (Run("", 1),),
+    "dashboard link": (Run("", 1), Run("", before="--home {tmp}/linked")),
     "waive": (
         Run("WINDOW fleet --release {digest} --reason why --until 2h --out {tmp}/waiver.json"),
         Run("NONSENSE fleet --release {digest} --reason why --until 2h", 1),
@@ -48,16 +54,20 @@ ALONE: dict[str, tuple[Run, ...]] = {
             1,
         ),
     ),
-    "compat report": (Run("{fixtures}/compat/files.yaml files 1.0.0 3.0.0"),),
-    "compat schema": (Run("{fixtures}/compat/s/file1.json {fixtures}/compat/s/file1.json"),),
+    "compat report": (Run("{fixtures}/compat/files.yaml files 1.0.0 3.0.0"), Run("{tmp}/none files 1 2", 1)),
+    "compat schema": (
+        Run("{fixtures}/compat/s/file1.json {fixtures}/compat/s/file1.json"),
+        Run("{fixtures}/compat/s/file1.json {fixtures}/compat/s/file3.json", 1),
+    ),
     "compat openapi": (Run("{tmp}/old.json {tmp}/old.json"), Run("{tmp}/old.json {tmp}/new.json", 1)),
-    "compat interfaces": (Run("{fixtures}/compat/matrix-a.yaml"),),
+    "compat interfaces": (Run("{fixtures}/compat/matrix-a.yaml"), Run("{tmp}/none", 1)),
     "contract verify": (
         Run(
             "{fixtures}/contracts/sdk-api.json --provider-url {provider} --state-change-url {provider}/state"
         ),
+        Run("{tmp}/none.json --provider-url {provider}", 1),
     ),
-    "contract matrix": (Run("{fixtures}/compat/matrix-a.yaml"),),
+    "contract matrix": (Run("{fixtures}/compat/matrix-a.yaml"), Run("{tmp}/none", 1)),
     "config check": (
         Run("{fixtures}/config/release.yaml api"),
         Run("{fixtures}/config/release.yaml web", 1),
@@ -66,7 +76,10 @@ ALONE: dict[str, tuple[Run, ...]] = {
         Run("{fixtures}/config/release.yaml api 1.0.0 3.0.0 {fixtures}/config/conf/app-1.yaml"),
         Run("{fixtures}/config/release.yaml api 3.0.0 1.0.0", 1),
     ),
-    "config render": (Run("{fixtures}/config/release.yaml api --compat"),),
+    "config render": (
+        Run("{fixtures}/config/release.yaml api --compat"),
+        Run("{fixtures}/config/release.yaml web", 1),
+    ),
     "record check": (
         Run("{fixtures}/compat/files.yaml file 1 {fixtures}/compat/record.json"),
         Run("{fixtures}/compat/files.yaml file 3 {fixtures}/compat/record.json", 1),
@@ -78,13 +91,17 @@ ALONE: dict[str, tuple[Run, ...]] = {
         ),
         Run("{fixtures}/compat/files.yaml file 1 3 {fixtures}/compat/record.json --supply now=2026-01-01", 1),
     ),
-    "record path": (Run("{fixtures}/compat/files.yaml file-with-group 1 3 --no-way-back"),),
+    "record path": (
+        Run("{fixtures}/compat/files.yaml file-with-group 1 3 --no-way-back"),
+        Run("{tmp}/none file 1 2", 1),
+    ),
     "gate replay": (
         Run("{fixtures}/gate/good.jsonl --detailed-exitcode"),
         Run("{fixtures}/gate/errors.jsonl --detailed-exitcode", 2),
+        Run("{tmp}/short.jsonl --detailed-exitcode", 4),
         Run("{tmp}/none.jsonl", 1),
     ),
-    "gate pin": (Run("{fixtures}/gate/good.jsonl"),),
+    "gate pin": (Run("{fixtures}/gate/good.jsonl"), Run("{tmp}/none.jsonl", 1)),
     "gate simulate": (Run("--rps 20 --nodes 4 --runs 2"), Run("--rps 20 --nodes 4 --canary 5", 1)),
     "artifact build": (
         Run("{tmp}/tree --name api --version 1 --out {tmp}/dist"),
@@ -92,69 +109,142 @@ ALONE: dict[str, tuple[Run, ...]] = {
     ),
     "artifact verify": (Run("{tmp}/dist/api-1.artifact.json"), Run("{tmp}/tree", 1)),
     "artifact inspect": (Run("{tmp}/dist/api-1.artifact.json"), Run("{tmp}/nowhere", 1)),
-    "artifact diff": (Run("{tmp}/tree {tmp}/tree2 --out {tmp}/api.patch"),),
+    "artifact diff": (
+        Run("{tmp}/tree {tmp}/tree2 --out {tmp}/api.patch"),
+        Run("{tmp}/nowhere {tmp}/tree2", 1),
+    ),
     "artifact apply": (
         Run("{tmp}/tree {tmp}/api.patch {tmp}/made"),
         Run("{tmp}/tree {tmp}/nowhere {tmp}/x", 1),
     ),
     "alert check": (Run("{tmp}/alerts.yaml"), Run("{tmp}/none.yaml", 1)),
-    "down": (Run("--purge"),),
+    "agent run": (Run("", 1),),
+    "down": (Run("--purge"), Run("", 1, before="--home {tmp}/broken")),
 }
 """What needs no control plane. In this order: later ones use what earlier ones made."""
 
-FLEET: dict[str, tuple[Run, ...]] = {
-    "plan": (
-        Run("{release} --detailed-exitcode", 2),
-        Run("{release} --picture tree"),
-        Run("{home}/none.yaml", 1),
+NOWHERE: dict[str, str] = dict.fromkeys(
+    (
+        *("status", "rollout status", "rollout list", "rollout watch", "rollout history", "rollout compare"),
+        *("pause", "promote", "abort", "fleet list", "gate record", "artifact gc", "drill report"),
+        *("webhook list", "webhook dead-letters", "alert list", "alert silence list"),
     ),
-    "stage": (Run("{release} --check"), Run("{release}", 1)),
-    "gate dry-run": (Run("{release}", 1),),
-    "release build": (Run("{release} --event {home}/published.json"), Run("{home}/none.yaml", 1)),
-    "release publish": (Run("{release}"),),
-    "pause": (Run("--reason look"),),
-    "status": (Run("--no-watch", 4),),
-    "resume": (Run(""), Run("{none}", 1)),
-    "promote": (Run("--batch nothing", 1),),
-    "approve": (Run("{digest}", 1),),
-    "deny": (Run("{digest} --reason no", 1),),
-    "retry": (Run("", 1),),
-    "abort": (Run("--reason enough"),),
-    "rollout watch": (Run("", 2),),
-    "gate record": (Run("--no-follow --history 60"),),
-    "rollout status": (Run("", 2),),
-    "rollback": (Run("--no-wait", 1),),
-    "apply": (Run("{good}"),),
-    "rollout list": (Run(""),),
-    "rollout history": (Run(""),),
-    "rollout replay": (Run("--verify"), Run("{none}", 1)),
-    "rollout compare": (Run(""),),
-    "rollout report": (Run("--out {home}/report.html"), Run("{none}", 1)),
-    "drill run": (Run("fail-start {release} --node nobody --component core", 1),),
-    "drill report": (Run(""),),
-    "rehearsed": (Run("--fleet staging --out {home}/rehearsed.json"),),
-    "fleet list": (Run(""),),
-    "fleet show": (Run("node-1"), Run("nobody", 1)),
-    "fleet drain": (Run("node-1 --reason disk"),),
-    "fleet undrain": (Run("node-1"),),
-    "events tail": (Run("rollouts --since 600 --count 3"), Run("nonsense", 1)),
-    "webhook list": (Run(""),),
-    "webhook dead-letters": (Run(""),),
-    "alert list": (Run("--all"),),
-    "alert show": (Run("none", 1),),
-    "alert ack": (Run("none", 1),),
-    "alert test-channel": (Run("none", 1),),
-    "alert silence add": (Run('node="node-1" --for 2h --comment disk'),),
-    "alert silence list": (Run(""),),
-    "alert silence expire": (Run("none", 1),),
-    "artifact gc": (Run("--dry-run"),),
+    "",
+) | {
+    "apply": "{tmp}/none.yaml",
+    "release publish": "{tmp}/none.yaml",
+    "rehearsed": "--fleet staging",
+    "fleet drain": "node-1",
+    "fleet undrain": "node-1",
+    "alert silence add": 'node="node-1" --for 2h --comment disk',
 }
-"""What is asked of a fleet whose canary bakes until somebody decides, in this order."""
+"""The words of commands that must end with 1 where there is no control plane."""
 
-ELSEWHERE = {
-    "up": "tests/e2e/test_up_down.py",
-    "agent run": "every test with a fleet",
-}
-"""Run by other tests, that start and stop what they start."""
+FLEET: tuple[tuple[str, Run], ...] = (
+    ("plan", Run("{waits} --detailed-exitcode", 2)),
+    ("plan", Run("{waits} --picture tree")),
+    ("plan", Run("{home}/none.yaml", 1)),
+    ("stage", Run("{waits} --check")),
+    ("stage", Run("{waits}", 1)),
+    ("gate dry-run", Run("{waits}", 1)),
+    ("gate dry-run", Run("{good}")),
+    ("release build", Run("{waits} --event {home}/published.json")),
+    ("release build", Run("{home}/none.yaml", 1)),
+    # nobody approves it in time
+    ("release publish", Run("{late} --wait", 2)),
+    ("apply", Run("{late}", 2)),
+    # it waits for an approval, and gets it
+    ("release publish", Run("{asks} --wait --timeout 1", 3)),
+    ("apply", Run("{asks} --timeout 1", 3)),
+    ("rollout watch", Run("--timeout 1", 3)),
+    ("status", Run("--timeout 1", 3)),
+    ("rollout status", Run("--timeout 1", 3)),
+    ("rollout status", Run("--no-watch", 4)),
+    ("status", Run("--no-watch", 4)),
+    ("approve", Run("{digest}", 1)),
+    ("approve", Run("{hash}")),
+    ("rollout watch", Run("")),
+    ("rollout status", Run("")),
+    ("status", Run("")),
+    ("retry", Run("", 1)),
+    # it waits for one, and does not get it
+    ("release publish", Run("{asked}")),
+    ("deny", Run("{digest} --reason no", 1)),
+    ("deny", Run("{hash} --reason no")),
+    ("status", Run("", 2)),
+    ("retry", Run("")),
+    ("deny", Run("{hash} --reason no", first="planned")),
+    # a canary that bakes until somebody decides
+    ("release publish", Run("{waits}")),
+    ("pause", Run("--reason look", first="baking")),
+    ("resume", Run("")),
+    ("resume", Run("{none}", 1)),
+    ("release publish", Run("{good}", 5)),
+    ("apply", Run("{good}", 5)),
+    ("rollback", Run("--to {first}", 5)),
+    ("gate record", Run("--no-follow --history 60")),
+    ("promote", Run("--batch nothing", 1)),
+    ("promote", Run("")),
+    ("abort", Run("--reason enough")),
+    ("rollout watch", Run("", 2)),
+    ("rollout status", Run("", 2)),
+    ("rollback", Run("--no-wait", 1)),
+    # one that succeeds
+    ("apply", Run("{good}")),
+    ("rollout list", Run("")),
+    ("rollout history", Run("")),
+    ("rollout replay", Run("--verify")),
+    ("rollout replay", Run("{none}", 1)),
+    ("rollout compare", Run("")),
+    ("rollout report", Run("--out {home}/report.html")),
+    ("rollout report", Run("{none}", 1)),
+    ("rehearsed", Run("--fleet staging --out {home}/rehearsed.json")),
+    ("fleet list", Run("")),
+    ("fleet show", Run("node-1")),
+    ("fleet show", Run("nobody", 1)),
+    ("fleet drain", Run("node-1 --reason disk --timeout 0.01", 3)),
+    ("fleet drain", Run("node-1 --reason disk")),
+    ("fleet undrain", Run("node-1 --timeout 0.01", 3)),
+    ("fleet undrain", Run("node-1")),
+    ("events tail", Run("rollouts --since 600 --count 3")),
+    ("events tail", Run("nonsense", 1)),
+    # a node is away while it is taken back
+    ("rollback", Run("--timeout 2", 3, first="kill node-3")),
+    ("abort", Run("{revert}")),
+    ("rollback", Run("", 2, meanwhile="abort {revert}")),
+    ("rollback", Run("", first="heal")),
+    ("drill run", Run("fail-start {drilled} --node nobody --component core", 1)),
+    ("drill run", Run("fail-start {drilled} --node node-1 --component core")),
+    ("drill run", Run("slow-stage {late} --node node-1 --component core", 2)),
+    ("drill run", Run("slow-stage {asks2} --node node-1 --component core --timeout 1", 3)),
+    ("drill report", Run("")),
+    ("webhook list", Run("")),
+    ("webhook dead-letters", Run("")),
+    ("alert test-channel", Run("chat", first="alert")),
+    ("alert test-channel", Run("none", 1)),
+    ("alert list", Run("--all")),
+    ("alert show", Run("DiskFull")),
+    ("alert show", Run("none", 1)),
+    ("alert ack", Run("DiskFull --comment cleaning")),
+    ("alert ack", Run("none", 1)),
+    ("alert silence add", Run('node="node-1" --for 2h --comment disk', keep="silence_id")),
+    ("alert silence list", Run("")),
+    ("alert silence expire", Run("{silence_id}")),
+    ("alert silence expire", Run("none", 1)),
+    ("artifact gc", Run("--dry-run")),
+    ("agent run", Run("", first="end node-3")),
+)
+"""What is asked of a fleet, in this order. What the words in braces are, and what `first` does: tests/e2e/test_every_command.py."""
 
-TABLE = {**ALONE, **FLEET}
+UP: dict[str, tuple[Run, ...]] = {"up": (Run("--nodes 2"), Run("", 1))}
+"""Run by tests/e2e/test_up_down.py, which stops what it starts."""
+
+
+def all_runs() -> dict[str, tuple[Run, ...]]:
+    """Every run of every command."""
+    found: dict[str, tuple[Run, ...]] = {**ALONE, **UP}
+    for name, words in NOWHERE.items():
+        found[name] = (*found.get(name, ()), Run(words, 1))
+    for name, run in FLEET:
+        found[name] = (*found.get(name, ()), run)
+    return found

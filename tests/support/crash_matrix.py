@@ -41,7 +41,7 @@ from bumpless.common.model.rollout import TERMINAL
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Received
 from bumpless.common.shell.reading import readable
-from support.alertmanager import say
+from support.alerting import say_to
 from support.crash_lab import ALERT, SERVICES, CrashLab
 from support.crash_points import AGAIN
 from support.crash_rows import Ending, Moment, Row, rows
@@ -142,7 +142,7 @@ async def _roll(lab: CrashLab, row: Row, found: Client, shown: Found) -> None:
             await _hurt(lab, row, found, rollout, over, shown)
             if row.alerted:
                 await until_batch(found, rollout, "core-1", "baking")
-                await say(lab, "firing", ALERT)
+                await say_to(lab, "firing", ALERT)
             log = await ended(found, rollout, row.ending, ROLLOUT_S)
             if row.alerted:
                 await _over(lab, found)
@@ -204,7 +204,7 @@ async def _reached(found: Client, rollout: RolloutId, moment: Moment, what: str)
 
 async def _over(lab: CrashLab, found: Client) -> None:
     """The alert ends, having done once what it was to do."""
-    await say(lab, "resolved", ALERT)
+    await say_to(lab, "resolved", ALERT)
 
     async def alert() -> Alert | None:
         last = await found.connection.snapshot(Stream.ALR, subjects.subject_for(a.AlertChanged))

@@ -57,7 +57,7 @@ class Lab:
     """`nodes` executors and one of everything else. Enter it, and everything answers.
 
     `labels` are those of some nodes, by name.
-    `events`: the events service too, which no other part needs.
+    `events`: the events service too, which no other part needs. `drills`: nodes obey injected faults.
     `keep_executors`: an executor that ends is started again at once, as under a service manager.
     """
 
@@ -68,7 +68,9 @@ class Lab:
         keep_executors: bool = False,
         labels: Mapping[str, Mapping[str, str]] | None = None,
         events: bool = False,
+        drills: bool = False,
     ) -> None:
+        self._drills = drills
         self._labels = labels or {}
         self._keep_executors = keep_executors
         self.services = [name for name in embedded.SERVICES if events or name != "events"]
@@ -98,7 +100,7 @@ class Lab:
         ]
         for number, name in enumerate(self.nodes, start=1):
             part = embedded.executor_part(
-                self.home, where, NodeSpec(name, self._labels.get(name, {})), number
+                self.home, where, NodeSpec(name, self._labels.get(name, {})), number, drills=self._drills
             )
             if self._keep_executors:
                 keeper = (sys.executable, str(HERE / "keep_running.py"), str(self.starts_file(name)))
@@ -129,6 +131,9 @@ class Lab:
     def arranged(self, part: Part) -> Part:
         """How a part is started in this lab."""
         return part
+
+    def part(self, name: str) -> Part:
+        return self._parts[name]
 
     def start(self, *names: str) -> None:
         """Start parts that are down. Returns at once."""

@@ -13,7 +13,7 @@ from bumpless.cli.answers import ANSWERS
 from bumpless.cli.commands import command
 from bumpless.cli.reference import leaves, pages
 from support.command_check import faults, in_process, words_of
-from support.command_table import ALONE, ELSEWHERE, TABLE
+from support.command_table import ALONE, NOWHERE, Run, all_runs
 from support.pact_provider import provider
 
 HERE = Path(__file__).parents[2]
@@ -23,8 +23,14 @@ GET = {"responses": {"200": {"description": "good"}}}
 
 
 def test_no_command_is_missing() -> None:
-    assert set(LEAVES) == set(TABLE) | set(ELSEWHERE), "tests/support/command_table.py has every command"
+    assert set(LEAVES) == set(all_runs()), "tests/support/command_table.py has every command"
     assert set(LEAVES) == set(ANSWERS), "bumpless.cli.answers has every command"
+
+
+def test_every_exit_code_that_is_documented_is_run() -> None:
+    ran = {name: {run.code for run in runs} for name, runs in all_runs().items()}
+    claimed = {name: set(answer.exits) for name, answer in ANSWERS.items()}
+    assert {name: codes for name, codes in claimed.items() if codes != ran[name]} == {}
 
 
 @pytest.mark.parametrize("name", LEAVES)
@@ -47,6 +53,12 @@ def fill(tmp_path: Path) -> Iterator[dict[str, str]]:
         document = {"openapi": "3.0.3", "info": {"title": "a", "version": "1"}, "paths": paths}
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     (tmp_path / "password").write_text("correct horse battery\n")
+    for name, cluster in (("linked", '{"dashboard": "http://127.0.0.1:1"}'), ("broken", "nonsense")):
+        (tmp_path / name / "keys").mkdir(parents=True)
+        (tmp_path / name / "cluster.json").write_text(cluster)
+        (tmp_path / name / "keys/dashboard.secret").write_text("5" * 64)
+    trace = (HERE / "fixtures/gate/good.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "short.jsonl").write_text("".join(trace[:140]))
     (tmp_path / "alerts.yaml").write_text("built_in: true\n")
     with provider("good") as url:
         yield {
@@ -68,4 +80,7 @@ def test_what_needs_no_control_plane(
         for run in runs
         for fault in faults(name, run, in_process(*words_of(name, run, fill)))
     ]
+    for name, words in NOWHERE.items():
+        run = Run(words, 1)
+        wrong += faults(name, run, in_process(*words_of(name, run, fill)))
     assert wrong == [], "\n\n".join(wrong)

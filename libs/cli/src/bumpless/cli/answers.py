@@ -218,7 +218,9 @@ ANSWERS: Mapping[str, Answer] = {
     "status": Answer(_of(list[e.RolloutProgressed]), _STATUS),
     "rollout status": Answer(_of(list[e.RolloutProgressed]), _STATUS),
     "rollout list": Answer(_rows("rollout product version direction status since reason"), BASE),
-    "rollout watch": Answer(_watched, FOLLOWED, lines=True),
+    "rollout watch": Answer(
+        _watched, {code: text for code, text in FOLLOWED.items() if code != 5}, lines=True
+    ),
     "rollout history": Answer(lambda: _array(_message()), BASE),
     "rollout replay": Answer(
         _of(Replay), {0: "it could be replayed, and agrees", 1: "a gap, or with --verify: something differs"}
