@@ -8,13 +8,14 @@ from xml.etree import ElementTree
 from bumpless.common.contract import commands as c
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.model.rollout import Rollout
-from bumpless.common.model.verdict import Evidence, Reason, Verdict
+from bumpless.common.model.verdict import Curve, Evidence, Reason, SequentialEvidence, Verdict
+from bumpless.common.render.gate_curves import drawing, sparkline
 from bumpless.common.render.replay import Decided
 from bumpless.common.render.report import Report, report
 from bumpless.common.render.report_pages import html, markdown, timeline
 from bumpless.common.shell.rollouts import RolloutKind
 from bumpless.rollback.reverse import reverse
-from support.plans import GATE, batch, plan
+from support.plans import GATE, at, batch, plan
 from support.rollouts import Course, rolling
 
 PLAN = plan(
@@ -31,10 +32,10 @@ def decided(course: Course) -> list[Decided[Rollout | None]]:
 
     kind = RolloutKind("planner", Known(), None)  # type: ignore[arg-type]
     state, found = None, []
-    for version, (message, at) in enumerate(course.fed, start=1):
-        made = kind.decide(state, message, at)
+    for version, (message, now) in enumerate(course.fed, start=1):
+        made = kind.decide(state, message, now)
         assert made.state is not None
-        found.append(Decided(version, at, state, message, made.state, made.messages, made.notes))
+        found.append(Decided(version, now, state, message, made.state, made.messages, made.notes))
         state = made.state
     return found
 
@@ -101,3 +102,62 @@ def test_a_rollout_that_goes_on_has_no_end() -> None:
     found = report([(course.plan, decided(course))])
     assert found.courses[0].ended is None
     assert "it goes on" in html(found)
+
+
+CURVE = Curve(since=at(0), step_s=0.5, bound=4.6, log_m=tuple(0.01 * n - 0.5 for n in range(2000)))
+TESTED = Evidence(
+    rule="sequential_errors",
+    verdict=Verdict.FAIL,
+    observed=0.0559,
+    baseline=0.0059,
+    samples=1216,
+    text=EVIL,
+    sequential=SequentialEvidence(
+        alpha=0.01,
+        batches=1,
+        log_batch=4.7,
+        log_release=4.7,
+        control="peers",
+        nodes=(1, 3),
+        history_s=60,
+        judged_s=46,
+        curve=CURVE,
+    ),
+)
+
+
+def judged() -> Report:
+    course = rolling(PLAN)
+    course.finish("db-1")
+    course.finish("api-1")
+    course.feed(course.verdict("api-1", Verdict.FAIL, reason=Reason.REGRESSION, evidence=(TESTED,)))
+    return report([(course.plan, decided(course))])
+
+
+def test_evidence_is_drawn_against_its_bound() -> None:
+    drawn = ElementTree.fromstring(drawing("api-1", "errors", CURVE))
+    (line,) = [found for found in drawn if found.tag == "polyline"]
+    heights = [float(pair.split(",")[1]) for pair in line.attrib["points"].split()]
+    assert len(heights) <= 600
+    assert heights == sorted(heights, reverse=True), "it grows"
+    (bound,) = [float(found.attrib["y1"]) for found in drawn if found.get("class") == "bound"]
+    assert heights[-1] < bound < heights[0]
+    assert "1e+06 to 1 after" in drawn.attrib["aria-label"]
+
+
+def test_evidence_in_a_line_ends_full_where_the_bound_was_crossed() -> None:
+    crossed = sparkline(CURVE)
+    assert crossed.split()[0][-1] == "█"
+    assert crossed.endswith("bound 99.5 to 1")
+    below = CURVE.model_copy(update={"log_m": (0.0, -1.0, 2.3)})
+    assert sparkline(below) == "▁▁▅ 9.97 to 1, bound 99.5 to 1"
+
+
+def test_pages_show_batches_curves_and_both_sides() -> None:
+    page = html(judged(), PLAN)
+    for wanted in ('class="evidence"', 'id="plan-title"', "<td>0.0559</td><td>0.0059</td>", "<td>1216</td>"):
+        assert wanted in page
+    assert "<script" not in page
+    text = markdown(judged(), PLAN)
+    assert text.count("```mermaid") == 2
+    assert "| api-1 | sequential\\_errors | ▁" in text

@@ -16,6 +16,7 @@ from bumpless.cli.replaying import logs_of
 from bumpless.common.contract.alerts import AlertChanged
 from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.errors import Refused
+from bumpless.common.model.plan import Plan
 from bumpless.common.render import report_pages
 from bumpless.common.render.report import Report
 from bumpless.common.render.report import report as made_of
@@ -46,9 +47,9 @@ def report(
     Example: bumpless rollout report 3f2a --format markdown > release.md
     """
     context: Context = ctx.obj
-    found = context.with_client(lambda client: report_of(client, rollout))
+    found, plan = context.with_client(lambda client: _reported(client, rollout))
     chosen = form or (Form.MARKDOWN if out is None else _SUFFIXES.get(out.suffix, Form.MARKDOWN))
-    text = _WRITTEN[chosen](found)
+    text = _WRITTEN[chosen](found, plan)
     if out is not None:
         out.write_text(text, encoding="utf-8")
         context.output.say(f"written to {out}")
@@ -57,6 +58,11 @@ def report(
 
 
 async def report_of(client: Client, rollout: str | None) -> Report:
+    """Raises: Refused: there is no such rollout, or its log cannot be read."""
+    return (await _reported(client, rollout))[0]
+
+
+async def _reported(client: Client, rollout: str | None) -> tuple[Report, Plan]:
     chosen = await client.find(rollout)
     read = (await logs_of(client, chosen)).rollouts
     logs = [(one.plan, one.decided) for one in read if one.plan is not None]
@@ -66,4 +72,4 @@ async def report_of(client: Client, rollout: str | None) -> Report:
     ended = max(one.decided[-1].at for one in read if one.decided)
     changed = await client.connection.snapshot(Stream.ALR, subject_for(AlertChanged), history=True)
     alerts = [m for m in readable(changed, AlertChanged) if began <= m.at <= ended]
-    return made_of(logs, alerts)
+    return made_of(logs, alerts), read[0].plan

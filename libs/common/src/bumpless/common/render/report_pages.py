@@ -6,12 +6,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
+from bumpless.common.model.plan import Plan
+from bumpless.common.render import charts
+from bumpless.common.render.gate_curves import curves, drawing, sides, sparkline
 from bumpless.common.render.report import Course, Gate, Happened, Report, Span
+from bumpless.common.render.svg import svg
 from bumpless.common.render.words import count, duration
 
 WIDTH, ROW, LEFT, RIGHT = 900, 22, 150, 60
 _BATCHES = ("Batch", "Component", "Nodes", "Began", "Switched after", "Took", "Result")
 _GATES = ("Batch", "Verdict", "After", "Why", "Evidence")
+_SIDES = ("Rule", "Canary", "Baseline", "Limit", "Requests", "Says")
 _HAPPENED = ("When (UTC)", "What", "Text")
 _PEOPLE = ("When (UTC)", "Who", "What", "Reason and answer")
 _STYLE = """
@@ -21,14 +26,17 @@ table { border-collapse: collapse; width: 100%; margin: 1em 0; }
 th, td { text-align: left; vertical-align: top; padding: .3em .6em; border-bottom: 1px solid var(--line); }
 svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 .apply { fill: var(--apply); } .bake { fill: var(--bake); } .failed { fill: var(--bad); } .axis { stroke: var(--line); }
+.evidence { fill: none; stroke: var(--apply); stroke-width: 2; } .bound { stroke: var(--bad); stroke-dasharray: 6 4; }
 code { font-size: 90%; overflow-wrap: anywhere; }
 """
 
 
-def markdown(report: Report) -> str:
-    """For a wiki, a merge request or a mail; GitHub and GitLab draw the pictures."""
+def markdown(report: Report, plan: Plan | None = None) -> str:
+    """For a wiki, a merge request or a mail; GitHub and GitLab draw the pictures. `plan` is the rollout's, to be drawn."""
     lines = [f"# {_md(_title(report))}", "", f"**{_md(_outcome(report))}**", ""]
     lines += [f"- {_md(change)}" for change in report.changes]
+    if plan is not None:
+        lines += ["", "## Batches", "", "```mermaid", charts.mermaid(plan).rstrip(), "```"]
     for course in report.courses:
         lines += ["", f"## {_md(_name(course))}", "", *(f"- {_md(fact)}" for fact in _facts(course)), ""]
         if course.spans:
@@ -36,23 +44,27 @@ def markdown(report: Report) -> str:
             lines += _md_table(_BATCHES, (_batch(span) for span in course.spans))
         if course.gates:
             lines += ["", "### Gates", "", *_md_table(_GATES, (_gate(gate) for gate in course.gates))]
+            lines += _sparklines(course.gates)
     lines += ["", "## Incidents", ""]
     lines += _md_table(_HAPPENED, _happened(report.incidents)) if report.incidents else ["None."]
     lines += ["", "## Who did what", "", *_md_table(_PEOPLE, _people(report.people))]
     return "\n".join(lines) + "\n"
 
 
-def html(report: Report) -> str:
-    """One file, without scripts and without anything from elsewhere."""
+def html(report: Report, plan: Plan | None = None) -> str:
+    """One file, without scripts and without anything from elsewhere. `plan` is the rollout's, to be drawn."""
     title = escape(_title(report))
     parts = [f"<h1>{title}</h1>", f"<p><strong>{escape(_outcome(report))}</strong></p>"]
     parts.append(_list(report.changes))
+    if plan is not None:
+        parts += ["<h2>Batches</h2>", svg(plan)]
     for course in report.courses:
         parts += [f"<h2>{escape(_name(course))}</h2>", _list(_facts(course))]
         if course.spans:
             parts += [timeline(course), _table(_BATCHES, (_batch(span) for span in course.spans))]
         if course.gates:
             parts += ["<h3>Gates</h3>", _table(_GATES, (_gate(gate) for gate in course.gates))]
+            parts += [_figures(gate) for gate in course.gates if gate.evidence]
     parts.append("<h2>Incidents</h2>")
     parts.append(_table(_HAPPENED, _happened(report.incidents)) if report.incidents else "<p>None.</p>")
     parts += ["<h2>Who did what</h2>", _table(_PEOPLE, _people(report.people))]
@@ -62,6 +74,24 @@ def html(report: Report) -> str:
         f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head>\n'
         f"<body>\n{body}\n</body></html>\n"
     )
+
+
+def _figures(gate: Gate) -> str:
+    """The evidence of one verdict: as it grew, and what was seen on either side."""
+    drawn = "".join(
+        f"<figure>{drawing(gate.batch, one.rule, curve)}<figcaption>{escape(one.rule)}</figcaption></figure>"
+        for one, curve in curves(gate.evidence)
+    )
+    table = _table(_SIDES, (sides(one) for one in gate.evidence))
+    return f"<h4>{escape(gate.batch)}: {escape(str(gate.verdict))}</h4>{drawn}{table}"
+
+
+def _sparklines(gates: Sequence[Gate]) -> list[str]:
+    """The evidence as it grew, a line each."""
+    rows = [
+        (gate.batch, one.rule, sparkline(curve)) for gate in gates for one, curve in curves(gate.evidence)
+    ]
+    return ["", *_md_table(("Batch", "Rule", "Evidence as it grew"), rows)] if rows else []
 
 
 def timeline(course: Course) -> str:
