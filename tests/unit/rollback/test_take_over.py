@@ -24,7 +24,7 @@ class Log(RolloutKind):
         super().__init__("planner", nobody, nobody)
         self._course = course
 
-    def read(self) -> Rebuilt[Rollout]:
+    async def rebuild(self, aggregate: str) -> Rebuilt[Rollout] | None:
         said, _ = self._course.fed[0]
         return Rebuilt(self._course.state, 1, 7, (said, *self._course.out))
 
@@ -47,9 +47,10 @@ async def test_the_events_of_the_last_entry_are_said_before_it_is_taken_over() -
     assert any(isinstance(m, c.StageArtifacts) for m in course.out)
     out: Any = Out()
     nobody: Any = None
-    log = Log(course)
-    service = Rollbacker(nobody, nobody, log, nobody, out)
-    state = await service._take_over(log.read(), RolloutId("revert-1"), MessageId("asked"), "ann", "slow")
+    service = Rollbacker(nobody, nobody, Log(course), nobody, out)
+    state = await service._take_over(
+        course.plan.rollout, RolloutId("revert-1"), MessageId("asked"), "ann", "slow"
+    )
     assert state.status is RolloutStatus.FAILED
     assert [type(m) for m in out.said[:2]] == [e.RolloutPlanned, e.RolloutAdvanced]
     assert not any(isinstance(m, c.StageArtifacts) for m in out.said)

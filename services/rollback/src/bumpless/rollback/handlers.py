@@ -145,7 +145,7 @@ class Rollbacker:
         if refusal:
             return _Outcome(False, refusal)
         revert = revert_id(rollout, len(started))
-        state = await self._take_over(before, revert, cause, by, reason)
+        state = await self._take_over(rollout, revert, cause, by, reason)
         plan = await apart(
             len(before.state.plan.places),
             lambda: reverse(state, revert=revert, number=len(started), how=how),
@@ -173,11 +173,13 @@ class Rollbacker:
         return _Outcome(True, TAKING_BACK)
 
     async def _take_over(
-        self, read: Rebuilt[Rollout], revert: RolloutId, cause: MessageId, by: str, reason: str
+        self, rollout: RolloutId, revert: RolloutId, cause: MessageId, by: str, reason: str
     ) -> Rollout:
-        """The forward rollout as it stands, after its planner can no longer move it; `read` is what its log gave."""
-        rollout, found = read.state.id, read
+        """The forward rollout as it stands, after its planner can no longer move it."""
         for _ in range(TAKEOVER_TRIES):
+            found = await self._forward.rebuild(rollout)
+            if found is None:
+                raise Retryable(f"the log of rollout {rollout} cannot be read")
             now = clock.now()
             news = revert_started(rollout, revert, cause=cause, by=by, reason=reason, now=now)
             decision = self._forward.decide(found.state, news, now)
@@ -191,18 +193,11 @@ class Rollbacker:
             try:
                 await self._relay.log(entry, found.log_sequence)
             except StaleSequence:
-                found = await self._again(rollout)
                 continue
             told = self._forward.told(decision.state, news, now)
             await self._relay.send([*decision.messages, *told])
             return decision.state
         raise Retryable(f"rollout {rollout} keeps moving")
-
-    async def _again(self, rollout: RolloutId) -> Rebuilt[Rollout]:
-        found = await self._forward.rebuild(rollout)
-        if found is None:
-            raise Retryable(f"the log of rollout {rollout} cannot be read")
-        return found
 
     async def _say_what_was_logged(self, found: Rebuilt[Rollout]) -> None:
         """The events of the last entry: a planner that died may not have published them, and a store that is emptied

@@ -29,6 +29,8 @@ from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.kind import Rebuilt
 from bumpless.common.shell.reading import readable
 
+LONG_ENTRY = 50
+"""Messages that were decided together, from which on a replay gives way before it goes on."""
 MAX_PLAN_BYTES = 256 << 20
 PLANS_KEPT = 64
 """In memory; the oldest goes first. A plan of 10,000 nodes takes some megabytes."""
@@ -218,7 +220,8 @@ class RolloutKind:
         """
         state: Rollout | None = None
         for entry in _in_order(entries):
-            await asyncio.sleep(0)  # a long log must not keep the lease from being renewed
+            if len(entry.inputs) >= LONG_ENTRY:
+                await asyncio.sleep(0)  # a long log must not keep the lease from being renewed
             inputs: list[Message] = []
             out: list[Message] = []
             for at, together in groupby(entry.inputs, key=lambda logged: logged.at):
