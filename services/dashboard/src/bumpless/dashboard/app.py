@@ -34,7 +34,7 @@ from bumpless.dashboard.users import Users
 from bumpless.dashboard.views import Views
 
 NAME = "dashboard"
-NICER = 10
+NICER = 5
 log = get_logger(__name__)
 
 
