@@ -69,8 +69,14 @@ class Views:
 
     async def _send(self, request: web.Request, answer: web.StreamResponse, name: str, sent: int) -> None:
         # A reader that is slow holds up nobody: what is new is looked up when the last write has left.
-        told = True
+        told, time = True, asyncio.get_running_loop().time
+        looked = time()
         while not self._ending():
+            if time() - looked >= HEARTBEAT_S:  # also where changes never cease
+                looked = time()
+                if self._doors.session(request) is None:
+                    await answer.write(b"event: ended\ndata:\n\n")
+                    return
             changed = self._feeds.changed(name)
             topic = self._picture.topics.get(name)
             frames = None if topic is None else topic.after(sent)
@@ -87,9 +93,6 @@ class Views:
                 continue
             done, _ = await asyncio.wait((changed,), timeout=HEARTBEAT_S)
             if not done:
-                if self._doors.session(request) is None:
-                    await answer.write(b"event: ended\ndata:\n\n")
-                    return
                 await answer.write(b": still here\n\n")
 
     def _event(self, number: int, data: bytes) -> bytes:
