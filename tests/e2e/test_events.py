@@ -353,3 +353,47 @@ async def test_a_sample_subscriber_shows_what_was_when_it_came(
             process.kill()
         await process.wait()
     assert re.search(r"node-1/core \w+ \d+%", seen)
+
+
+def of_docs(beginning: str) -> str:
+    """The one command of docs/events.md that begins so."""
+    lines = (ROOT / "docs/events.md").read_text().splitlines()
+    (found,) = [line for line in lines if line.startswith(beginning)]
+    return found
+
+
+@pytest.mark.skipif(
+    shutil.which("nats") is None,
+    reason="expected the nats command, found none; go install github.com/nats-io/natscli/nats@v0.5.0",
+)
+async def test_the_nats_command_starts_a_rollout_and_shows_it(lab: Lab, tmp_path: Path) -> None:
+    path, version = release(lab)
+    event = tmp_path / "published.json"
+    ended = await lab.cli("release", "build", str(path), "--event", str(event))
+    assert ended.code == 0, ended.err
+    env = {**os.environ, "NATS_URL": lab.nats_url, "HOME": str(tmp_path)}
+    publish = of_docs("nats pub rel.shop").replace("rel.shop.", "rel.tiny.")
+    done = await ran(publish, tmp_path, env)
+    assert done.code == 0, done.err
+    watch = of_docs("nats sub 'prog.*.rollout'")
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-c",
+        f"exec {watch}",
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            over = False
+            while not over:
+                line = (await process.stdout.readline()).decode()
+                assert line, "expected it to run on"
+                body = json.loads(line) if line.startswith("{") else {}
+                over = (body.get("release_version"), body.get("status")) == (version, "succeeded")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

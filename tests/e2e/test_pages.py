@@ -44,6 +44,15 @@ def test_targets_of_make_are_there() -> None:
     assert named <= targets
 
 
+def test_every_target_of_make_is_told() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z][\w-]+)(?: [\w-]+)*:(?!=)", makefile, re.MULTILINE))
+    targets |= {f"bench-{found.stem[6:]}" for found in (ROOT / "benchmarks").glob("bench_*.py")}
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    lacking = [name for name in targets if f"`make {name}`" not in page and f"`{name}`" not in page]
+    assert lacking == [], "CONTRIBUTING.md has a line for each"
+
+
 async def walk(page: Path, folder: Path) -> str:
     """Run the page's blocks; what they printed. The folder is short-lived, and so is everything that runs in it."""
     environment = {
