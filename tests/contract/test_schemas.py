@@ -18,7 +18,7 @@ from bumpless.common.model.alerting import AlertsFile
 from bumpless.common.model.eventing import EventsFile
 from bumpless.common.model.release import Release, ReleaseFile
 from bumpless.common.render import PlanView
-from bumpless.common.render.comparison import Comparison
+from bumpless.common.render.compared import Comparison
 from bumpless.common.render.replay import Replay
 from support.samples import SAMPLES
 from support.snapshots import Snapshots

@@ -44,6 +44,17 @@ def test_targets_of_make_are_there() -> None:
     assert named <= targets
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_no_command_escapes(page: str) -> None:
+    """Whatever is fenced is run, as `bash`; else only targets of make stand apart, which are looked at above."""
+    text = (ROOT / page).read_text()
+    outside = re.sub(r"^```bash\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert "```" not in outside
+    assert [
+        line for line in re.findall(r"^    (\S.*)$", outside, re.MULTILINE) if not line.startswith("make ")
+    ] == []
+
+
 def test_every_target_of_make_is_told() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z][\w-]+)(?: [\w-]+)*:(?!=)", makefile, re.MULTILINE))

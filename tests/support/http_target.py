@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+
+from support.local_http import LocalHttp, Quiet
 
 
 @dataclass(frozen=True)
@@ -31,33 +31,22 @@ class HttpTarget:
     def __enter__(self) -> Self:
         target = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802 - the name that the server calls
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 target.posted.append(Posted(self.path, dict(self.headers.items()), body))
                 status, headers = target.answers.pop(0) if target.answers else (200, {})
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": "3"}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(b"ok\n")
+                self.answer(status, b"ok\n", "text/plain", **headers)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = LocalHttp(Handler)
+        self._server.__enter__()
+        self.url = self._server.url
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+        self._server.__exit__()
 
     def at(self, path: str) -> list[Any]:
         """The bodies that were posted there."""

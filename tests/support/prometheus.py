@@ -12,13 +12,14 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+
+from support.local_http import LocalHttp, Quiet
 
 START_S = 60.0
 SCRAPE_S = 0.2
@@ -116,7 +117,7 @@ class PrometheusServer:
             return False
 
 
-class Exporter:
+class Exporter(LocalHttp):
     """A target that says `text` to whoever scrapes it; `scrapes` counts how often it was asked."""
 
     def __init__(self) -> None:
@@ -124,35 +125,13 @@ class Exporter:
         self.scrapes = 0
         exporter = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = exporter.text.encode()
+        class Handler(Quiet):
+            def do_GET(self) -> None:  # noqa: N802 - the name that the server calls
                 with suppress(OSError):  # whoever asked may have given up
-                    self.send_response(200)
-                    self.send_header("Content-Type", "text/plain; version=0.0.4")
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
+                    self.answer(200, exporter.text.encode(), "text/plain; version=0.0.4")
                     exporter.scrapes += 1
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
     async def say(self, text: str) -> None:
         """Returns when somebody has come for it, and once more, so that it is stored."""

@@ -17,7 +17,8 @@ from bumpless.common.engine.expand import node_commands
 from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.verdict import Verdict
-from bumpless.common.render.comparison import Comparison, Kind, Turn, compare, in_words, taken_back
+from bumpless.common.render.compared import Comparison, Kind, Turn
+from bumpless.common.render.comparison import compare, in_words, taken_back
 from bumpless.rollback.reverse import reverse
 from support.plans import GATE, batch, plan, target
 from support.rollouts import Course, rolling

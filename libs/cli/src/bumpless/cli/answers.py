@@ -22,7 +22,7 @@ from bumpless.common.model.interfaces import Interfaces
 from bumpless.common.model.release import ReleaseFile
 from bumpless.common.model.statement import Rehearsed, Verified, Waiver
 from bumpless.common.render import PlanView
-from bumpless.common.render.comparison import Comparison
+from bumpless.common.render.compared import Comparison
 from bumpless.common.render.replay import Replay
 from bumpless.common.render.report import Report
 

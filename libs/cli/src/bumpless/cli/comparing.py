@@ -19,8 +19,9 @@ from bumpless.common.contract.envelope import Envelope
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.plan import Plan, StepKey
-from bumpless.common.render.comparison import Comparison, Turn, in_words, taken_back
+from bumpless.common.render.compared import Comparison, Turn
 from bumpless.common.render.comparison import compare as held_against
+from bumpless.common.render.comparison import in_words, taken_back
 from bumpless.common.shell.broker import Received
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable

@@ -22,6 +22,7 @@ from bumpless.common.errors import Retryable
 from bumpless.common.model.alerting import AlertsFile
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.log import get_logger
+from bumpless.common.webhooks.door import Door
 from bumpless.common.webhooks.signing import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -55,27 +56,20 @@ class Receiver:
     ) -> None:
         self._acknowledge = acknowledge
         self._secret, self._file, self._take, self._park, self._clock = secret, file, take, park, clock
-        self._runner: web.AppRunner | None = None
+        self._door = Door()
 
     async def start(self, host: str, port: int) -> None:
         """Raises: OSError, if the address is taken; Refused or ValueError, if there is no secret."""
         read_secret(self._secret)
-        app = web.Application(client_max_size=self._file().receiver.max_bytes)
-        app.add_routes(
-            [
-                web.post(PATH, self._post),
-                web.get(ack_link.PATH, self._ack_page),
-                web.post(ack_link.PATH, self._ack),
-            ]
-        )
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+        routes = [
+            web.post(PATH, self._post),
+            web.get(ack_link.PATH, self._ack_page),
+            web.post(ack_link.PATH, self._ack),
+        ]
+        await self._door.open(host, port, routes, self._file().receiver.max_bytes)
 
     async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._door.close()
 
     async def _post(self, request: web.Request) -> web.Response:
         try:

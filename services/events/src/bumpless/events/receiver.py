@@ -23,6 +23,7 @@ from bumpless.common.errors import Retryable
 from bumpless.common.model.eventing import EventsFile
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.log import get_logger
+from bumpless.common.webhooks.door import Door
 from bumpless.common.webhooks.signing import Proven, Stranger, prove, read_secret
 
 log = get_logger(__name__)
@@ -44,21 +45,15 @@ class Nothing(Exception):
 class Receiver:
     def __init__(self, secret: Path, file: Callable[[], EventsFile], keep: Keep, clock: Clock) -> None:
         self._secret, self._file, self._keep, self._clock = secret, file, keep, clock
-        self._runner: web.AppRunner | None = None
+        self._door = Door()
 
     async def start(self, host: str, port: int) -> None:
         """Raises: OSError, if the address is taken or there is no secret; ValueError, if it is too short."""
         read_secret(self._secret)
-        app = web.Application(client_max_size=MAX_BYTES)
-        app.add_routes([web.post(PATH, self._post)])
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+        await self._door.open(host, port, [web.post(PATH, self._post)], MAX_BYTES)
 
     async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._door.close()
 
     async def _post(self, request: web.Request) -> web.Response:
         try:
