@@ -46,7 +46,7 @@ LOGGED = (
     c.OpenGate,
     e.VerdictReached,
 )
-ORDERED = (c.Pause, c.Resume, c.Promote, c.Abort, c.Approve, c.Retry, c.Rollback, e.AlertFired)
+ORDERED = (c.Pause, c.Resume, c.Promote, c.Abort, c.Approve, c.Deny, c.Retry, c.Rollback, e.AlertFired)
 
 
 class Feeds:

@@ -35,6 +35,7 @@ _DID = {
     "promote": "promoted it",
     "abort": "aborted it",
     "approve": "approved it",
+    "deny": "denied it",
     "retry": "had it planned again",
     "rollback": "took it back",
 }
