@@ -147,7 +147,6 @@ FLEET: tuple[tuple[str, Run], ...] = (
     ("stage", Run("{waits} --check")),
     ("stage", Run("{waits}", 1)),
     ("gate dry-run", Run("{waits}", 1)),
-    ("gate dry-run", Run("{good}")),
     ("release build", Run("{waits} --event {home}/published.json")),
     ("release build", Run("{home}/none.yaml", 1)),
     # nobody approves it in time
@@ -202,10 +201,11 @@ FLEET: tuple[tuple[str, Run], ...] = (
     ("fleet list", Run("")),
     ("fleet show", Run("node-1")),
     ("fleet show", Run("nobody", 1)),
-    ("fleet drain", Run("node-1 --reason disk --timeout 0.01", 3)),
+    ("fleet drain", Run("node-3 --reason disk --timeout 2", 3, first="kill node-3")),
+    ("fleet undrain", Run("node-3", first="heal")),
     ("fleet drain", Run("node-1 --reason disk")),
-    ("fleet undrain", Run("node-1 --timeout 0.01", 3)),
-    ("fleet undrain", Run("node-1")),
+    ("fleet undrain", Run("node-1 --timeout 2", 3, first="kill node-1")),
+    ("fleet undrain", Run("node-1", first="heal")),
     ("events tail", Run("rollouts --since 600 --count 3")),
     ("events tail", Run("nonsense", 1)),
     # a node is away while it is taken back
@@ -239,10 +239,13 @@ FLEET: tuple[tuple[str, Run], ...] = (
 UP: dict[str, tuple[Run, ...]] = {"up": (Run("--nodes 2"), Run("", 1))}
 """Run by tests/e2e/test_up_down.py, which stops what it starts."""
 
+JUDGED: dict[str, tuple[Run, ...]] = {"gate dry-run": (Run("{file}"),)}
+"""Run by tests/e2e/test_gate_sources.py, where there is something to read."""
+
 
 def all_runs() -> dict[str, tuple[Run, ...]]:
     """Every run of every command."""
-    found: dict[str, tuple[Run, ...]] = {**ALONE, **UP}
+    found: dict[str, tuple[Run, ...]] = {**ALONE, **UP, **JUDGED}
     for name, words in NOWHERE.items():
         found[name] = (*found.get(name, ()), Run(words, 1))
     for name, run in FLEET:
