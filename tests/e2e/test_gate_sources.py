@@ -12,6 +12,8 @@ import pytest
 
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
+from support.command_check import faults
+from support.command_table import JUDGED
 from support.fleet_lab import Lab
 from support.fleet_product import GATE, write_release
 from support.fleet_watch import check_switches, ended, log_when, on_fleet, publish, until
@@ -157,7 +159,7 @@ async def test_what_the_nodes_try_out_is_judged(lab: Lab, folder: Path) -> None:
         async with lab.load():
             log = await ended(found, await publish(lab, found, path), "succeeded")
         answer = await lab.cli("gate", "dry-run", str(path), "--component", "core", "--output", "json")
-        assert answer.code == 0, answer.err
+        assert faults("gate dry-run", JUDGED["gate dry-run"][0], answer) == []
         seen = json.loads(answer.out)
         assert {row["node"] for row in seen if row["metric"] == "bumpless_process_open_fds"} == set(lab.nodes)
         core["gate"]["rules"][5]["metric"] = "bumpless_proces_open_fds"
