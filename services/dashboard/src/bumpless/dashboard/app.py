@@ -96,7 +96,6 @@ def _local(host: str) -> bool:
 async def run(settings: DashboardSettings) -> None:
     """Run the dashboard until SIGTERM. Those who watch wait for those who work: it gives way to other processes."""
     configure_logging(NAME, settings.log_level)
-    os.nice(NICER)
     guard = Guard(settings.addresses())
     links = OneTime(None if settings.login_secret is None else secret_at(settings.login_secret))
     doors = Doors(Users(settings.users), links, clock.now, secure=guard.secure)
@@ -120,6 +119,7 @@ async def run(settings: DashboardSettings) -> None:
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=settings.tls()).start()
         log.info("serving", addresses=sorted(settings.addresses()))
+        os.nice(NICER)
         await stop.wait()
     finally:
         feeds.wake_all()
