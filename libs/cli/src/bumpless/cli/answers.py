@@ -286,7 +286,7 @@ ANSWERS: Mapping[str, Answer] = {
     "alert silence list": Answer(_of(list[Silence]), BASE),
     "alert silence expire": Answer(_a("silence text"), BASE),
     "gate dry-run": Answer(
-        _rows("component rule metric node series? value? note?"),
+        _rows("component rule metric node series? value:n? note?"),
         {0: "every metric is there", 1: "one is missing on some node"},
     ),
     "gate replay": Answer(
