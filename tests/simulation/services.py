@@ -68,6 +68,9 @@ class SimSources:
 class _Subscribers:
     """In place of the broker with every subscriber: from its start to its stop messages are handled."""
 
+    _connection = None
+    """There is none that could be lost with them."""
+
     def __init__(self, service: Service, life: Life, working: Working) -> None:
         self._service, self._life, self._working = service, life, working
 
