@@ -45,12 +45,23 @@ def _taken(inv: Invariants, other: Book) -> set[str]:
     """The nodes that another rollout keeps, also by what was decided of it already and is not logged yet."""
     if other.state.status not in AT_WORK:
         return set()
-    taken, version = _unfinished(other.state), other.version
+    # A node that said it is done serves, also while nobody could save that it did.
+    taken, version = _waiting(other), other.version
     while (saved := inv.saved.get((other.plan.rollout, version + 1))) is not None:
         version += 1
         known = json.loads(saved)
         taken &= set() if known.get("status") in TERMINAL else _not_done(known)
     return taken
+
+
+def _waiting(other: Book) -> set[str]:
+    """The nodes that have a step at work of which they did not say that it is done."""
+    return {
+        key.partition("/")[0]
+        for batch in other.state.batches.values()
+        for key, fact in batch.steps.items()
+        if not fact.ok and key not in other.good
+    }
 
 
 def _not_done(state: dict[str, Any]) -> set[str]:
