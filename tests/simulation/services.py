@@ -165,7 +165,7 @@ class Service:
         budget = Budget(plans.known)
         runner = Runner(RolloutKind("planner", plans, connection), store, relay, now, fenced, budget)
         orders = NodeOrders(connection, KEY, TRUST)
-        planner = Planner(connection, store, runner, plans, TRUST, None, orders, budget)  # type: ignore[arg-type]
+        planner = Planner(connection, runner, plans, TRUST, None, orders, budget)  # type: ignore[arg-type]
         await planner.load()
         keeping = life.task(planner.keep())
         return Working(

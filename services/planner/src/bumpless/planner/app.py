@@ -137,7 +137,7 @@ async def run(settings: PlannerSettings) -> None:
         runner = Runner(kind, store, relay, clock.now, fenced, budget)
         shown = Shown(Plans(JetStreamBlobs(connection.js, subjects.SHOWN_BUCKET)), History(connection))
         orders = NodeOrders(connection, key, trust)
-        planner = Planner(connection, store, runner, plans, trust, shown, orders, budget, settings.preflight)
+        planner = Planner(connection, runner, plans, trust, shown, orders, budget, settings.preflight)
         broker = make_subscribers(settings.nats_url, planner, connection, shown)
         await planner.load()
         watch = asyncio.create_task(planner.keep())

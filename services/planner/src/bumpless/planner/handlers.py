@@ -30,7 +30,6 @@ from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.rollouts import Plans, unknown
 from bumpless.common.shell.run import Runner
-from bumpless.common.shell.state import StateStore
 from bumpless.planner import refusals
 from bumpless.planner.availability import NodeOrders
 from bumpless.planner.budget import Budget
@@ -57,7 +56,6 @@ class Planner:
     def __init__(
         self,
         connection: Connection,
-        store: StateStore,
         runner: Runner[Rollout],
         plans: Plans,
         trust: TrustStore,
@@ -68,7 +66,6 @@ class Planner:
     ) -> None:
         self._orders, self._budget = orders, budget
         self._connection = connection
-        self._store = store
         self._runner = runner
         self._plans = plans
         self._trust = trust
