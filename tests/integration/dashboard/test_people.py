@@ -228,6 +228,7 @@ async def test_for_everybody(room: Room) -> None:
     page = await room.page(path)
     await page.wait_for_selector(".node table")
     await page.click(".actions button:text-is('pause')")
+    await page.wait_for_selector("dialog")
     assert await serious(page) == []
     await page.keyboard.press("Escape")
     await page.emulate_media(color_scheme="dark")
@@ -244,7 +245,9 @@ async def test_for_everybody(room: Room) -> None:
     assert await phone.evaluate("document.documentElement.scrollWidth") <= 390
     assert await serious(phone) == []
     await phone.tap(".actions button:text-is('pause')")
-    box = await phone.locator("dialog").bounding_box()
+    dialog = phone.locator("dialog")
+    await dialog.wait_for()
+    box = await dialog.bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
 

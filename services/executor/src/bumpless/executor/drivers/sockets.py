@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -23,6 +24,8 @@ LOWEST_FD = 64
 SYS_PIDFD_GETFD = 438
 """pidfd_getfd(2); the number is the same on every architecture."""
 
+_GONE = (errno.ESRCH, errno.EBADF)
+"""The process ended, or closed the descriptor, since we looked."""
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -71,7 +74,10 @@ def free_unix(path: Path) -> None:
 def adopt(pid: int, pidfd: int, inode: int) -> socket.socket | None:
     """Our own descriptor of the shared socket with this inode in another process; None: it does not hold it.
 
-    It is found by inode: the process may have moved it to any descriptor.
+    It is found by inode: the process may have moved it to any descriptor. A process that ends meanwhile holds nothing.
+
+    Raises:
+        OSError: we may not take descriptors out of that process.
     """
     for name in _descriptors(pid):
         try:
@@ -82,6 +88,8 @@ def adopt(pid: int, pidfd: int, inode: int) -> socket.socket | None:
         fd = _libc.syscall(SYS_PIDFD_GETFD, pidfd, int(name), 0)
         if fd < 0:
             number = ctypes.get_errno()
+            if number in _GONE:
+                continue
             raise OSError(number, os.strerror(number), f"descriptor {name} of process {pid}")
         sock = socket.socket(fileno=fd)
         if inode_of(sock) == inode and _is_shared(sock):
