@@ -35,6 +35,7 @@ COPIES_S = (0.0, 5.0, 40.0)
 """After how long a copy of a message comes, beyond its way."""
 TRIES = 5
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+AMONG = "Nats-Expected-Last-Subject-Sequence-Subject"
 
 
 def matches(pattern: str, subject: str) -> bool:
@@ -75,8 +76,12 @@ class Broker:
 
     # storing ------------------------------------------------------------------------------------------
 
-    def check(self, stream: Stream, subject: str, expected: str | None) -> None:
-        if expected is not None and self.logs[stream].last.get(subject, 0) != int(expected):
+    def check(self, stream: Stream, subject: str, headers: Headers) -> None:
+        expected, among = headers.get(EXPECTED), headers.get(AMONG, subject)
+        if expected is None:
+            return
+        last = max((n for name, n in self.logs[stream].last.items() if matches(among, name)), default=0)
+        if last != int(expected):
             raise StaleSequence(f"{subject}: expected to follow {expected}")
 
     def append(
@@ -92,7 +97,7 @@ class Broker:
         copy = log.ids.get(headers.get(wire.MSG_ID_HEADER, "")) if stream not in LAST_ONLY else None
         if copy is not None:
             return copy
-        self.check(stream, subject, headers.get(EXPECTED))
+        self.check(stream, subject, headers)
         log.sequence += 1
         number = log.sequence
         if stream in LAST_ONLY and subject in log.last:
@@ -208,7 +213,9 @@ class SimConnection:
     def __init__(self, broker: Broker, life: Any) -> None:
         self._broker, self._life = broker, life
 
-    async def publish(self, message: Message, *, source: str, expect_last: int | None = None) -> int:
+    async def publish(
+        self, message: Message, *, source: str, expect_last: int | None = None, among: str | None = None
+    ) -> int:
         route = ROUTES[type(message)]
         if route.stream is Stream.PROG:
             return 0
@@ -219,6 +226,8 @@ class SimConnection:
         headers = wire.headers(message, source)
         if expect_last is not None:
             headers[EXPECTED] = str(expect_last)
+        if among is not None:
+            headers[AMONG] = among
 
         def store() -> int:
             return self._broker.append(
@@ -236,7 +245,7 @@ class SimConnection:
     async def publish_batch(self, items: Sequence[tuple[str, bytes, Headers]]) -> None:
         def store() -> None:
             for subject, _, headers in items:
-                self._broker.check(Stream.CMD, subject, headers.get(EXPECTED))
+                self._broker.check(Stream.CMD, subject, headers)
             for subject, body, headers in items:
                 self._broker.append(Stream.CMD, subject, body, headers, self._life.name)
 

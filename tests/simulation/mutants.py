@@ -296,8 +296,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "two-rollouts-on-one-place",
-        "bumpless.planner.handlers",
-        "            if wanted & {step.place for step in other.plan.steps()}:",
+        "bumpless.common.shell.places",
+        "            if places & {step.place for step in other.plan.steps()}:",
         "            if False:",
     ),
     Mutant(

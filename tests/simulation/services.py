@@ -17,6 +17,7 @@ from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Retryable
 from bumpless.common.shell import clock, service
+from bumpless.common.shell.places import Places
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
@@ -150,7 +151,9 @@ class Service:
         self, life: Life, connection: Any, store: SimState, fenced: Callable[[], None]
     ) -> Working:
         plans = Plans(SimBlobs(self.broker, life))  # type: ignore[arg-type]
-        relay = Relay(connection, self.owner, key=KEY, plans=plans.get, trust=TRUST)
+        relay = Relay(
+            connection, self.owner, key=KEY, plans=plans.get, trust=TRUST, places=Places(connection, plans)
+        )
         now = lambda: clock.now()  # noqa: E731 - the clock is replaced while the simulation runs
         if self.owner == "health-gate":
             gates = Runner(GateKind(connection), store, relay, now, fenced)

@@ -79,6 +79,9 @@ class SimState:
     async def forget(self, aggregate: str) -> None:
         await self._act("forget", lambda: self._state.forget(aggregate))
 
+    async def discard(self, aggregate: str) -> None:
+        await self._act("discard", lambda: self._state.discard(aggregate))
+
     async def unpublished(self) -> list[str]:
         found: list[str] = await self._read("unpublished", self._state.unpublished)
         return found

@@ -68,6 +68,12 @@ class MemoryState:
         self._fence(aggregate)
         self._store.values.pop(aggregate, None)
 
+    async def discard(self, aggregate: str) -> None:
+        self._fence(aggregate)
+        self._store.values.pop(aggregate, None)
+        self._store.unpublished.discard(aggregate)
+        self._store.deadlines.pop(aggregate, None)
+
     async def unpublished(self) -> list[str]:
         return sorted(self._store.unpublished)
 

@@ -32,7 +32,7 @@ def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
     if not started or plan.direction is Direction.REVERT:
         return
     mine = {step.node for step in plan.steps()}
-    out = started | set(turn.after.out) | _unfinished(turn.after) | (_drained(inv) & mine)
+    out = started | set(turn.after.out) | _unfinished(turn.after) | (_drained(inv, plan.rollout) & mine)
     for other in inv.books.values():
         if other.plan.rollout not in (plan.rollout, *inv.sim.holes) and other.plan.of is None:
             left = other.state.left_to_a_person and other.plan.generation < plan.generation
@@ -71,10 +71,10 @@ def _not_done(state: dict[str, Any]) -> set[str]:
     return {key.partition("/")[0] for key, fact in facts if not fact.get("ok")}
 
 
-def _drained(inv: Invariants) -> set[str]:
-    """The nodes that have been drained for so long that everybody knows."""
-    now = inv.sim.world.clock
-    return {node for node, since in inv.drained.items() if now - since > KNOWN_S}
+def _drained(inv: Invariants, rollout: str) -> set[str]:
+    """The nodes that had been drained for so long, when its planner decided, that everybody knew."""
+    decided = inv.saved_at["planner", rollout]
+    return {node for node, since in inv.drained.items() if decided - since > KNOWN_S}
 
 
 def _started(turn: Turned) -> set[str]:

@@ -74,6 +74,20 @@ async def test_a_message_that_must_follow_another(connection: Connection) -> Non
     assert other > second
 
 
+async def test_a_message_that_must_follow_all_of_its_kind(connection: Connection) -> None:
+    every = subjects.subject_for(e.RolloutCancelled)
+
+    async def publish(rollout: str, after: int) -> int:
+        return await connection.publish(cancelled(1, rollout), source="test", expect_last=after, among=every)
+
+    first = await publish("r1", 0)
+    with pytest.raises(StaleSequence):
+        await publish("r2", 0)
+    assert await publish("r2", first) > first
+    with pytest.raises(StaleSequence):
+        await publish("r3", first)
+
+
 async def test_publishing_again_what_is_there_already_is_no_conflict(connection: Connection) -> None:
     first = await connection.publish(cancelled(1), source="test", expect_last=0)
     assert await connection.publish(cancelled(1), source="test", expect_last=0) == first

@@ -14,17 +14,20 @@ from bumpless.common.errors import Retryable
 from bumpless.common.shell.broker import StaleSequence
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
+from bumpless.common.shell.taken import Taken
 from support.ledger import Ledger, LedgerKind, MemoryOutbound, alert
-from support.plans import T0
+from support.plans import T0, batch, plan
 
 
 class Bench:
-    def __init__(self, store: StateStore, outbound: MemoryOutbound | None = None) -> None:
+    def __init__(
+        self, store: StateStore, outbound: MemoryOutbound | None = None, around: Around | None = None
+    ) -> None:
         self.store = store
         self.outbound = outbound or MemoryOutbound()
         self.kind = LedgerKind(self.outbound)
         self.fenced = 0
-        self.runner = Runner(self.kind, store, self.outbound, lambda: T0, self._fenced)
+        self.runner = Runner(self.kind, store, self.outbound, lambda: T0, self._fenced, around)
 
     def _fenced(self) -> None:
         self.fenced += 1
@@ -59,6 +62,7 @@ class Around:
 
     def __init__(self) -> None:
         self.known: list[tuple[str, ...]] = []
+        self.dropped: list[str] = []
 
     def news(self, state: Ledger, now: datetime) -> Message | None:
         return None if "told" in state.names else alert("told")
@@ -69,6 +73,9 @@ class Around:
 
     def decided(self, state: Ledger) -> None:
         self.known.append(state.names)
+
+    def never_was(self, aggregate: str) -> None:
+        self.dropped.append(aggregate)
 
 
 async def test_what_a_first_message_has_to_know_stands_in_it_and_in_the_log(bench: Bench) -> None:
@@ -270,6 +277,37 @@ async def test_a_lost_lease_is_said_and_nothing_is_written(bench: Bench, stores)
     await stores.mine.acquire(60)
     await bench.runner.handle("r1", alert("b"))
     assert await bench.names() == ("a", "b")
+
+
+async def test_what_cannot_begin_is_said_and_nothing_is_kept_of_it(bench: Bench) -> None:
+    around = Around()
+    bench = Bench(bench.store, bench.outbound, around)
+    bench.outbound.fail_log = Taken(plan(batch("api-1", ["n1"])), "rolling", T0)
+    with pytest.raises(Taken, match="is rolling on the same places since 12:00:00 UTC"):
+        await bench.runner.handle("r1", alert("a"))
+    assert around.known == [("a and told",)]
+    assert around.dropped == ["r1"]
+    assert (await bench.names(), bench.runner.statuses) == ((), {})
+    assert (await bench.store.unpublished(), await bench.store.waiting()) == ([], [])
+    await bench.runner.handle("r1", alert("a"))
+    assert [entry.version for entry in bench.outbound.entries] == [1]
+
+
+@pytest.mark.parametrize("way", ["a message", "a start"])
+async def test_what_was_saved_and_cannot_begin_any_more_is_dropped(bench: Bench, way: str) -> None:
+    """The process died before it could say that it begins, and meanwhile others have begun."""
+    bench.outbound.fail_log = Retryable("away")
+    with pytest.raises(Retryable):
+        await bench.runner.handle("r1", alert("a"))
+    later = bench.again()
+    later.outbound.fail_log = Taken(plan(batch("api-1", ["n1"])), "rolling", T0)
+    if way == "a start":
+        await later.runner.publish_left()
+        assert await later.store.unpublished() == []
+    else:
+        await later.runner.handle("r1", alert("ignored"))
+    assert (await later.names(), await later.store.waiting()) == ((), [])
+    assert later.outbound.entries == []
 
 
 async def test_what_a_deadline_led_to_leaves_later_although_nobody_asks_again(bench: Bench) -> None:

@@ -147,6 +147,19 @@ async def test_what_is_forgotten_is_gone_and_still_looked_after(stores) -> None:
     await stores.mine.save("r1", value(1), None)
 
 
+async def test_what_never_began_leaves_nothing(stores) -> None:
+    await stores.mine.acquire(LONG_S)
+    await stores.mine.save("r1", value(1, b"x"), Deadline("x", at(0)))
+    with pytest.raises(Fenced):
+        await stores.other.discard("r1")
+    await stores.mine.discard("r1")
+    assert await stores.mine.load("r1") is None
+    assert (await stores.mine.unpublished(), await stores.mine.waiting()) == ([], [])
+    assert await stores.mine.due(at(1)) == []
+    await stores.mine.discard("r1")
+    await stores.mine.save("r1", value(1), None)
+
+
 async def test_a_redis_that_is_away_is_retryable_and_what_it_kept_comes_back(
     redis_server: RedisServer,
 ) -> None:

@@ -44,6 +44,9 @@ class Book:
     def opening(self, message: Message) -> Message:
         return message
 
+    def never_was(self, aggregate: str) -> None:
+        """Every alert may begin."""
+
     def decided(self, state: Kept) -> None:
         if isinstance(state, Silence):
             self._silences[state.id] = state

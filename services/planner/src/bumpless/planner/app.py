@@ -23,6 +23,7 @@ from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.consume import ServiceBroker, make_broker, on_durable, on_durable_together
 from bumpless.common.shell.history import History
 from bumpless.common.shell.log import configure_logging, get_logger
+from bumpless.common.shell.places import Places
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
@@ -132,7 +133,8 @@ async def run(settings: PlannerSettings) -> None:
     async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
         plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
         kind = RolloutKind(OWNER, plans, connection)
-        relay = Relay(connection, OWNER, key=key, plans=plans.get, trust=trust)
+        places = Places(connection, plans)
+        relay = Relay(connection, OWNER, key=key, plans=plans.get, trust=trust, places=places)
         budget = Budget(plans.known)
         runner = Runner(kind, store, relay, clock.now, fenced, budget)
         shown = Shown(Plans(JetStreamBlobs(connection.js, subjects.SHOWN_BUCKET)), History(connection))

@@ -47,6 +47,13 @@ class Budget:
         if rollout.ended:
             del self._takes[rollout.id]
 
+    def never_was(self, aggregate: str) -> None:
+        """Drop a rollout that was decided and could not begin."""
+        found = self._rollouts.pop(RolloutId(aggregate), None)
+        if found is not None:
+            self._takes.pop(found.id, None)
+            self._nodes.pop(found.plan.hash, None)
+
     def observed(self, nodes: Iterable[Node | NodeStanding], now: datetime) -> None:
         """Take in what the nodes said last."""
         found = _out_of_service(nodes, now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from bumpless.common.errors import Refused, Retryable
 from bumpless.common.model.fleet import Fleet, fleet_of
 from bumpless.common.model.plan import Direction, Plan
 from bumpless.common.model.release import Release
-from bumpless.common.model.rollout import TERMINAL, Rollout, RolloutStatus, rollout_id
+from bumpless.common.model.rollout import Rollout, RolloutStatus, rollout_id
 from bumpless.common.model.version import InvalidVersion
 from bumpless.common.shell import clock
 from bumpless.common.shell.apart import apart
@@ -30,6 +29,7 @@ from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.rollouts import Plans, unknown
 from bumpless.common.shell.run import Runner
+from bumpless.common.shell.taken import Taken
 from bumpless.planner import refusals
 from bumpless.planner.availability import NodeOrders
 from bumpless.planner.budget import Budget
@@ -78,17 +78,23 @@ class Planner:
         rollout = rollout_id(message.product, message.digest, message.attempt)
         if await self._exists(rollout):
             await self._runner.drain(rollout)
-            return
+            if await self._exists(rollout):
+                return  # else it was saved only, and others have begun meanwhile
         async with self._planning:
             await self._begin(rollout, message)
 
     async def _begin(self, rollout: RolloutId, message: e.ReleaseAnnounced) -> None:
-        # First of all: it says what is saved of them, and with it the generations that are given.
-        others = await self._runner.unfinished()
+        # First of all: it says what is saved of others, and with it the generations that are given.
+        await self._runner.unfinished()
         try:
             plan, looked = await self.plan(message)
             looked.refuse()
-            await self._unlocked(plan, looked, others)
+            await self._plans.put(plan)
+            try:
+                await self._runner.handle(rollout, self._planned(message, plan, looked))
+            except Taken as taken:
+                locked = refusals.locked(taken.plan, taken.status, taken.since)
+                raise Unplannable([locked, *looked.findings]) from taken
         except Unplannable as error:
             log.warning("release refused", rollout=rollout, reasons=error.reasons)
             await self._connection.publish(
@@ -104,24 +110,22 @@ class Planner:
                 ),
                 source="planner",
             )
-            return
-        await self._plans.put(plan)
-        await self._runner.handle(
-            rollout,
-            e.RolloutPlanned(
-                id=derive_id(rollout, "planned"),
-                at=clock.now(),
-                cause=message.id,
-                rollout=rollout,
-                product=plan.product,
-                release_version=plan.release_version,
-                direction=plan.direction,
-                plan_hash=plan.hash,
-                generation=plan.generation,
-                by=message.by,
-                findings=looked.findings,
-                waivers=looked.waivers,
-            ),
+
+    @staticmethod
+    def _planned(message: e.ReleaseAnnounced, plan: Plan, looked: Looked) -> e.RolloutPlanned:
+        return e.RolloutPlanned(
+            id=derive_id(plan.rollout, "planned"),
+            at=clock.now(),
+            cause=message.id,
+            rollout=plan.rollout,
+            product=plan.product,
+            release_version=plan.release_version,
+            direction=plan.direction,
+            plan_hash=plan.hash,
+            generation=plan.generation,
+            by=message.by,
+            findings=looked.findings,
+            waivers=looked.waivers,
         )
 
     async def plan(self, message: e.ReleaseAnnounced) -> tuple[Plan, Looked]:
@@ -168,29 +172,6 @@ class Planner:
             return release
         except (ArtifactError, ValueError) as error:
             raise Unplannable([refusals.unreadable(message.product, str(error))]) from error
-
-    async def _unlocked(self, plan: Plan, looked: Looked, others: Sequence[Rollout]) -> None:
-        """Raises: Unplannable, where one of the `others` or a revert works on the same steps."""
-        wanted = {step.place for step in plan.steps()}
-        for other in others:
-            if other.ended or other.left_to_a_person or other.id == plan.rollout:
-                continue
-            if wanted & {step.place for step in other.plan.steps()}:
-                locked = refusals.locked(other.plan, other.status, other.since)
-                raise Unplannable([locked, *looked.findings])
-        entries = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
-        for entry in readable(entries, e.RolloutAdvanced):
-            if entry.owner == "rollback" and RolloutStatus(entry.status) not in TERMINAL:
-                revert = await self._revert_of(entry.rollout)
-                if revert is not None and wanted & {step.place for step in revert.steps()}:
-                    raise Unplannable([refusals.locked(revert, entry.status, entry.at), *looked.findings])
-
-    async def _revert_of(self, revert: RolloutId) -> Plan | None:
-        planned = await self._connection.last(
-            Stream.RO, subjects.subject_for(e.RolloutPlanned, rollout=revert)
-        )
-        found = readable(planned, e.RolloutPlanned)
-        return await self._plans.get(found[0].plan_hash) if found else None
 
     async def _highest_planned(self) -> int:
         """The highest generation any rollout was given: a node that is away may yet find a command of it."""

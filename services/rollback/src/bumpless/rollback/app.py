@@ -19,6 +19,7 @@ from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.consume import ServiceBroker, make_broker, on_durable, on_durable_together
 from bumpless.common.shell.log import configure_logging
+from bumpless.common.shell.places import Places
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
@@ -74,7 +75,8 @@ async def run(settings: RollbackSettings) -> None:
     async def build(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
         plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
         kind = RolloutKind(OWNER, plans, connection)
-        relay = Relay(connection, OWNER, key=key, plans=plans.get, trust=trust)
+        places = Places(connection, plans)
+        relay = Relay(connection, OWNER, key=key, plans=plans.get, trust=trust, places=places)
         runner = Runner(kind, store, relay, clock.now, fenced)
         forward = RolloutKind("planner", plans, connection)
         service = Rollbacker(connection, runner, forward, plans, relay)

@@ -23,10 +23,12 @@ from bumpless.common.shell.apart import apart
 from bumpless.common.shell.broker import Connection, StaleSequence
 from bumpless.common.shell.kind import Rebuilt
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.places import Places
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind, revert_started
 from bumpless.common.shell.run import Runner
+from bumpless.common.shell.taken import Taken
 from bumpless.rollback.policy import why_not
 from bumpless.rollback.reverse import WHOLE, How, left_over, reverse
 from bumpless.rollback.taken import taken
@@ -74,6 +76,7 @@ class Rollbacker:
         self._forward = forward
         self._plans = plans
         self._relay = relay
+        self._places = Places(connection, plans)
 
     async def failed(self, message: e.RolloutFailed) -> None:
         reason = why_not(message)
@@ -139,12 +142,15 @@ class Rollbacker:
         if before is None:
             return _Outcome(False, f"expected a rollout that exists, found none under {rollout}")
         state = before.state
+        revert = revert_id(rollout, len(started))
         refusal = (
-            _not_of(state.plan, how.only) or _leaves(state, how.only) or await self._overtaken(state.plan)
+            _not_of(state.plan, how.only)
+            or _leaves(state, how.only)
+            or await self._overtaken(state.plan)
+            or await self._taken(state.plan, revert)
         )
         if refusal:
             return _Outcome(False, refusal)
-        revert = revert_id(rollout, len(started))
         state = await self._take_over(rollout, revert, cause, by, reason)
         plan = await apart(
             len(before.state.plan.places),
@@ -153,24 +159,32 @@ class Rollbacker:
         if not plan.batches:
             return _Outcome(True, "nothing of it was switched; the rollout is stopped")
         await self._plans.put(plan)
-        await self._runner.handle(
-            revert,
-            e.RolloutPlanned(
-                id=derive_id(revert, "planned"),
-                at=clock.now(),
-                cause=cause,
-                rollout=revert,
-                of=rollout,
-                product=plan.product,
-                release_version=plan.release_version,
-                direction=Direction.REVERT,
-                plan_hash=plan.hash,
-                generation=plan.generation,
-                by=by,
-                reason=reason,
-            ),
+        planned = e.RolloutPlanned(
+            id=derive_id(revert, "planned"),
+            at=clock.now(),
+            cause=cause,
+            rollout=revert,
+            of=rollout,
+            product=plan.product,
+            release_version=plan.release_version,
+            direction=Direction.REVERT,
+            plan_hash=plan.hash,
+            generation=plan.generation,
+            by=by,
+            reason=reason,
         )
+        try:
+            await self._runner.handle(revert, planned)
+        except Taken as found:
+            return _Outcome(False, _instead(found))
         return _Outcome(True, TAKING_BACK)
+
+    async def _taken(self, plan: Plan, revert: RolloutId) -> str | None:
+        try:
+            await self._places.free(plan, revert)
+        except Taken as found:
+            return _instead(found)
+        return None
 
     async def _take_over(
         self, rollout: RolloutId, revert: RolloutId, cause: MessageId, by: str, reason: str
@@ -237,3 +251,7 @@ def _leaves(state: Rollout, only: Collection[StepKey]) -> str | None:
         f"expected what went after {', '.join(sorted(only))} to be taken back with it, "
         f"found that {', '.join(left)} would stay; name them too, or take back all of it"
     )
+
+
+def _instead(found: Taken) -> str:
+    return f"{found}; take that back, or abort it, instead"

@@ -138,10 +138,13 @@ class Connection:
 
     # publishing -------------------------------------------------------------------------------------------
 
-    async def publish(self, message: Message, *, source: str, expect_last: int | None = None) -> int:
+    async def publish(
+        self, message: Message, *, source: str, expect_last: int | None = None, among: str | None = None
+    ) -> int:
         """Publish on the message's own subject; returns the stored sequence, 0 for what is not stored.
 
-        `expect_last` stores the message only if it follows that sequence on its subject (0: it is the first).
+        `expect_last` stores the message only if it follows that sequence on its subject (0: it is the first), or, with
+        `among`, on all subjects that match it.
 
         Raises:
             Retryable: the broker is away or did not answer; publishing again is safe.
@@ -157,6 +160,8 @@ class Connection:
                 return 0
             if expect_last is not None:
                 headers["Nats-Expected-Last-Subject-Sequence"] = str(expect_last)
+            if among is not None:
+                headers["Nats-Expected-Last-Subject-Sequence-Subject"] = among
             ack = await self.js.publish(subject, body, headers=headers, stream=route.stream.value)
             return ack.seq
         except nats.js.errors.APIError as error:

@@ -67,6 +67,7 @@ class Outbound(Protocol):
 
         Raises:
             StaleSequence: the log has moved on without us.
+            Taken: there can be no such aggregate now.
         """
 
     async def send(self, messages: Sequence[Message]) -> None: ...
@@ -86,3 +87,6 @@ class Surroundings(Protocol[S_contra]):
 
     def decided(self, state: S_contra) -> None:
         """A state as it was decided, before it is saved, or as it was read back from the log."""
+
+    def never_was(self, aggregate: str) -> None:
+        """What was decided of it does not count: it could not begin."""

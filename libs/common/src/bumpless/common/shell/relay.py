@@ -14,6 +14,7 @@ from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.commands import ApplyBatch, NodeCommand, StageArtifacts
 from bumpless.common.contract.envelope import COMMAND_TYPE, Envelope
+from bumpless.common.contract.events import RolloutAdvanced
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.engine.expand import node_commands
 from bumpless.common.errors import Retryable
@@ -21,6 +22,7 @@ from bumpless.common.model.plan import Plan
 from bumpless.common.shell import tracing
 from bumpless.common.shell.broker import BATCH_LIMIT, Connection, Headers, Received, StaleSequence
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.places import Places
 
 log = get_logger(__name__)
 
@@ -32,7 +34,8 @@ READ_AT_ONCE = 500
 class Relay:
     """Publishes for one service. `plans` finds a plan by its hash; `key` signs commands (None: sends none).
 
-    `trust` says whose standing commands count as newer than ours; None: only those that `key` signed.
+    `places` begins the logs of rollouts; None: they begin whoever else is at work. `trust` says whose standing commands
+    count as newer than ours; None: only those that `key` signed.
     """
 
     def __init__(
@@ -43,14 +46,23 @@ class Relay:
         key: SigningKey | None = None,
         plans: Callable[[str], Awaitable[Plan]] | None = None,
         trust: TrustStore | None = None,
+        places: Places | None = None,
     ) -> None:
         self._connection = connection
         self._source = source
         self._key = key
         self._plans = plans
+        self._places = places
         self._trust = trust or (TrustStore() if key is None else TrustStore.of(deploy=key.public))
 
     async def log(self, entry: Message, after: int) -> int:
+        if (
+            after == 0
+            and self._places is not None
+            and isinstance(entry, RolloutAdvanced)
+            and entry.version == 1
+        ):
+            return await self._places.begin(entry, self._source)
         return await self._connection.publish(entry, source=self._source, expect_last=after)
 
     async def send(self, messages: Sequence[Message]) -> None:

@@ -25,6 +25,7 @@ from bumpless.common.shell.deadlines import deadline_message
 from bumpless.common.shell.kind import Kind, Outbound, Surroundings
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.state import Conflict, Fenced, StateStore, Stored
+from bumpless.common.shell.taken import Taken
 from bumpless.common.telemetry import DECISIONS, TRANSITIONS
 
 log = get_logger(__name__)
@@ -76,6 +77,7 @@ class Runner(Generic[S]):
         """Return once `message` is decided, saved and its consequences are published.
 
         Raises:
+            Taken: it is the first of an aggregate that cannot begin now; nothing is kept of it.
             Retryable: store or broker away; hand the message back and try again.
         """
         box = self._boxes.setdefault(aggregate, _Box())
@@ -265,7 +267,7 @@ class Runner(Generic[S]):
         if stored is None and await self._restore(aggregate) is not None:
             stored = await self._store.load(aggregate)
         if stored is not None and stored.outbox:
-            stored = await self._flush(aggregate, stored)
+            stored = await self._said(aggregate, stored)
         before = None if stored is None else await self._state(aggregate, stored.state)
         now = self._clock()
         state: S | None = before
@@ -309,7 +311,27 @@ class Runner(Generic[S]):
         if before is None or self._kind.status(before) != self._kind.status(state):
             TRANSITIONS.labels(self._kind.owner, self._kind.status(state)).inc()
         self._keep(aggregate, value.state, state)
-        await self._flush(aggregate, value, outbox)
+        try:
+            await self._flush(aggregate, value, outbox)
+        except Taken:
+            await self._never_was(aggregate)
+            raise
+
+    async def _said(self, aggregate: str, stored: Stored) -> Stored | None:
+        """Publish what was left of it. None: it was to begin, and others have begun meanwhile: whoever asks asks again."""
+        try:
+            return await self._flush(aggregate, stored)
+        except Taken as taken:
+            log.info("could not begin", aggregate=aggregate, reason=str(taken))
+            await self._never_was(aggregate)
+            return None
+
+    async def _never_was(self, aggregate: str) -> None:
+        await self._store.discard(aggregate)
+        self._read.pop(aggregate, None)
+        self.statuses.pop(aggregate, None)
+        if self._surroundings is not None:
+            self._surroundings.never_was(aggregate)
 
     async def _state(self, aggregate: str, data: bytes) -> S:
         known = self._read.get(aggregate)

@@ -64,6 +64,13 @@ class StateStore(Protocol):
             Fenced: the lease is not held.
         """
 
+    async def discard(self, aggregate: str) -> None:
+        """Drop all of an aggregate that never began, its deadline as well.
+
+        Raises:
+            Fenced: the lease is not held.
+        """
+
     async def unpublished(self) -> list[str]: ...
     async def due(self, now: datetime) -> list[tuple[str, Deadline]]: ...
     async def waiting(self) -> list[str]:
@@ -98,6 +105,13 @@ redis.call('DEL', KEYS[1])
 return 'ok'
 """
 
+_DISCARD = """
+if redis.call('GET', KEYS[4]) ~= ARGV[1] then return 'fenced' end
+redis.call('DEL', KEYS[1]) redis.call('SREM', KEYS[2], ARGV[2])
+redis.call('ZREM', KEYS[3], ARGV[2]) redis.call('HDEL', KEYS[5], ARGV[2])
+return 'ok'
+"""
+
 _ACQUIRE = """
 local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
@@ -127,6 +141,7 @@ class RedisState:
         self._token = token
         self._save = self._redis.register_script(_SAVE)
         self._forget = self._redis.register_script(_FORGET)
+        self._discard = self._redis.register_script(_DISCARD)
         self._acquire = self._redis.register_script(_ACQUIRE)
         self._release = self._redis.register_script(_RELEASE)
 
@@ -185,6 +200,15 @@ class RedisState:
             answer = await self._forget(
                 keys=[self._key("value:" + aggregate), self._key("lease")], args=[self._token]
             )
+        except _AWAY as error:
+            raise _away(error) from error
+        if answer == b"fenced":
+            raise Fenced(aggregate)
+
+    async def discard(self, aggregate: str) -> None:
+        keys = ["value:" + aggregate, "unpublished", "deadlines", "lease", "deadline-names"]
+        try:
+            answer = await self._discard(keys=[self._key(k) for k in keys], args=[self._token, aggregate])
         except _AWAY as error:
             raise _away(error) from error
         if answer == b"fenced":
