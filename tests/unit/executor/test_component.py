@@ -366,9 +366,9 @@ def test_staging_changes_nothing_that_runs() -> None:
 
 RESUMED = {
     S.ABSENT: [],
-    S.SERVING: [],
-    S.STAGING: ["Stage"],
-    S.STARTING: ["Start"],
+    S.SERVING: ["ResumeOld"],
+    S.STAGING: ["ResumeOld", "Stage"],
+    S.STARTING: ["ResumeOld", "Start"],
     S.SWITCHING: ["CommitSwitch"],
     S.DRAINING: ["DrainOld"],
     S.STUCK: ["Revive"],

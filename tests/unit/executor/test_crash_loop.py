@@ -112,6 +112,16 @@ def test_the_warm_process_serves_at_once() -> None:
     assert back.warm
 
 
+def test_the_warm_process_serves_although_the_executor_crashed_before_it_could_say_so() -> None:
+    m = on_v2(warm=True)
+    warm = m.record.warm
+    assert warm is not None
+    for at in (1, 2, 3):
+        crash(m, at)
+    m.hear(heard.Observed((warm,)))
+    assert do.ResumeOld(warm) in m.last
+
+
 def test_it_never_flaps_back() -> None:
     m = on_v2()
     for at in range(1, 20):

@@ -157,9 +157,11 @@ def observed(record: ComponentRecord, alive: tuple[Instance, ...], now: datetime
         again = then(again, do.ResumeOld(warm) if stands_in else do.PauseOld(warm))
         again = then(again, do.KeepWarm(warm, record.warm_until or now))
     ordered_to_work = record.state in (*_SERVED_BY_OLD, S.STUCK) and not record.out
-    if seen.exclusive and seen.serving is not None and ordered_to_work:
-        # It may have been ordered to work and not heard of it.
-        ordered = exclusive.activate(seen, seen.serving)
+    if seen.serving is not None and ordered_to_work:
+        # It may have been ordered to work, as after a warm time, and not heard of it.
+        ordered = Decision(seen, (do.ResumeOld(seen.serving),))
+        if seen.exclusive:
+            ordered = exclusive.activate(seen, seen.serving)
         seen, again = ordered.state, then(again, *ordered.effects)
     resumed = _resume(seen, fresh)
     both = Decision(resumed.state, again.effects + resumed.effects, resumed.notes)
