@@ -55,6 +55,17 @@ def test_what_serves_is_drained_then_stopped_and_its_ports_are_closed() -> None:
     assert "1 requests in flight" in (seen.reason or "")
 
 
+def test_what_is_being_started_again_during_a_step_is_not_any_more() -> None:
+    """The machine came back in the middle of a switch: the old version is started again beside the new one."""
+    m = serving()
+    m.hear(heard.Commanded(apply((2, 1), V2, V1)))
+    m.staged()
+    m.hear(heard.Observed(()))
+    assert "Revive" in m.names()
+    m.hear(DRAIN)
+    assert m.names() == ["StopReviving"]
+
+
 def test_said_twice_it_changes_nothing() -> None:
     m = drained()
     before = m.record
@@ -193,7 +204,7 @@ def test_a_switch_under_way_is_finished_first() -> None:
     m.staged()
     start = m.last
     m.hear(DRAIN)
-    assert m.names() == []
+    assert m.names() == ["StopReviving"]
     m.last = start
     fresh = m.proven()
     m.hear(heard.Switched(m.cause, T0))

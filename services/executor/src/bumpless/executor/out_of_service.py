@@ -30,8 +30,7 @@ def told(record: ComponentRecord, given: heard.Availability, now: datetime) -> D
     if given.drained == record.out:
         return Decision(record)
     if given.drained:
-        still: tuple[do.Effect, ...] = (do.StopReviving(),) if record.state in _QUIET else ()
-        return Decision(with_(record, out=True), (*still, do.Report()), ("out of service",))
+        return Decision(with_(record, out=True), (do.StopReviving(), do.Report()), ("out of service",))
     stays = record.serving is not None and record.leaving == record.serving.id
     up: tuple[do.Effect, ...] = (do.StayUp(record.serving),) if stays and record.serving else ()
     back = Decision(
