@@ -441,6 +441,26 @@ async def test_sigkill_in_the_middle_is_resumed_and_nothing_is_done_twice(site: 
     assert alive(site) == 2, "one serves, one is warm"
 
 
+async def test_a_way_back_from_the_soak_is_answered_once_the_new_version_has_ended(site: Site) -> None:
+    v1, v2 = await site.publish("v1"), await site.publish("v2", "v1", mode="will-not-drain")
+    soaks = v2.run.model_copy(update={"timing": TIMING.model_copy(update={"soak_s": 120})})
+    v2 = v2.model_copy(update={"run": soaks})
+    site.start()
+    await site.apply((1, 1), v1)
+    async with Load(site.port) as load:
+        forward, back = site.command((2, 1), v2, v1), site.command((2, 2), v1, v2, direction=Direction.REVERT)
+        await site.send(forward)
+        await load.until("v2")
+        await site.send(back)
+        assert (await site.answer(forward)).outcome is StepOutcome.FAILED
+        await site.stop(signal.SIGKILL)
+        site.start()
+        assert (await site.answer(back, 60)).outcome is StepOutcome.ALREADY
+        assert alive(site) == 1, "v2 is at work after all"
+        await load.until("v1")
+    assert load.failures == []
+
+
 async def test_the_executor_may_be_stopped_and_started_while_its_services_serve(site: Site) -> None:
     v1, v2 = await site.publish("v1"), await site.publish("v2", "v1")
     site.start(STOP_SERVICES_ON_EXIT="false")

@@ -221,7 +221,7 @@ class Simulation:
         return all(
             node.executor is not None
             and all(
-                r.state in resting and not r.outbox and r.waiting is None
+                r.state in resting and not r.outbox and r.waiting is None and r.unsaid is None
                 for r in node.machine.disk.records.values()
             )
             for node in self.nodes.values()

@@ -15,12 +15,14 @@ from bumpless.common.model.fleet import ComponentState as S
 from bumpless.common.model.plan import Direction
 from bumpless.executor import effects as do
 from bumpless.executor import inputs as heard
+from bumpless.executor import results
 from bumpless.executor.component import PAIRS, Pair
-from bumpless.executor.record import Command, ComponentRecord, Instance
+from bumpless.executor.record import RESTING, Command, ComponentRecord, Instance
 from unit.executor.machine import Machine
 from unit.executor.making import T0, apply, stage, target
 
 V1, V2, V3 = target("v1"), target("v2"), target("v3")
+SERVES = (StepOutcome.DONE, StepOutcome.ALREADY)
 
 
 def at(state: S) -> Machine:
@@ -506,7 +508,12 @@ def test_whatever_happens_nothing_bad_happens(moves: list[heard.Commanded | str]
         assert now.fresh is None or now.state in (S.STARTING, S.SWITCHING, S.DRAINING)
         ids = [i.id for i in now.instances]
         assert len(ids) == len(set(ids)), "one process in two roles"
+        assert now.unsaid is None or results.still_at_work(now), "an answer waits for nothing"
+        assert now.unsaid is None or now.state in RESTING, "an answer waits while the next step goes on"
         for result in now.outbox:
+            if result not in record.outbox and now.command is not None and result.cause == now.command.id:
+                serves = isinstance(result, StepFinished) and result.outcome in SERVES
+                assert not serves or not results.still_at_work(now), "two versions are at work"
             if isinstance(result, StepFinished):
                 assert answered.setdefault(result.id, result.outcome) is result.outcome, (
                     "two answers to one command"

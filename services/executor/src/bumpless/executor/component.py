@@ -75,16 +75,28 @@ def decide(record: ComponentRecord, given: heard.Input, now: datetime) -> Decisi
             raise Broken(f"{record.component}: expected no {name} in state {record.state}, found {given}")
         case Pair.IGNORE:
             return Decision(record, notes=(f"{name} changes nothing in state {record.state}",))
-    decision = out_of_service.stand_down(_HANDLERS[type(given)](record, given, now))
-    if _shown(decision.state) == _shown(record):
+    decision = _say(out_of_service.stand_down(_HANDLERS[type(given)](record, given, now)))
+    after = decision.state
+    if _shown(after) == _shown(record):
         return decision
-    shown = results.progressed(decision.state, now, decision.state.failing or decision.state.reason or "")
+    unsaid = results.awaited(after) if after.unsaid is not None else ""
+    shown = results.progressed(after, now, after.failing or unsaid or after.reason or "")
     return decision if shown is None else then(decision, do.Progress(shown))
 
 
-def _shown(record: ComponentRecord) -> tuple[S, str | None, str | None]:
+def _say(decision: Decision) -> Decision:
+    """`decision`, and the answer that was unsaid, if it has become true."""
+    record = decision.state
+    if record.unsaid is None or not results.is_true(record):
+        return decision
+    notes = (*decision.notes, "what was given up has ended")
+    return Decision(results.said(record), (*decision.effects, do.Report()), notes)
+
+
+def _shown(record: ComponentRecord) -> tuple[S, str | None, str | None, bool]:
     """What a dashboard would see change."""
-    return record.state, record.failing, record.command.id if record.command else None
+    command = record.command.id if record.command else None
+    return record.state, record.failing, command, record.unsaid is not None
 
 
 def _commanded(record: ComponentRecord, given: heard.Commanded, now: datetime) -> Decision:
@@ -101,6 +113,8 @@ def _commanded(record: ComponentRecord, given: heard.Commanded, now: datetime) -
         case Repeated():
             return Decision(record, notes=("the standing command, read again",))
     match record.state:
+        case S.ABSENT | S.SERVING | S.STUCK if record.unsaid is not None:
+            return then(_take(results.overtaken(record, now, _overtaken(command)), command, now), do.Report())
         case S.ABSENT | S.SERVING | S.STUCK:
             return _take(record, command, now)
         case S.STAGING | S.STARTING if record.failing is None:

@@ -103,9 +103,10 @@ def _return(
         warm=warm is not None,
         reason=why,
     )
+    # A command whose answer is unsaid did not bring what it should.
+    answered = results.overtaken(with_(record, current=back), now, f"returned to {back.version}: {why}")
     returned = with_(
-        record,
-        current=back,
+        answered,
         brought_by=None,
         previous=left,
         serving=warm,
@@ -115,7 +116,7 @@ def _return(
         may_return=False,
         returned_from=left,
         reason=f"returned to {back.version}: {why}",
-        outbox=(*record.outbox, event),
+        outbox=(*answered.outbox, event),
     )
     moved = do.CommitSwitch(command, back.root, left.root)
     effects = (do.StopReviving(), moved, *((do.ResumeOld(warm),) if warm else ()))

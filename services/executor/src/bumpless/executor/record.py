@@ -42,7 +42,7 @@ class Instance(Model):
 
     `started_ticks` is field 22 of /proc/PID/stat: clock ticks from boot to the start of the process. `admin` is the
     path of its private socket, where it has one. `standby`: it was started to wait, and nobody has ordered it to work
-    yet.
+    yet. `given_up`: nobody wants it any more, but it may have work and may still take some until it has ended.
     """
 
     id: str
@@ -53,6 +53,7 @@ class Instance(Model):
     admin: str = ""
     since: Instant | None = None
     standby: bool = False
+    given_up: bool = False
 
 
 class ComponentRecord(Model):
@@ -64,7 +65,8 @@ class ComponentRecord(Model):
     it does. `alone`: this transition began as one in which two must not work at once, and ends as one. `lineage` are
     the instances whose state the next one may take over, the newest first: those that were ordered to work since one of
     them was known to work, and that one. `cut` is what this transition has cut so far. `outbox` is what the broker has
-    not acknowledged, `result` the last answer. `crashed_at` are the latest crashes that may be part of a loop.
+    not acknowledged, `result` the last answer, `unsaid` the answer to `command` that is not true yet: it waits for the
+    end of what was given up. `crashed_at` are the latest crashes that may be part of a loop.
     `may_return`: the version before may be returned to if this one crashes again and again; `returned_from`: that was
     done. `out`: the node is drained, and nothing of this shall run; `leaving` is the serving instance that was told so,
     `back_at` when the node came back last. `brought_by` is the plan whose command made `current` what it is.
@@ -100,6 +102,7 @@ class ComponentRecord(Model):
     brought_by: PlanHash | None = None
     reason: str | None = None
     result: Result | None = None
+    unsaid: Result | None = None
     outbox: tuple[Said, ...] = ()
 
     @property

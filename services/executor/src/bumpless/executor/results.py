@@ -9,7 +9,8 @@ from bumpless.common.contract.commands import ApplyComponent
 from bumpless.common.contract.events import StepFinished, StepOutcome, StepProgressed, StepStaged
 from bumpless.common.model.fleet import ComponentState
 from bumpless.executor.inputs import Staged
-from bumpless.executor.record import Command, ComponentRecord
+from bumpless.executor.precheck import same
+from bumpless.executor.record import Command, ComponentRecord, Instance
 
 SHARES = {
     ComponentState.STAGING: 0.1,
@@ -18,6 +19,10 @@ SHARES = {
     ComponentState.DRAINING: 0.8,
 }
 """How far a step is, for progress bars: at its places in the state machine, not by measured time."""
+UNSAID = 0.9
+"""How far it is while its answer waits."""
+
+_SERVES = (StepOutcome.DONE, StepOutcome.ALREADY)
 
 
 def result_id(command: Command, role: str) -> MessageId:
@@ -89,12 +94,45 @@ def given_up(
     return staged(command, now, None, reason)
 
 
+def still_at_work(record: ComponentRecord) -> tuple[Instance, ...]:
+    """What was given up, is of another version than the current one, and has not ended yet."""
+    return tuple(i for i in record.stopping if i.given_up and not same(i.target, record.current))
+
+
+def is_true(record: ComponentRecord) -> bool:
+    """Whether what is unsaid may be said: whoever hears that a version runs relies on no other being at work."""
+    serves = isinstance(record.unsaid, StepFinished) and record.unsaid.outcome in _SERVES
+    return not serves or not still_at_work(record)
+
+
+def awaited(record: ComponentRecord) -> str:
+    """What the unsaid answer waits for."""
+    versions = ", ".join(sorted({i.target.version for i in still_at_work(record)}))
+    return f"answered once what was given up of {versions} has ended"
+
+
+def said(record: ComponentRecord) -> ComponentRecord:
+    """What was unsaid goes to the outbox."""
+    if record.unsaid is None:
+        return record
+    outbox = (*record.outbox, record.unsaid)
+    return record.model_copy(update={"unsaid": None, "result": record.unsaid, "outbox": outbox})
+
+
+def overtaken(record: ComponentRecord, now: datetime, reason: str) -> ComponentRecord:
+    """With the answer that the standing command failed, in the place of one that was unsaid and will not be true."""
+    if record.unsaid is None or record.command is None:
+        return record
+    answer = given_up(record, record.command, now, reason)
+    return said(record.model_copy(update={"unsaid": answer}))
+
+
 def progressed(record: ComponentRecord, now: datetime, detail: str = "") -> StepProgressed | None:
     """Where the standing command is; None: there is none."""
     command = record.command
     if command is None:
         return None
-    share = SHARES.get(record.state, 1.0)
+    share = SHARES.get(record.state, 1.0) if record.unsaid is None else UNSAID
     return StepProgressed(
         id=derive_id(result_id(command, "step-progressed"), record.state, now.isoformat(), detail),
         at=now,

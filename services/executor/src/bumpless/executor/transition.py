@@ -63,8 +63,13 @@ def replaced(record: ComponentRecord, target: Target) -> Target | None:
 def dismissed(record: ComponentRecord) -> ComponentRecord:
     """Without its new instance, which is on its way out."""
     fresh = record.fresh
-    leaving = (fresh,) if fresh is not None and fresh.pid else ()
+    leaving = (given_up(fresh),) if fresh is not None and fresh.pid else ()
     return with_(record, fresh=None, stopping=record.stopping + leaving)
+
+
+def given_up(instance: Instance) -> Instance:
+    """As it is recorded on its way out without having been drained before."""
+    return instance.model_copy(update={"given_up": not instance.standby})
 
 
 def let_go(record: ComponentRecord) -> Decision:
@@ -212,7 +217,7 @@ def settle(
     cut: tuple[str, ...] = (),
     staged: heard.Staged | None = None,
 ) -> Decision:
-    """At rest: the answer to the standing command goes to the outbox, then what waited is taken.
+    """At rest: the answer to the standing command goes to the outbox once it is true, and what waited is taken.
 
     `record` is in its resting state already. `outcome` of a staging command says whether it is staged.
     """
@@ -232,11 +237,14 @@ def settle(
         rest=record.state,
         failing=None,
         reason=reason if failed else record.reason,
-        result=result,
-        outbox=(*record.outbox, result),
+        unsaid=result,
         waiting=None,
     )
     notes = (f"{outcome}: {reason}" if reason else str(outcome),)
+    if record.waiting is not None or results.is_true(rested):
+        rested = results.said(rested)
+    else:
+        notes += (results.awaited(rested),)
     decision = Decision(rested, (*before, do.Report(), do.Collect()), notes)
     if record.waiting is None:
         return decision

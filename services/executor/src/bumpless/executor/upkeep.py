@@ -19,6 +19,7 @@ from bumpless.executor.record import ComponentRecord, Instance
 from bumpless.executor.transition import (
     Decision,
     fail,
+    given_up,
     installation,
     installing,
     instance_for,
@@ -95,7 +96,7 @@ def keep_trying(decision: Decision) -> Decision:
 def revived(record: ComponentRecord, given: heard.Revived, now: datetime) -> Decision:
     wanted = record.state in (*_SERVED_BY_OLD, S.STUCK) and record.failing is None and not record.out
     if not wanted or record.serving is not None:
-        surplus = with_(record, stopping=(*record.stopping, given.instance))
+        surplus = with_(record, stopping=(*record.stopping, given_up(given.instance)))
         return Decision(surplus, (do.StopOld(given.instance),), ("nobody waits for this instance any more",))
     state = S.SERVING if record.state is S.STUCK else record.state
     rest = S.SERVING if record.rest is S.STUCK else record.rest

@@ -188,7 +188,8 @@ class StepStaged(Message):
 
 class StepOutcome(StrEnum):
     """`done`: the target serves. `already`: it did before. `refused`: found something else than expected, touched
-    nothing. `failed`: tried, and the earlier version serves. `stuck`: tried, and nothing serves."""
+    nothing. `failed`: tried, and the earlier version serves. `stuck`: tried, and nothing serves. `done` and `already` are
+    said once nothing of another version that was given up while it was started is at work."""
 
     DONE = "done"
     ALREADY = "already"
