@@ -71,6 +71,7 @@ async def happen(sim: Simulation, happening: Happening) -> None:
         case "skew":
             victim = pick.choice([*sim.nodes.values(), *sim.services])
             victim.skew = pick.choice((-3600.0, -30.0, -1.0, 1.0, 30.0, 3600.0))
+            sim.ahead = max(sim.ahead, victim.skew)
         case "crash-service":
             pick.choice(sim.services).life.kill()
         case "service-gone":

@@ -89,6 +89,8 @@ class Simulation:
         """Gates that see nothing while there are faults."""
         self.holes: set[str] = set()
         """Rollouts whose log has lost an entry: they may wait for a person for ever."""
+        self.ahead = 0.0
+        """By how much a clock was ahead at most: a limit that was set by it is reached so much later."""
 
     # set-up -------------------------------------------------------------------------------------------
 
@@ -171,12 +173,13 @@ class Simulation:
     async def closing(self) -> None:
         """No more faults: everything ends."""
         self._heal()
-        await self._quiet(self.world.clock + BOUND_S)
+        bound = BOUND_S + self.ahead
+        await self._quiet(self.world.clock + bound)
         if self.broker.pending:
             until = self.world.clock + 2 * max(LATE_S)
             while self.broker.pending and self.world.clock < until:  # what is late arrives at last
                 await self._wait(100.0)
-            await self._quiet(self.world.clock + BOUND_S)
+            await self._quiet(self.world.clock + bound)
         self.world.happened(Ended(), "END")
 
     async def _quiet(self, until: float) -> None:

@@ -141,9 +141,18 @@ async def test_the_next_message_publishes_what_was_left_first(bench: Bench) -> N
     assert bench.outbound.confirmed() == ["a", "b"]
 
 
-async def test_draining_what_is_not_there_does_nothing(bench: Bench) -> None:
-    await bench.runner.drain("r1")
+async def test_draining_what_is_not_there_does_nothing_and_says_so(bench: Bench, stores) -> None:
+    assert await bench.runner.drain("r1") is None
     assert bench.outbound.sent == []
+    bench.outbound.fail_log = Retryable("broker is away")
+    with pytest.raises(Retryable):
+        await bench.runner.handle("r1", alert("a"))
+    after = bench.again()
+    await stores.empty()
+    await after.store.acquire(60)
+    assert await after.runner.drain("r1") is None, "the store lost it before the log had it"
+    await after.runner.handle("r1", alert("a"))
+    assert await after.runner.drain("r1") == Ledger(("a",))
 
 
 async def test_a_store_behind_its_log_is_rebuilt(bench: Bench, stores) -> None:

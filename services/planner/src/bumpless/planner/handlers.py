@@ -76,10 +76,9 @@ class Planner:
 
     async def announced(self, message: e.ReleaseAnnounced) -> None:
         rollout = rollout_id(message.product, message.digest, message.attempt)
-        if await self._exists(rollout):
-            await self._runner.drain(rollout)
-            if await self._exists(rollout):
-                return  # else it was saved only, and others have begun meanwhile
+        # One that is only saved is lost with the store: it exists once it is in the log.
+        if await self._runner.drain(rollout) is not None:
+            return
         async with self._planning:
             await self._begin(rollout, message)
 
@@ -177,9 +176,6 @@ class Planner:
         """The highest generation any rollout was given: a node that is away may yet find a command of it."""
         planned = await self._connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutPlanned))
         return max((message.generation for message in readable(planned, e.RolloutPlanned)), default=0)
-
-    async def _exists(self, rollout: RolloutId) -> bool:
-        return await self._runner.look(rollout) is not None
 
     async def fleet(self) -> Fleet:
         """The last word of every node."""

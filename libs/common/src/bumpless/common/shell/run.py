@@ -88,14 +88,14 @@ class Runner(Generic[S]):
         with tracing.decided(aggregate, message):
             await done
 
-    async def drain(self, aggregate: str) -> None:
-        """Publish what an earlier process saved and did not publish.
+    async def drain(self, aggregate: str) -> S | None:
+        """Publish what an earlier process saved and did not publish; its state, which the log has by now.
 
         Raises:
             Retryable: store or broker away, or the lease is lost.
         """
         try:
-            await self._handle_all(aggregate, [])
+            return await self._handle_all(aggregate, [])
         except Fenced as fenced:
             raise self._lost(fenced) from fenced
 
@@ -243,14 +243,14 @@ class Runner(Generic[S]):
             self._on_fenced()
         return Retryable(f"the lease is lost: {fenced}")
 
-    async def _handle_all(self, aggregate: str, messages: list[Message]) -> None:
+    async def _handle_all(self, aggregate: str, messages: list[Message]) -> S | None:
         try:
-            await self._attempts(aggregate, messages)
+            return await self._attempts(aggregate, messages)
         except (Retryable, Fenced):  # the lease may be taken again before anybody else has it
             self._left.add(aggregate)
             raise
 
-    async def _attempts(self, aggregate: str, messages: list[Message]) -> None:
+    async def _attempts(self, aggregate: str, messages: list[Message]) -> S | None:
         for _ in range(TRIES):
             try:
                 return await self._once(aggregate, messages)
@@ -262,7 +262,7 @@ class Runner(Generic[S]):
                 await self._restore(aggregate)
         raise Retryable(f"{aggregate}: {TRIES} conflicts in a row")
 
-    async def _once(self, aggregate: str, messages: list[Message]) -> None:
+    async def _once(self, aggregate: str, messages: list[Message]) -> S | None:
         stored = await self._store.load(aggregate)
         if stored is None and await self._restore(aggregate) is not None:
             stored = await self._store.load(aggregate)
@@ -293,7 +293,7 @@ class Runner(Generic[S]):
             self._surroundings.decided(state)
         if state is None or (state is before and not out):
             await self._outbound.send(out)
-            return
+            return state
         if state is not before:
             out.extend(self._kind.told(state, messages[-1], now))
         version = (stored.version if stored else 0) + 1
@@ -316,6 +316,7 @@ class Runner(Generic[S]):
         except Taken:
             await self._never_was(aggregate)
             raise
+        return state
 
     async def _said(self, aggregate: str, stored: Stored) -> Stored | None:
         """Publish what was left of it. None: it was to begin, and others have begun meanwhile: whoever asks asks again."""
