@@ -240,7 +240,7 @@ def settle(
         unsaid=result,
         waiting=None,
     )
-    notes = (f"{outcome}: {reason}" if reason else str(outcome),)
+    notes: tuple[str, ...] = (f"{outcome}: {reason}" if reason else str(outcome),)
     if record.waiting is not None or results.is_true(rested):
         rested = results.said(rested)
     else:
