@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.crash_lab import CrashLab
-from support.crash_matrix import NODES, install, run_row
+from support.crash_run import NODES, install, run_row
 from support.crash_rows import Row, rows
 
 pytestmark = pytest.mark.timeout(420)

@@ -1,12 +1,13 @@
 """The crash matrix: every transition of every service, killed before and after its save and its publish; servers and
 networks that fail.
 
-    python tests/support/crash_matrix.py [--out build] [--only TEXT] [--minutes M] [--labs N] [--times T] [--docs]
+    python tests/support/crash_matrix.py [--out build] [--only TEXT;TEXT] [--minutes M] [--labs N] [--times T] [--docs]
 
-A row is one rollout on a fleet of real processes under load (see `crash_rows`). Rows wait most of their time, for a
-lease or for what comes again, so `labs` fleets work on them beside each other.
-Writes OUT/crash-matrix.json and OUT/crash-matrix.md, with --docs the table of docs/crash-matrix.md too; ends with 1 if
-a row failed or resumed too late.
+A row is one rollout (see `crash_rows`, `crash_run`). Rows wait most of their time, for a lease or for what comes again,
+so `labs` fleets work on them beside each other, each in a process of its own. A fleet on which a row failed is given up,
+its logs are kept, and a new one goes on.
+Writes OUT/crash-matrix.json and OUT/crash-matrix.md after every row, with --docs and every row run the table of
+docs/crash-matrix.md too; ends with 1 if a row failed or resumed too late.
 """
 
 from __future__ import annotations
@@ -15,297 +16,62 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bumpless.cli.client import Client
-from bumpless.common.contract import alerts as a
-from bumpless.common.contract import events as e
-from bumpless.common.contract import subjects, wire
-from bumpless.common.contract.base import RolloutId
-from bumpless.common.contract.subjects import Stream
-from bumpless.common.errors import Retryable
-from bumpless.common.model.alert import Alert
-from bumpless.common.model.rollout import TERMINAL
-from bumpless.common.shell import clock
-from bumpless.common.shell.broker import Received
-from bumpless.common.shell.reading import readable
-from support.alerting import say_to
-from support.crash_lab import ALERT, SERVICES, CrashLab
+from support.crash_lab import SERVICES, CrashLab
 from support.crash_points import AGAIN
-from support.crash_rows import Ending, Moment, Row, rows
-from support.fleet_lab import Lab
-from support.fleet_product import GATE, PATIENT_GATE, write_release
-from support.fleet_watch import (
-    Log,
-    announce,
-    build,
-    check_log,
-    check_switches,
-    ended,
-    log_of,
-    on_fleet,
-    results,
-    until,
-    until_batch,
-)
-from support.waiting import eventually
+from support.crash_rows import Row, rows
+from support.crash_run import NODES, RESUME_GOAL_S, ROW_S, Found, install, run_row
 
-RESUME_GOAL_S = 10.0
-LOOK_S = 0.02
-NODES = 2
 LABS = 3
-ROLLOUT_S = 300.0
-"""For one rollout with a kill, and the lease's time, at each of its transitions."""
+LABS_LOST = 5
+"""Fleets in a row that do not come up, after which nobody begins another in their place."""
+BEGIN_S = 180.0
+"""For a fleet to come up and to get its first version; beyond `ROW_S`, for a row to be told."""
+END_S = 60.0
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "crash-matrix.md"
 START, END = "<!-- figures: written by make crash-matrix -->", "<!-- end of figures -->"
 
 
-@dataclass
-class Found:
-    """What a row showed. `resumed_s`: from each restart, or the end of each fault, to the next line that the log of the
-    rollout or of its revert got, where one came before the next; `failure` is empty where all held.
-    """
+@dataclass(frozen=True)
+class About:
+    """A whole run: how many rows it was to have, what it took, by how many fleets."""
 
-    row: str
-    ending: Ending
-    hits: list[str] = field(default_factory=list)
-    faults: int = 0
-    resumed_s: list[float] = field(default_factory=list)
-    took_s: float = 0.0
-    failure: str = ""
-
-    @property
-    def slowest_s(self) -> float | None:
-        return max(self.resumed_s, default=None)
-
-    @property
-    def late(self) -> bool:
-        return self.slowest_s is not None and self.slowest_s > RESUME_GOAL_S
+    planned: int
+    seconds: float
+    labs: int
 
 
-async def run_row(lab: CrashLab, row: Row) -> Found:
-    """Run one row; what did not hold is in `failure`."""
-    shown, began = Found(row.name, row.ending), time.monotonic()
-    lab.heal()
-    try:
-        async with lab.client() as found:
-            await _roll(lab, row, found, shown)
-    except Exception as error:  # noqa: BLE001 - a row that fails is reported, and the next one is run
-        shown.failure = f"{type(error).__name__}: {error}"[:2000]
-    finally:
-        if row.armed is not None:
-            lab.disarm(row.part)
-            shown.hits = lab.hits(row.part)
-        lab.heal()
-    if shown.failure:
-        await _left_over(lab)
-    shown.took_s = round(time.monotonic() - began, 1)
-    return shown
-
-
-async def _left_over(lab: CrashLab) -> None:
-    """The rollout of a row that failed is over too, so that the next row's is not refused."""
-
-    async def statuses() -> set[str]:
-        async with lab.client() as found:
-            last = await found.connection.snapshot(Stream.RO, subjects.subject_for(e.RolloutAdvanced))
-            return {m.status for m in readable(last, e.RolloutAdvanced)}
-
-    with suppress(AssertionError, Retryable):
-        await eventually(statuses, lambda found: found <= TERMINAL, "every rollout to be over")
-
-
-async def _roll(lab: CrashLab, row: Row, found: Client, shown: Found) -> None:
-    new, before = lab.fresh(), await on_fleet(found, "core")
-    built = await build(lab, found, _release(lab, row, new))
-    over: list[datetime] = []
-    """When a part was started again, or a fault ended."""
-    async with lab.load():
-        if row.armed is not None:
-            lab.arm(row.part, row.armed)
-        lab.keep_copy()
-        began = clock.now()
-        rollout = await announce(found, built)
-        async with _kept_running(lab, row.part, over):
-            await _hurt(lab, row, found, rollout, over, shown)
-            if row.alerted:
-                await until_batch(found, rollout, "core-1", "baking")
-                await say_to(lab, "firing", ALERT)
-            log = await ended(found, rollout, row.ending, ROLLOUT_S)
-            if row.alerted:
-                await _over(lab, found)
-            if row.tells:
-                await _told(found, rollout, row.ending)
-        _check_alive(lab, row, over)
-        lab.disarm(row.part)
-        lab.heal()
-    moved = [at for stream, wanted in _heard(row, log) for at in await moves(found, stream, wanted)]
-    shown.resumed_s = resumed(over, sorted(at for at in moved if at > began))
-    await check_log(found, log)
-    if row.ending == "succeeded":
-        await check_switches(lab, found, rollout, "core", new, lab.nodes)
-        return
-    await check_log(found, await log_of(found, log.revert))
-    assert await on_fleet(found, "core") == before, "the fleet is not as it was before"
-    done = [(m.node, m.outcome) for m in await results(found, e.StepFinished, log.revert)]
-    assert sorted(set(done)) == sorted(done), f"taken back more than once: {done}"
-
-
-def _check_alive(lab: CrashLab, row: Row, over: list[datetime]) -> None:
-    """Nothing ended but what was killed."""
-    ended = lab.down(besides=row.part if row.armed is not None else "")
-    meant = 0 if row.lasting else len(lab.hits(row.part)) if row.armed is not None else len(row.moments)
-    if len(over) > meant:
-        ended.append(f"{row.part}, {len(over) - meant} times")
-    assert not ended, f"expected nothing to end by itself, found {ended}"
-
-
-def _release(lab: Lab, row: Row, version: str) -> Path:
-    """One that ends as the row says."""
-    good = row.ending == "succeeded" or row.alerted
-    gate = PATIENT_GATE if row.alerted else GATE
-    return write_release(lab.home.path, version, core=version, mode="good" if good else "errors", gate=gate)
-
-
-async def _hurt(
-    lab: CrashLab, row: Row, found: Client, rollout: RolloutId, over: list[datetime], shown: Found
-) -> None:
-    if row.fault is None:
-        return
-    for moment in row.moments:
-        await _reached(found, rollout, moment, f"the moment for {row.name}")
-        await row.fault(lab)
-        shown.faults += 1
-        if not row.lasting:
-            over.append(clock.now())
-
-
-async def _reached(found: Client, rollout: RolloutId, moment: Moment, what: str) -> None:
-    """As `until`, also while the broker does not answer yet."""
-    while True:
-        try:
-            await until(found, rollout, moment, what)
-            return
-        except Retryable:
-            await asyncio.sleep(LOOK_S)
-
-
-async def _over(lab: CrashLab, found: Client) -> None:
-    """The alert ends, having done once what it was to do."""
-    await say_to(lab, "resolved", ALERT)
-
-    async def alert() -> Alert | None:
-        last = await found.connection.snapshot(Stream.ALR, subjects.subject_for(a.AlertChanged))
-        return next((m.alert for m in readable(last, a.AlertChanged)), None)
-
-    def at_rest(shown: Alert | None) -> bool:
-        return (
-            shown is not None and shown.status == "resolved" and [i.status for i in shown.actions] == ["done"]
-        )
-
-    await eventually(alert, at_rest, "the alert to be over and its action to be done")
-
-
-async def _told(found: Client, rollout: RolloutId, ending: Ending) -> None:
-    """Other tools are told of the end, and of everything once."""
-
-    async def told() -> list[Received]:
-        items = await found.connection.snapshot(Stream.CDE, subjects.delivery_event(), history=True)
-        return [item for item in items if rollout.encode() in item.data]
-
-    last = subjects.delivery_event(f"bumpless-rollout.{ending}")
-    items = await eventually(
-        told, lambda items: last in [item.subject for item in items], f"{last} to be told"
-    )
-    ids = [item.headers[wire.MSG_ID_HEADER] for item in items]
-    assert len(set(ids)) == len(ids), (
-        f"expected everything to be told once, found {[i.subject for i in items]}"
-    )
-
-
-@asynccontextmanager
-async def _kept_running(lab: CrashLab, part: str, starts: list[datetime]) -> AsyncIterator[None]:
-    """Starts the part again whenever it is down, and says when."""
-
-    async def keep() -> None:
-        while True:
-            if not lab.runs(part):
-                lab.start(part)
-                starts.append(clock.now())
-            await asyncio.sleep(LOOK_S)
-
-    task = asyncio.create_task(keep())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-def _heard(row: Row, log: Log) -> Iterator[tuple[Stream, list[str]]]:
-    """Where what the part of the row has to do with the rollout is stored."""
-    if row.tells:
-        yield Stream.CDE, [subjects.delivery_event()]
-        return
-    rollouts = [log.rollout, *(message.revert for message in log.of(e.RevertStarted))]
-    yield Stream.RO, [subjects.rollout_subjects(rollout) for rollout in rollouts]
-    if row.alerted:
-        yield Stream.ALR, [subjects.subject_for(a.AlertChanged)]
-
-
-async def moves(found: Client, stream: Stream, wanted: list[str]) -> list[datetime]:
-    """When the broker stored each message on these subjects."""
-    items = await found.connection.snapshot(stream, wanted, history=True)
-    return [item.at for item in items if item.at is not None]
-
-
-def resumed(over: list[datetime], moved: list[datetime]) -> list[float]:
-    """Seconds from each of `over` to the next move, where that came before the next of them."""
-    ends = [*over, datetime.max.replace(tzinfo=UTC)][1:]
-    firsts = [
-        next((move - start for move in moved if start < move < end), None)
-        for start, end in zip(over, ends, strict=True)
-    ]
-    return [round(first.total_seconds(), 2) for first in firsts if first is not None]
-
-
-async def install(lab: Lab) -> None:
-    """The first version, on every node."""
-    version = lab.fresh()
-    async with lab.client() as found:
-        path = write_release(lab.home.path, version, core=version, gate=None)
-        await ended(found, await announce(found, await build(lab, found, path)), "succeeded")
-
-
-def table(shown: list[Found], planned: int, about: dict[str, Any]) -> str:
+def table(shown: list[Found], about: About) -> str:
     kills, faults = sum(len(f.hits) for f in shown), sum(f.faults for f in shown)
     slowest = max((f.slowest_s for f in shown if f.slowest_s is not None), default=0.0)
+    loads = [f.load for f in shown] or [0.0]
     lines = [
-        f"{len(shown)} of {planned} rows were run in {about['seconds'] / 60:.0f} minutes by {about['labs']} fleets beside "
+        f"{len(shown)} of {about.planned} rows were run in {about.seconds / 60:.0f} minutes by {about.labs} fleets beside "
         f"each other; {sum(not f.failure for f in shown)} held, {sum(f.late for f in shown)} resumed later than "
         f"{RESUME_GOAL_S:g} s, the slowest after {slowest:.1f} s. {kills} kills at transitions, {faults} other faults. "
-        f"Load of the machine: {about['load']:.1f} at the end, on {os.cpu_count()} cores.",
+        f"Load of the machine: {min(loads):.0f} to {max(loads):.0f}, on {os.cpu_count()} cores.",
         "",
-        "| row | kills or faults | slowest resumption, s | whole rollout, s | held |",
-        "|---|---|---|---|---|",
+        "| row | kills or faults | slowest resumption, s | whole rollout, s | load | held |",
+        "|---|---|---|---|---|---|",
     ]
     for one in shown:
         slow = "-" if one.slowest_s is None else f"{one.slowest_s:.1f}" + (", **late**" if one.late else "")
         held = "yes" if not one.failure else "**no**: " + one.failure.splitlines()[0][:160].replace("|", "/")
-        lines.append(f"| {one.row} | {len(one.hits) + one.faults} | {slow} | {one.took_s:.0f} | {held} |")
+        hurt = len(one.hits) + one.faults
+        lines.append(f"| {one.row} | {hurt} | {slow} | {one.took_s:.0f} | {one.load:.0f} | {held} |")
     lines += ["", "Transitions that were hit:", ""]
     for part in SERVICES:
         labels = {
@@ -315,70 +81,172 @@ def table(shown: list[Found], planned: int, about: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(out: Path, shown: list[Found], planned: int, about: dict[str, Any], *, docs: bool) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    tables = table(shown, planned, about)
-    found = {**about, "planned": planned, "rows": [asdict(one) for one in shown]}
+def write(out: Path, shown: list[Found], about: About, *, docs: bool) -> None:
+    tables = table(shown, about)
+    found = {**asdict(about), "rows": [asdict(one) for one in shown]}
     (out / "crash-matrix.json").write_text(json.dumps(found, indent=1) + "\n")
     (out / "crash-matrix.md").write_text(tables)
-    if docs:
+    if docs and len(shown) == about.planned:
         before, _, rest = PAGE.read_text().partition(START)
         _, _, after = rest.partition(END)
         PAGE.write_text(f"{before}{START}\n\n{tables}\n{END}{after}")
 
 
+# fleets, each in a process that is told the numbers of rows and says what they showed
+
+
+def serve(kept: Path) -> None:
+    """Begin a fleet, say so, and run what is asked for until nothing is any more. Logs of a row that failed are `kept`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended first
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # for what else is printed
+    every = rows()
+    with CrashLab(NODES) as lab:
+        asyncio.run(install(lab))
+        print("ready", file=answers)
+        for line in sys.stdin:
+            row = every[int(line)]
+            shown = asyncio.run(run_row(lab, row))
+            if shown.failure:
+                name = "".join(char if char.isalnum() else "-" for char in row.name)
+                shutil.copytree(lab.home.path / "logs", kept / name, dirs_exist_ok=True)
+            print(json.dumps(asdict(shown)), file=answers)
+
+
+class Lost(Exception):
+    """A fleet that says nothing any more."""
+
+
+async def said(fleet: Process, limit_s: float) -> str:
+    """The next line of a fleet. Raises: Lost."""
+    assert fleet.stdout is not None
+    try:
+        line = await asyncio.wait_for(fleet.stdout.readline(), limit_s)
+    except TimeoutError:
+        raise Lost(f"expected the fleet to answer within {limit_s:g} s, found nothing") from None
+    if not line:
+        raise Lost("expected the fleet to answer, found that it had ended")
+    return line.decode()
+
+
+async def asked(fleet: Process, number: int, row: Row) -> Found:
+    assert fleet.stdin is not None
+    try:
+        fleet.stdin.write(f"{number}\n".encode())
+        await fleet.stdin.drain()
+        return Found(**json.loads(await said(fleet, ROW_S + BEGIN_S)))
+    except (Lost, OSError) as error:
+        return Found(row.name, row.ending, failure=f"{type(error).__name__}: {error}")
+
+
+@asynccontextmanager
+async def begun(kept: Path) -> AsyncIterator[Process]:
+    command = (sys.executable, __file__, "--serve", str(kept))
+    fleet = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=1 << 20)
+    assert fleet.stdin is not None
+    try:
+        yield fleet
+        fleet.stdin.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(fleet.wait(), END_S)
+    finally:
+        for end in (fleet.terminate, fleet.kill):
+            if fleet.returncode is None:
+                end()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(fleet.wait(), END_S)
+
+
+# all of them
+
+Wanted = tuple[int, int, Row]
+"""Where its result stands, and its number and itself among all rows."""
+
+
 async def run_all(
-    labs: list[CrashLab], wanted: list[Row], limit: float, told: Callable[[list[Found]], None]
+    wanted: list[Wanted], labs: int, limit: float, kept: Path, told: Callable[[list[Found]], None]
 ) -> None:
-    """The rows, each by the first lab that is free, until `limit` (of the monotonic clock). `told` hears after each row
-    what there is so far, in the order of `wanted`.
+    """The rows, each by the first fleet that is free; none is begun after `limit` (of the monotonic clock). `told` hears
+    after each row what there is so far, in the order of `wanted`.
     """
-    left = spread(list(enumerate(wanted)))
+    left = spread(wanted)
     shown: dict[int, Found] = {}
 
-    async def work(lab: CrashLab) -> None:
-        await install(lab)
+    async def work() -> None:
+        lost = 0
+        while left and time.monotonic() < limit and lost < LABS_LOST:
+            async with begun(kept) as fleet:
+                try:
+                    await said(fleet, BEGIN_S)
+                except Lost as error:
+                    print(f"a fleet did not come up: {error}", flush=True)
+                    lost += 1
+                    continue
+                lost = 0
+                await keep_asking(fleet)
+
+    async def keep_asking(fleet: Process) -> None:
         while left and time.monotonic() < limit:
-            number, row = left.pop(0)
-            one = shown[number] = await run_row(lab, row)
+            place, number, row = left.pop(0)
+            one = shown[place] = await asked(fleet, number, row)
             print(f"{one.row}: {one.failure or 'held'}; resumed in {one.resumed_s}; {one.hits}", flush=True)
-            told([shown[number] for number in sorted(shown)])
+            told([shown[place] for place in sorted(shown)])
+            if one.failure:
+                return
 
     async with asyncio.TaskGroup() as group:
-        for lab in labs:
-            group.create_task(work(lab))
+        for _ in range(labs):
+            group.create_task(work())
 
 
-def spread(wanted: list[tuple[int, Row]]) -> list[tuple[int, Row]]:
+def spread(wanted: list[Wanted]) -> list[Wanted]:
     """Rows with kills, which need processor time for every start, between the others, which mostly wait."""
-    kills = [item for item in wanted if item[1].armed is not None]
-    others = [item for item in wanted if item[1].armed is None]
+    kills = [item for item in wanted if item[2].armed is not None]
+    others = [item for item in wanted if item[2].armed is None]
     both = chain.from_iterable(zip_longest(kills, others))
     return [item for item in both if item is not None]
+
+
+def chosen(texts: str, times: int) -> list[Wanted]:
+    """Rows that have one of the texts, which semicolons part, in their name; each so many times."""
+    found = [
+        (number, row)
+        for number, row in enumerate(rows())
+        if any(text.strip() in row.name for text in texts.split(";"))
+        for _ in range(times)
+    ]
+    return [(place, number, row) for place, (number, row) in enumerate(found)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("build"))
-    parser.add_argument("--only", default="", help="rows whose name has this")
-    parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument(
+        "--only", default="", help="rows whose name has this, or one of several with ; between"
+    )
+    parser.add_argument("--minutes", type=float, default=25.0, help="no row is begun later")
     parser.add_argument("--labs", type=int, default=LABS, help="fleets that work on rows beside each other")
     parser.add_argument("--times", type=int, default=1, help="how often each row is run")
     parser.add_argument("--docs", action="store_true", help="write the table into docs/crash-matrix.md")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve is not None:
+        serve(options.serve)
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended first
+    options.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    wanted = [row for row in rows() if options.only in row.name for _ in range(options.times)]
+    wanted = chosen(options.only, options.times)
+    labs = min(options.labs, len(wanted))
     shown: list[Found] = []
 
     def told(found: list[Found]) -> None:
         shown[:] = found
-        about = {"seconds": time.monotonic() - began, "labs": len(labs), "load": os.getloadavg()[0]}
-        write(options.out, found, len(wanted), about, docs=options.docs and len(found) == len(wanted))
+        write(options.out, found, About(len(wanted), time.monotonic() - began, labs), docs=options.docs)
 
-    with ExitStack() as entered:
-        labs = [entered.enter_context(CrashLab(NODES)) for _ in range(min(options.labs, len(wanted)))]
-        asyncio.run(run_all(labs, wanted, began + options.minutes * 60, told))
+    kept = options.out / "crash-matrix-logs"
+    shutil.rmtree(kept, ignore_errors=True)
+    asyncio.run(run_all(wanted, labs, began + options.minutes * 60, kept, told))
     bad = [one.row for one in shown if one.failure or one.late]
     if bad or len(shown) < len(wanted):
         sys.exit(
