@@ -99,7 +99,9 @@ def serve(kept: Path) -> None:
     """Begin a fleet, say so, and run what is asked for until nothing is any more. Logs of a row that failed are `kept`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended first
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # for what else is printed
+    with open(kept / "fleets.log", "ab") as log:  # for what else is printed
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
     every = rows()
     with CrashLab(NODES) as lab:
         asyncio.run(install(lab))
@@ -136,7 +138,8 @@ async def asked(fleet: Process, number: int, row: Row) -> Found:
         await fleet.stdin.drain()
         return Found(**json.loads(await said(fleet, ROW_S + BEGIN_S)))
     except (Lost, OSError) as error:
-        return Found(row.name, row.ending, failure=f"{type(error).__name__}: {error}")
+        load = round(os.getloadavg()[0], 1)
+        return Found(row.name, row.ending, load=load, failure=f"{type(error).__name__}: {error}")
 
 
 @asynccontextmanager
@@ -234,7 +237,6 @@ def main() -> None:
         serve(options.serve)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended first
-    options.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     wanted = chosen(options.only, options.times)
     labs = min(options.labs, len(wanted))
@@ -246,6 +248,7 @@ def main() -> None:
 
     kept = options.out / "crash-matrix-logs"
     shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
     asyncio.run(run_all(wanted, labs, began + options.minutes * 60, kept, told))
     bad = [one.row for one in shown if one.failure or one.late]
     if bad or len(shown) < len(wanted):

@@ -13,6 +13,7 @@ from bumpless.common.contract.base import Message, RolloutId, derive_id
 from bumpless.common.contract.commands import Pause, Resume
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused, Retryable
+from bumpless.common.model.alerting import AlertmanagerChannel, AppriseChannel, WebhookChannel
 from bumpless.common.shell import settle
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.consume import (
@@ -221,6 +222,13 @@ async def test_a_message_that_is_worked_on_does_not_come_again(
     async with Service(nats_url, connection, slow) as service:
         assert await service.settled() == []
         assert service.seen == ["r1"]
+
+
+def test_the_longest_handler_keeps_its_message() -> None:
+    """A channel that is tried twice tells people twice."""
+    asked = (AlertmanagerChannel, AppriseChannel, WebhookChannel)
+    longest = max(kind.model_json_schema()["properties"]["timeout_s"]["maximum"] for kind in asked)
+    assert longest < settle.HELD_S
 
 
 async def test_subscribers_are_stopped_over_a_connection_that_is_lost(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import pytest
 
+from bumpless.common.errors import Retryable
+from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import service
-from bumpless.common.shell.service import Lease
+from bumpless.common.shell.service import Active, Lease, run_service
+from bumpless.common.shell.state import RedisState
 from support.memory_state import MemoryState, MemoryStore
 from support.waiting import comes_true
 
@@ -26,3 +32,36 @@ async def test_a_lease_that_another_process_has_is_not_renewed(monkeypatch: pyte
     async with lease.kept():
         await comes_true(lambda: lease.ran_out, "the lease to run out")
     assert not await lease.renew()
+
+
+async def test_a_process_that_stands_by_works_soon_after_the_other_is_gone(
+    nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LEASE_S", 3600.0)  # what waits for a part of it is not seen again
+    other, asked, working = RedisState(redis_url, "tried", "other"), asyncio.Event(), asyncio.Event()
+    assert await other.acquire(3600)
+
+    class Watched(RedisState):
+        async def acquire(self, ttl_s: float) -> bool:
+            found = await super().acquire(ttl_s)
+            asked.set()
+            return found
+
+    async def build(*_: object) -> Active:
+        working.set()
+        raise Retryable("that was all")
+
+    monkeypatch.setattr(service, "RedisState", Watched)
+    settings = BrokerSettings(nats_url=nats_url, redis_url=redis_url)
+    running = asyncio.create_task(run_service("tried", settings, build))
+    try:
+        async with asyncio.timeout(60):
+            await asked.wait()
+            assert not working.is_set()
+            await other.release()
+            await working.wait()
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await other.close()

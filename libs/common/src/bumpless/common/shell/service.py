@@ -37,6 +37,8 @@ log = get_logger(__name__)
 
 LEASE_S = 5.0
 """How long after a crash another process takes over; renewed three times in that time."""
+STAND_BY_S = 0.5
+"""How often a process that does not work asks for the lease."""
 STOP_S, STAND_BACK_S = 12.0, 3.0
 """For what is being handled to come to its end: when the process ends, and when it may not write any more."""
 
@@ -134,7 +136,7 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
             except Retryable as error:
                 store_answers = False
                 log.warning("standing back", reason=str(error))
-            await _wait(stop, LEASE_S / 3)
+            await _wait(stop, STAND_BY_S)
     finally:
         keeper.cancel()
         await store.close()

@@ -64,7 +64,7 @@ GATE_COMMANDS = Durable(
 )
 ROLLBACK_EVENTS = Durable("rollback", Stream.RO, (subjects.subject_for(e.RolloutFailed),))
 ROLLBACK_OPERATORS = Durable("rollback", Stream.OPS, (subjects.operator_subjects("rollback"),))
-ALERTS_OPERATORS = Durable("alerts", Stream.OPS, (subjects.operator_subjects("alerts"),), ack_wait_s=90.0)
+ALERTS_OPERATORS = Durable("alerts", Stream.OPS, (subjects.operator_subjects("alerts"),))
 ALERTS_OUTCOMES = Durable(
     "alerts",
     Stream.RO,
