@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from support.crash_lab import CrashLab
-from support.crash_run import NODES, install, run_row
 from support.crash_rows import Row, rows
+from support.crash_run import NODES, install, run_row
 
 pytestmark = pytest.mark.timeout(420)
 
 CHOSEN = (
     "health-gate, succeeded: before publish",
-    "planner and nats: silent, old connections for ever",
+    "health-gate and nats: silent, old connections for ever",
 )
 
 
