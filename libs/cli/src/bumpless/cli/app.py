@@ -6,6 +6,8 @@ its plain form, which runs on small machines and in scripts, needs none of it.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
@@ -36,6 +38,7 @@ def main() -> None:
     """Run a command. Exit codes: 0 ok, 1 error, 2 changes pending or rollout failed, 3 timed out, 4 waits for a
     person, 5 locked."""
     debug = "--debug" in sys.argv
+    atexit.register(gc.freeze)  # what is left need not be walked through
     try:
         code = _run(hoisted(sys.argv[1:]))
         sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -303,6 +304,7 @@ def check_start(settings: ExecutorSettings) -> None:
 
 def main() -> None:
     """`python -m bumpless.executor.app [--check]`, configured by `BUMPLESS_EXECUTOR_*`."""
+    gc.freeze()  # as `shell.service.start`
     try:
         settings = ExecutorSettings.read()
         if "--check" in sys.argv[1:]:
