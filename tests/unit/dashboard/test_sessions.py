@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from bumpless.dashboard.sessions import FREE_TRIES, IDLE, LONGEST, LONGEST_WAIT_S, MOST, Sessions, Throttle
+from bumpless.dashboard.sessions import FREE_BY_NAME, IDLE, LONGEST, LONGEST_WAIT_S, MOST, Sessions, Throttle
 from bumpless.dashboard.users import Role
 from support.plans import T0, at
 
@@ -54,25 +54,17 @@ def test_the_sessions_that_were_used_last_are_kept() -> None:
 
 
 def test_the_wait_doubles_after_some_free_tries() -> None:
-    throttle = Throttle()
+    throttle = Throttle(FREE_BY_NAME)
     waits = []
-    for _ in range(FREE_TRIES + 4):
-        throttle.failed(("name:ada",), T0)
-        waits.append(throttle.wait_s(("name:ada",), T0))
-    assert waits == [0.0] * (FREE_TRIES - 1) + [1, 2, 4, 8, 16]
-    assert throttle.wait_s(("name:ada",), at(10)) == 6
-    assert throttle.wait_s(("name:ada",), at(16)) == 0
-    assert throttle.wait_s(("name:bob",), T0) == 0
-    for _ in range(50):
-        throttle.failed(("name:ada",), T0)
-    assert throttle.wait_s(("name:ada",), T0) == LONGEST_WAIT_S
-
-
-def test_a_name_and_an_address_are_counted_apart_and_a_login_forgives_both() -> None:
-    throttle = Throttle()
-    for number in range(FREE_TRIES + 1):
-        throttle.failed((f"name:{number}", "from:1.2.3.4"), T0)
-    assert throttle.wait_s(("name:0", "from:9.9.9.9"), T0) == 0
-    assert throttle.wait_s(("name:new", "from:1.2.3.4"), T0) == 2
-    throttle.passed(("name:new", "from:1.2.3.4"))
-    assert throttle.wait_s(("name:new", "from:1.2.3.4"), T0) == 0
+    for _ in range(FREE_BY_NAME + 4):
+        throttle.failed("ada", T0)
+        waits.append(throttle.wait_s("ada", T0))
+    assert waits == [0.0] * (FREE_BY_NAME - 1) + [1, 2, 4, 8, 16]
+    assert throttle.wait_s("ada", at(10)) == 6
+    assert throttle.wait_s("ada", at(16)) == 0
+    assert throttle.wait_s("bob", T0) == 0
+    for _ in range(2_000):
+        throttle.failed("ada", T0)
+    assert throttle.wait_s("ada", T0) == LONGEST_WAIT_S
+    throttle.passed("ada")
+    assert throttle.wait_s("ada", T0) == 0

@@ -11,7 +11,7 @@ from bumpless.common.errors import ReleaseError
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.log import get_logger
 from bumpless.dashboard.one_time import OneTime
-from bumpless.dashboard.sessions import Session, Sessions, Throttle
+from bumpless.dashboard.sessions import FREE_BY_ADDRESS, FREE_BY_NAME, Session, Sessions, Throttle
 from bumpless.dashboard.users import LONGEST, NOBODY, Role, User, Users
 
 log = get_logger(__name__)
@@ -27,7 +27,7 @@ class Doors:
     def __init__(self, users: Users, links: OneTime, clock: Clock, *, secure: bool) -> None:
         self._users, self._links, self._clock, self._secure = users, links, clock, secure
         self._sessions = Sessions()
-        self._throttle = Throttle()
+        self._by_name, self._by_address = Throttle(FREE_BY_NAME), Throttle(FREE_BY_ADDRESS)
         self._hashing = asyncio.Semaphore(HASHING_AT_ONCE)
         self._waiting = 0
         # The prefix has browsers refuse a cookie of this name that another host or plain HTTP sets.
@@ -75,8 +75,8 @@ class Doors:
         name, password = said.get("name"), said.get("password")
         if not isinstance(name, str) or not isinstance(password, str) or len(password) > LONGEST:
             raise web.HTTPBadRequest(reason="expected a name and a password")
-        keys = (f"name:{name[:64]}", f"from:{request.remote}")
-        wait = self._throttle.wait_s(keys, self._clock())
+        tries = ((self._by_name, name[:64]), (self._by_address, str(request.remote)))
+        wait = max(throttle.wait_s(key, self._clock()) for throttle, key in tries)
         if wait > 0 or self._waiting >= MOST_WAITING:
             return web.json_response(
                 {"error": f"too many tries; wait {max(1, round(wait))} s"},
@@ -86,9 +86,11 @@ class Doors:
         user = await self._user(name, password)
         if user is None:
             log.warning("login refused", name=name[:64], remote=request.remote)
-            self._throttle.failed(keys, self._clock())
+            for throttle, key in tries:
+                throttle.failed(key, self._clock())
             return web.json_response({"error": "expected a known name and its password"}, status=401)
-        self._throttle.passed(keys)
+        for throttle, key in tries:
+            throttle.passed(key)
         return self._open(request, user.name, user.roles, local=False)
 
     async def log_out(self, request: web.Request) -> web.Response:

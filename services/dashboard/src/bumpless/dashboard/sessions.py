@@ -13,7 +13,8 @@ from bumpless.dashboard.users import Role
 IDLE = timedelta(hours=1)
 LONGEST = timedelta(hours=12)
 MOST = 2_000
-FREE_TRIES = 5
+FREE_BY_NAME, FREE_BY_ADDRESS = 5, 50
+"""Tries. Many people may share an address, of a proxy for one, and none of them is to wait for another's mistakes."""
 LONGEST_WAIT_S = 900.0
 MOST_TRIED = 10_000
 
@@ -62,32 +63,28 @@ class Sessions:
 
 
 class Throttle:
-    """After some failures the wait before the next try doubles with each, by name and by address apart."""
+    """After `free` failures the wait before the next try doubles with each; by key, which is a name or an address."""
 
-    def __init__(self) -> None:
+    def __init__(self, free: int) -> None:
+        self._free = free
         self._failed: OrderedDict[str, tuple[int, datetime]] = OrderedDict()
 
-    def wait_s(self, keys: tuple[str, ...], now: datetime) -> float:
+    def wait_s(self, key: str, now: datetime) -> float:
         """Seconds until the next try; 0: now."""
-        return max((self._wait_s(key, now) for key in keys), default=0.0)
+        tries, last = self._failed.get(key, (0, now))
+        if tries < self._free:
+            return 0.0
+        wait = min(2.0 ** min(tries - self._free, 30), LONGEST_WAIT_S)
+        return max(0.0, wait - (now - last).total_seconds())
 
-    def failed(self, keys: tuple[str, ...], now: datetime) -> None:
-        for key in keys:
-            tries, _ = self._failed.pop(key, (0, now))
-            self._failed[key] = (tries + 1, now)
+    def failed(self, key: str, now: datetime) -> None:
+        tries, _ = self._failed.pop(key, (0, now))
+        self._failed[key] = (tries + 1, now)
         while len(self._failed) > MOST_TRIED:
             self._failed.popitem(last=False)
 
-    def passed(self, keys: tuple[str, ...]) -> None:
-        for key in keys:
-            self._failed.pop(key, None)
-
-    def _wait_s(self, key: str, now: datetime) -> float:
-        tries, last = self._failed.get(key, (0, now))
-        if tries < FREE_TRIES:
-            return 0.0
-        wait = min(2.0 ** (tries - FREE_TRIES), LONGEST_WAIT_S)
-        return max(0.0, wait - (now - last).total_seconds())
+    def passed(self, key: str) -> None:
+        self._failed.pop(key, None)
 
 
 def _hashed(cookie: str) -> bytes:
