@@ -202,7 +202,9 @@ async def browser() -> AsyncIterator[object]:
     assert CHROMIUM is not None
     async with async_playwright() as playwright:
         found = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            timeout=2 * LIMIT_MS,
         )
         try:
             yield found

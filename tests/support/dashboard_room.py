@@ -138,6 +138,14 @@ async def answering(room: Room, stage: Stage) -> AsyncIterator[list[c.OperatorCo
         await listening.unsubscribe()
 
 
+def soon(found: Any) -> Any:
+    """Playwright's `expect`, for a page or what is on it: whatever comes about is on the page a while later."""
+    from playwright.async_api import expect
+
+    expect.set_options(timeout=LIMIT_MS)
+    return expect(found)
+
+
 async def with_streams(connection: Connection) -> None:
     async def tried() -> bool:
         try:

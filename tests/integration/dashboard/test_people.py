@@ -13,7 +13,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.shell import clock
 from bumpless.dashboard.users import Role
 from support.dashboard_lab import PASSWORD, needs_chromium
-from support.dashboard_room import Room, answering, serious, told
+from support.dashboard_room import Room, answering, serious, soon, told
 from support.plans import node, target
 from support.waiting import comes_true
 
@@ -67,8 +67,8 @@ async def test_roles_and_what_a_page_of_others_cannot_do(room: Room) -> None:
     room.dashboard.let_in(vera=[Role.VIEWER], otto=[Role.OPERATOR], ann=[Role.APPROVER])
     path = f"/rollouts/{stage.plan.rollout}"
     await stage.progress("rolling", {"api-1": "baking", "api-2": "awaiting-approval"})
-    seen = {}
-    for name in ("vera", "otto", "ann"):
+    shown = {"vera": [], "otto": ["pause", "promote", "abort", "rollback"], "ann": ["approve"]}
+    for name, buttons in shown.items():
         page = await room.page(path, login=False)
         await page.fill("input[name=name]", name)
         await page.fill("input[name=password]", "wrong " + PASSWORD)
@@ -76,8 +76,8 @@ async def test_roles_and_what_a_page_of_others_cannot_do(room: Room) -> None:
         await page.wait_for_selector("text=expected a known name and its password")
         await page.fill("input[name=password]", PASSWORD)
         await page.click("button:text-is('Log in')")
-        await page.wait_for_selector(".actions")
-        seen[name] = await page.locator(".actions .buttons button").all_inner_texts()
+        await page.wait_for_selector("[data-cells='5']")
+        await soon(page.locator(".actions .buttons button")).to_have_text(buttons)
         # The buttons are a courtesy: the server decides.
         csrf = (await (await page.request.get(f"{room.dashboard.address}/api/session")).json())["csrf"]
         url = f"{room.dashboard.address}/api/rollouts/{stage.plan.rollout}/approve"
@@ -104,7 +104,6 @@ async def test_roles_and_what_a_page_of_others_cannot_do(room: Room) -> None:
             room.dashboard.let_in(vera=[Role.VIEWER])  # her access ends with her entry
             gone = await page.request.get(f"{room.dashboard.address}/api/topics/fleet")
             assert gone.status == 401
-    assert seen == {"vera": [], "otto": ["Pause", "Promote", "Abort", "Rollback"], "ann": ["Approve"]}
 
 
 async def test_a_link_logs_in_once(room: Room) -> None:
@@ -112,7 +111,7 @@ async def test_a_link_logs_in_once(room: Room) -> None:
     page = await room.page(login=False)
     await page.goto(link)
     await page.wait_for_selector("nav")
-    assert "login" not in page.url
+    await soon(page).not_to_have_url(re.compile("login"))
     other = await room.page(login=False)
     await other.goto(link)
     await other.reload()
@@ -177,14 +176,14 @@ async def test_by_keyboard_alone(room: Room) -> None:
     await page.wait_for_selector("[data-cells='5']")
     await reached(page, "To the content")
     await page.keyboard.press("Enter")
-    assert await page.evaluate("document.activeElement.id") == "content"
+    await soon(page.locator("#content")).to_be_focused()
     async with answering(room, stage) as given:
         await reached(page, "pause")
         await page.keyboard.press("Enter")
         await page.wait_for_selector("textarea[name=reason]:focus")
         await page.keyboard.press("Escape")
         await page.wait_for_selector("dialog", state="detached")
-        assert await page.evaluate("document.activeElement.textContent") == "pause"
+        await soon(page.locator(".actions button:text-is('pause')")).to_be_focused()
         await page.keyboard.press("Enter")
         await page.wait_for_selector("textarea[name=reason]:focus")
         await page.keyboard.type("by keys")
@@ -205,7 +204,7 @@ async def test_by_keyboard_alone(room: Room) -> None:
         await page.wait_for_selector(f".told >> text={cell}")
     await page.keyboard.press("Enter")
     await page.wait_for_selector("h3:text-is('n2')")
-    assert re.search(r"\?node=n2\b", page.url)
+    await soon(page).to_have_url(re.compile(r"\?node=n2\b"))
 
 
 async def reached(page: Any, text: str) -> None:
@@ -232,9 +231,10 @@ async def test_for_everybody(room: Room) -> None:
     page = await room.page(path)
     await page.wait_for_selector(".node table")
     await page.click(".actions button:text-is('pause')")
-    await page.wait_for_selector("dialog")
+    await page.wait_for_selector("textarea[name=reason]:focus")
     assert await serious(page) == []
     await page.keyboard.press("Escape")
+    await page.wait_for_selector("dialog", state="detached")
     await page.emulate_media(color_scheme="dark")
     assert await serious(page) == []
     for place, seen in (("/fleet", "table >> text=n1"), ("/rollouts", ".rows li")):
@@ -246,14 +246,11 @@ async def test_for_everybody(room: Room) -> None:
     assert await serious(page) == []
     phone = await room.page(path, viewport={"width": 390, "height": 844}, has_touch=True)
     await phone.wait_for_selector("[data-cells='5']")
-    assert await phone.evaluate("document.documentElement.scrollWidth") <= 390
+    await phone.wait_for_function("document.documentElement.scrollWidth <= 390")
     assert await serious(phone) == []
     await phone.tap(".actions button:text-is('pause')")
-    dialog = phone.locator("dialog")
-    await dialog.wait_for()
-    box = await dialog.bounding_box()
-    assert box["x"] >= 0
-    assert box["x"] + box["width"] <= 390
+    await phone.wait_for_selector("textarea[name=reason]:focus")
+    await soon(phone.locator("dialog")).to_be_in_viewport(ratio=1)
 
 
 async def test_colours_are_the_system_s_or_one_s_own(room: Room) -> None:
@@ -261,8 +258,8 @@ async def test_colours_are_the_system_s_or_one_s_own(room: Room) -> None:
     shown = "getComputedStyle(document.body).backgroundColor"
     dark = await page.evaluate(shown)
     await page.emulate_media(color_scheme="light")
+    await page.wait_for_function(f"(dark) => {shown} !== dark", arg=dark)
     light = await page.evaluate(shown)
-    assert dark != light
     for name, found in (("auto", light), ("light", dark)):
         await page.click(f"button[aria-label='Colours: {name}']")
         await page.wait_for_function(f"(found) => {shown} === found", arg=found)
@@ -277,10 +274,10 @@ async def test_the_events_are_described_for_people_and_tools(room: Room) -> None
     await page.click("footer >> text=what they are")
     await page.wait_for_selector("h3#step-progressed")
     assert await page.locator("link[href='/static/style.css']").count() == 1
-    assert await page.evaluate("document.styleSheets[0].cssRules.length") > 0
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.wait_for_function("document.styleSheets[0]?.cssRules.length > 0")
+    await page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
     await page.click("a[href='#step-progressed'] >> nth=0")
-    assert page.url.endswith("/asyncapi#step-progressed")
+    await soon(page).to_have_url(re.compile("/asyncapi#step-progressed$"))
     # All messages look alike: the first ones are checked for all of them.
     await page.evaluate("document.querySelectorAll('main > :nth-child(n+31)').forEach((one) => one.remove())")
     assert await serious(page) == []

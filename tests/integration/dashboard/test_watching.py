@@ -12,7 +12,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract.base import RolloutId, derive_id
 from bumpless.common.shell import clock
 from support.dashboard_lab import needs_chromium
-from support.dashboard_room import Room, gate, told, with_streams
+from support.dashboard_room import Room, gate, soon, told, with_streams
 from support.plans import batch
 from support.waiting import comes_true
 
@@ -27,7 +27,6 @@ async def test_a_late_comer_sees_all_and_then_every_change(room: Room) -> None:
     stage = await told(room, "late")
     page = await room.page(f"/rollouts/{stage.plan.rollout}")
     await page.wait_for_selector("text=Batch api-2 is being applied.")
-    text = await page.inner_text("main")
     for words in (
         "ci@forge",
         "1 of 5 steps",
@@ -38,16 +37,18 @@ async def test_a_late_comer_sees_all_and_then_every_change(room: Room) -> None:
         "Until",
         "at the latest",
     ):
-        assert words in text, text
-    assert await facts(page, "Waits for") == "n2, n3"
-    assert "1.65 of 20.1" in await page.inner_text("#gates")  # the e-value, and what it must not reach
-    assert await page.locator("figure").count() == 1  # the evidence against its bound
+        await soon(page.locator("main")).to_contain_text(words, use_inner_text=True)
+    await soon(page.locator(".why dt:text-is('Waits for') + dd")).to_have_text("n2, n3")
+    await soon(page.locator("#gates")).to_contain_text(
+        "1.65 of 20.1"
+    )  # the e-value, and what it must not reach
+    await soon(page.locator("figure")).to_have_count(1)  # the evidence against its bound
     await stage.say(gate(stage, "api-1", 1.5))
     await page.wait_for_selector("figure >> text=Canary, baseline and limit over time")
-    label = await page.locator("svg.graph").get_attribute("aria-label")
-    assert label == "api v1 → v2: applying; web v1 → v2: pending after api"
-    assert await page.locator("svg.graph .box.work, svg.graph .box.idle").count() == 2
-    assert await page.locator("#batches .timeline li").count() == 2
+    graph = "api v1 → v2: applying; web v1 → v2: pending after api"
+    await soon(page.locator("svg.graph")).to_have_attribute("aria-label", graph)
+    await soon(page.locator("svg.graph .box.work, svg.graph .box.idle")).to_have_count(2)
+    await soon(page.locator("#batches .timeline li")).to_have_count(2)
 
     await stage.progress("rolling", {"api-1": "passed", "api-2": "baking"}, done=3)
     await page.wait_for_selector("text=Batch api-2 is baking")
@@ -55,16 +56,10 @@ async def test_a_late_comer_sees_all_and_then_every_change(room: Room) -> None:
         "succeeded", dict.fromkeys(["api-1", "api-2", "web-1"], "passed"), done=5, until_s=None
     )
     await page.wait_for_selector("text=The rollout has succeeded")
-    assert await page.title() == "shop v2 succeeded · Bumpless"
+    await soon(page).to_have_title("shop v2 succeeded · Bumpless")
     await page.click("nav >> text=Rollouts")
     row = page.locator("li", has=page.locator(f"a[href='/rollouts/{stage.plan.rollout}']"))
-    assert "5 of 5 steps" in await row.inner_text()
-
-
-async def facts(page: Any, name: str) -> str:
-    """What the page says beside `name`."""
-    found: str = await page.inner_text(f".why dt:text-is('{name}') + dd")
-    return found
+    await soon(row).to_contain_text("5 of 5 steps")
 
 
 async def test_a_link_shows_the_same_to_another_person(room: Room) -> None:
@@ -72,19 +67,17 @@ async def test_a_link_shows_the_same_to_another_person(room: Room) -> None:
     stage = await told(room, "deep")
     page = await room.page(f"/rollouts/{stage.plan.rollout}?node=n2&log=API-1")
     await page.wait_for_selector("h3:text-is('n2')")
-    rows = page.locator(".node tbody tr")
-    assert re.sub(r"\s+", " ", await rows.nth(0).inner_text()).startswith(
-        "n2/api api-2 switching switching warm"
-    )
-    assert await page.input_value("#log input") == "API-1"
-    shown = await page.locator("#log li").all_inner_texts()
-    assert shown
-    assert all("api-1" in line for line in shown)
+    row = page.locator(".node tbody tr").nth(0)
+    said = re.compile(r"^n2/api\s+api-2\s+switching\s+switching\s+warm")
+    await soon(row).to_have_text(said, use_inner_text=True)
+    await soon(page.locator("#log input")).to_have_value("API-1")
+    await page.wait_for_selector("#log li:has-text('api-1')")
+    await soon(page.locator("#log li:not(:has-text('api-1'))")).to_have_count(0)
     await page.fill("#log input", "ci@forge")
     await page.wait_for_selector("#log >> text=1 event of")
-    assert page.url.endswith("?node=n2&log=ci%40forge")
+    await soon(page).to_have_url(re.compile(r"\?node=n2&log=ci%40forge$"))
     await page.click(".node button:text-is('Close')")
-    assert page.url.endswith("?log=ci%40forge")
+    await soon(page).to_have_url(re.compile(r"/[^?/]+\?log=ci%40forge$"))
 
     revert = RolloutId(derive_id("dashboard", "deep's revert"))
     begun = {"rollout": stage.plan.rollout, "revert": revert, "reason": "slow", "by": "rollback"}
@@ -125,7 +118,7 @@ async def test_a_broker_that_starts_again_is_followed_on(room: Room) -> None:
     await with_streams(room.connection)  # the services do that: what it held in memory is gone
     await stage.progress("rolling", {"api-1": "passed", "api-2": "baking"}, done=3)
     await page.wait_for_selector("text=Batch api-2 is baking")
-    assert await page.locator("#log li").count() >= 1
+    await page.wait_for_selector("#log li")
     # Its end is told by the log alone: progress that nobody kept does not come again.
     await stage.say(
         e.RolloutSucceeded(
@@ -208,9 +201,8 @@ async def test_ten_thousand_nodes(room: Room) -> None:
     await stage.flush()
     await page.wait_for_selector(f"text=done {size}")
     assert await heap(page) < first + GROWN_BYTES
-    assert await page.evaluate("document.querySelectorAll('*').length") < 2_000
-    box = await page.locator("canvas").bounding_box()
-    assert box["height"] < 600
+    await page.wait_for_function("document.querySelectorAll('*').length < 2_000")
+    await page.wait_for_function("document.querySelector('canvas').getBoundingClientRect().height < 600")
     await page.wait_for_selector("text=n00000/api in batch api-1: done")
 
 
