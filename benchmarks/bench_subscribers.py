@@ -50,7 +50,7 @@ from bumpless.common.shell.reading import readable
 from bumpless.common.shell.topology import ensure_topology
 from subscribers.browsers import watch
 from subscribers.nodes import release, serve_fleet
-from subscribers.plane import TICKS, cpu_s, dashboard, hurry, no_processor_idles, parts
+from subscribers.plane import SESSION, TICKS, cpu_s, dashboard, hurry, nice_session, no_processor_idles, parts
 
 NODES = int(os.environ.get("BENCH_NODES", "200"))
 BROWSERS = int(os.environ.get("BENCH_BROWSERS", "200"))
@@ -73,8 +73,14 @@ RATES = {
 async def helper(*what: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A process of this file, from when it is ready."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, *what, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        __file__,
+        *what,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
+    nice_session(process.pid, SESSION)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(LIMIT_S):

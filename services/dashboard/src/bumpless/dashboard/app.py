@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import signal
 import ssl
 from pathlib import Path
@@ -32,9 +31,9 @@ from bumpless.dashboard.picture import Picture
 from bumpless.dashboard.site import Site
 from bumpless.dashboard.users import Users
 from bumpless.dashboard.views import Views
+from bumpless.dashboard.yielding import give_way
 
 NAME = "dashboard"
-NICER = 5
 log = get_logger(__name__)
 
 
@@ -94,7 +93,7 @@ def _local(host: str) -> bool:
 
 
 async def run(settings: DashboardSettings) -> None:
-    """Run the dashboard until SIGTERM. Those who watch wait for those who work: it gives way to other processes."""
+    """Run the dashboard until SIGTERM. Once it listens it gives way to other processes."""
     configure_logging(NAME, settings.log_level)
     guard = Guard(settings.addresses())
     links = OneTime(None if settings.login_secret is None else secret_at(settings.login_secret))
@@ -110,7 +109,7 @@ async def run(settings: DashboardSettings) -> None:
 
     picture = Picture()
     feeds = Feeds(connection, picture, clock.now)
-    views = Views(picture, feeds, doors, clock.fresh_id(), ending=stop.is_set)
+    views = Views(picture, feeds, doors, clock.fresh_id())
     site = Site(guard, doors, views, picture, give, clock.now)
     runner = web.AppRunner(site.app, access_log=None, shutdown_timeout=2)
     ops = await serve_ops(settings.ops_port, feeds.healthy)
@@ -119,10 +118,10 @@ async def run(settings: DashboardSettings) -> None:
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=settings.tls()).start()
         log.info("serving", addresses=sorted(settings.addresses()))
-        os.nice(NICER)
+        give_way()
         await stop.wait()
     finally:
-        feeds.wake_all()
+        feeds.end()
         await runner.cleanup()
         await feeds.stop()
         await connection.close()

@@ -50,7 +50,10 @@ ORDERED = (c.Pause, c.Resume, c.Promote, c.Abort, c.Approve, c.Deny, c.Retry, c.
 
 
 class Feeds:
-    """Keeps `picture` up to date. `following`: whether the broker is there, so that what is shown is what is."""
+    """Keeps `picture` up to date.
+
+    `following`: whether the broker is there, so that what is shown is what is. `ending`: nothing more is going to come.
+    """
 
     def __init__(self, connection: Connection, picture: Picture, clock: Clock) -> None:
         self._connection, self._picture, self._clock = connection, picture, clock
@@ -59,6 +62,7 @@ class Feeds:
         self._unread: dict[PlanHash, datetime] = {}
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self.following = True
+        self.ending = False
 
     def start(self) -> None:
         since = self._clock() - LOOKING_BACK
@@ -89,22 +93,26 @@ class Feeds:
         following = self._connection.nc.is_connected
         if following is not self.following:
             self.following = following
-            self.wake_all()
+            self._wake_all()
 
     def changed(self, topic: str) -> asyncio.Future[None]:
-        """Done when the topic has another number, or `following` another value. Many wait for the same one."""
+        """Done when the topic has another number, or `following` or `ending` another value; for one that waits."""
         found = self._waiting.get(topic)
-        if found is None:
+        if found is None or found.done():
             found = self._waiting[topic] = asyncio.get_running_loop().create_future()
         return found
 
-    def wake_all(self) -> None:
+    def end(self) -> None:
+        self.ending = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for name in list(self._waiting):
             self._wake(name)
 
     def _wake(self, topic: str) -> None:
         found = self._waiting.pop(topic, None)
-        if found is not None:
+        if found is not None and not found.done():
             found.set_result(None)
 
     async def _follow(self, stream: Stream, filters: list[str], since: datetime | None) -> None:

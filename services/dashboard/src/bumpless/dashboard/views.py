@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import gzip
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from aiohttp import web
 
+from bumpless.dashboard.crowd import Crowd, Follower
 from bumpless.dashboard.doors import Doors
 from bumpless.dashboard.feeds import Feeds
 from bumpless.dashboard.picture import Picture
@@ -20,12 +23,10 @@ MOST_STREAMS = 1_000
 class Views:
     """`epoch` is of this process: numbers of an earlier one mean nothing here."""
 
-    def __init__(
-        self, picture: Picture, feeds: Feeds, doors: Doors, epoch: str, *, ending: Callable[[], bool]
-    ) -> None:
+    def __init__(self, picture: Picture, feeds: Feeds, doors: Doors, epoch: str) -> None:
         self._picture, self._feeds, self._doors, self._epoch = picture, feeds, doors, epoch
-        self._ending = ending
         self._packed: dict[str, tuple[int, bytes]] = {}
+        self._crowds: dict[str, Crowd] = {}
         self._streams = 0
 
     async def snapshot(self, request: web.Request) -> web.Response:
@@ -60,40 +61,61 @@ class Views:
         try:
             await answer.prepare(request)
             await answer.write(b"retry: 1000\n\n")
-            await self._send(request, answer, name, sent)
+            with self._followed(name, Follower(request, answer, sent)) as follower:
+                await self._send(request, follower, name)
         except ConnectionError:
             pass
         finally:
             self._streams -= 1
         return answer
 
-    async def _send(self, request: web.Request, answer: web.StreamResponse, name: str, sent: int) -> None:
-        # A reader that is slow holds up nobody: what is new is looked up when the last write has left.
-        told, time = True, asyncio.get_running_loop().time
+    @contextlib.contextmanager
+    def _followed(self, name: str, follower: Follower) -> Iterator[Follower]:
+        crowd = self._crowds.get(name)
+        if crowd is None:
+            crowd = self._crowds[name] = Crowd(name, self._feeds, functools.partial(self._after, name))
+        crowd.join(follower)
+        try:
+            yield follower
+        finally:
+            if crowd.leave(follower):
+                del self._crowds[name]
+
+    async def _send(self, request: web.Request, follower: Follower, name: str) -> None:
+        """What only this browser needs; the rest comes from its crowd."""
+        answer, time = follower.answer, asyncio.get_running_loop().time
         looked = time()
-        while not self._ending():
-            if time() - looked >= HEARTBEAT_S:  # also where changes never cease
+        while not self._feeds.ending:
+            if time() - looked >= HEARTBEAT_S:  # also where it is always behind
                 looked = time()
                 if self._doors.session(request) is None:
                     await answer.write(b"event: ended\ndata:\n\n")
                     return
-            changed = self._feeds.changed(name)
-            topic = self._picture.topics.get(name)
-            frames = None if topic is None else topic.after(sent)
-            if frames is None:
+                await answer.write(b": still here\n\n")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await follower.alone.wait()
+            if not follower.alone.is_set():
+                continue
+            found = self._after(name, follower.sent)
+            if found is None:
                 await answer.write(b"event: stale\ndata:\n\n")
                 return
-            if frames:
-                sent = frames[-1][0]
-                await answer.write(b"".join(self._event(*frame) for frame in frames))
-                continue
-            if told is not self._feeds.following:
-                told = self._feeds.following
-                await answer.write(f"event: broker\ndata: {'here' if told else 'away'}\n\n".encode())
-                continue
-            done, _ = await asyncio.wait((changed,), timeout=HEARTBEAT_S)
-            if not done:
-                await answer.write(b": still here\n\n")
+            if found[1]:
+                follower.sent = found[0]
+                await answer.write(found[1])
+            elif follower.told is not self._feeds.following:
+                follower.told = self._feeds.following
+                await answer.write(b"event: broker\ndata: %s\n\n" % (b"here" if follower.told else b"away"))
+            else:
+                follower.alone.clear()
+
+    def _after(self, name: str, sent: int) -> tuple[int, bytes] | None:
+        topic = self._picture.topics.get(name)
+        frames = None if topic is None else topic.after(sent)
+        if frames is None:
+            return None
+        return frames[-1][0] if frames else sent, b"".join(self._event(*frame) for frame in frames)
 
     def _event(self, number: int, data: bytes) -> bytes:
         return b"id: %s.%d\nevent: change\ndata: %s\n\n" % (self._epoch.encode(), number, data)
