@@ -25,7 +25,7 @@ async def test_orders_are_those_of_the_command_line(room: Room) -> None:
     async with answering(room, stage) as given:
         page = await room.page(f"/rollouts/{stage.plan.rollout}")
         await stage.progress("rolling", {"api-1": "baking", "web-1": "awaiting-approval"})
-        for name in ("pause", "promote", "approve", "abort", "rollback"):
+        for name in ("pause", "promote", "approve", "deny", "abort", "rollback"):
             await page.click(f".actions button:text-is('{name}')")
             await page.wait_for_selector("textarea[name=reason]:focus")
             await page.fill("textarea[name=reason]", f"because of {name}")
@@ -50,16 +50,18 @@ async def test_orders_are_those_of_the_command_line(room: Room) -> None:
         (c.Pause, "planner", "ada@here", "because of pause"),
         (c.Promote, "planner", "ada@here", "because of promote"),
         (c.Approve, "planner", "ada@here", "because of approve"),
+        (c.Deny, "planner", "ada@here", "because of deny"),
         (c.Abort, "planner", "ada@here", "because of abort"),
         (c.Rollback, "rollback", "ada@here", "because of rollback"),
         (c.Resume, "planner", "ada@here", "no"),
         (c.Retry, "planner", "ada@here", "again"),
     ]
-    promote, approve = given[1], given[2]
+    promote, *answers = given[1:4]
     assert isinstance(promote, c.Promote)
     assert promote.batch == "api-1"
-    assert isinstance(approve, c.Approve)
-    assert (approve.batch, approve.plan_hash) == ("web-1", stage.plan.hash)
+    for answer in answers:
+        assert isinstance(answer, c.Approve | c.Deny)
+        assert (answer.batch, answer.plan_hash) == ("web-1", stage.plan.hash)
 
 
 async def test_roles_and_what_a_page_of_others_cannot_do(room: Room) -> None:
@@ -67,7 +69,7 @@ async def test_roles_and_what_a_page_of_others_cannot_do(room: Room) -> None:
     room.dashboard.let_in(vera=[Role.VIEWER], otto=[Role.OPERATOR], ann=[Role.APPROVER])
     path = f"/rollouts/{stage.plan.rollout}"
     await stage.progress("rolling", {"api-1": "baking", "api-2": "awaiting-approval"})
-    shown = {"vera": [], "otto": ["pause", "promote", "abort", "rollback"], "ann": ["approve"]}
+    shown = {"vera": [], "otto": ["pause", "promote", "abort", "rollback"], "ann": ["approve", "deny"]}
     for name, buttons in shown.items():
         page = await room.page(path, login=False)
         await page.fill("input[name=name]", name)

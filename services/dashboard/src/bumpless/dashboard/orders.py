@@ -18,6 +18,7 @@ KINDS: dict[str, type[c.OperatorCommand]] = {
     "retry": c.Retry,
     "rollback": c.Rollback,
     "approve": c.Approve,
+    "deny": c.Deny,
 }
 
 
@@ -32,7 +33,7 @@ class Wish(BaseModel):
 
 
 def needed(command: str) -> Role:
-    return Role.APPROVER if command == "approve" else Role.OPERATOR
+    return Role.APPROVER if KINDS[command] in (c.Approve, c.Deny) else Role.OPERATOR
 
 
 def order(

@@ -23,7 +23,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,
 
 
 class Role(StrEnum):
-    """`operator` may order all but approvals, `approver` may approve, `viewer` may look. One person may have several."""
+    """`operator` may order all but approvals, `approver` may approve or deny, `viewer` may look. One person may have several."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"

@@ -5,13 +5,16 @@ import { TERMINAL } from "./words.js";
 
 const open = (rollout) => !TERMINAL.has(rollout.status) && rollout.status !== "failed";
 const some = (rollout, state) => Object.entries(rollout.batches).filter(([, found]) => found.startsWith(state)).map(([name]) => name);
+// The plan as a whole, or a batch of it.
+const awaited = (r, o) => !!o && open(r) && (some(r, "awaiting-approval").length > 0 || (r.status === "planned" && o.approval));
 
 const ORDERS = [
   { name: "pause", does: "No further batch starts; those under way come to rest.", fits: (r) => open(r) && r.status !== "paused" },
   { name: "resume", does: "The rollout goes on.", fits: (r) => r.status === "paused" },
   { name: "promote", does: "Takes a baking batch as passed, without waiting for its gate.", fits: (r) => open(r) && some(r, "baking").length > 0, batches: "baking" },
-  { name: "approve", role: "approver", does: "Lets the plan that is shown here start, or one batch of it.",
-    fits: (r, o) => !!o && open(r) && (some(r, "awaiting-approval").length > 0 || (r.status === "planned" && o.approval)), batches: "awaiting-approval", hash: true },
+  { name: "approve", role: "approver", does: "Lets the plan that is shown here start, or one batch of it.", fits: awaited, batches: "awaiting-approval", hash: true },
+  { name: "deny", role: "approver", does: "Refuses what waits: the rollout is cancelled; a batch fails, and the rollback policy decides.",
+    fits: awaited, batches: "awaiting-approval", hash: true, grave: true },
   { name: "abort", does: "Stops the rollout as failed. Its rollback policy decides what follows.", fits: open, grave: true },
   { name: "retry", does: "Plans the same release again, from what the fleet runs now.", fits: (r) => !r.of && (r.status === "failed" || TERMINAL.has(r.status)) && r.status !== "succeeded" },
   { name: "rollback", does: "Takes back what the rollout did, in reverse order.", fits: (r) => !r.of && !["reverted", "cancelled", "planned"].includes(r.status), grave: true },
