@@ -10,12 +10,13 @@ from typing import Any
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import BatchId, RolloutId, derive_id
-from bumpless.common.model.verdict import Curve, Evidence, SequentialEvidence, Verdict
+from bumpless.common.model.verdict import Curve, Verdict
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Away, Connection, Received
 from bumpless.common.shell.reading import read
 from bumpless.common.shell.topology import ensure_topology
 from support.dashboard_lab import LIMIT_MS, Dashboard, Stage
+from support.evidence import found_by_test
 from support.plans import batch, plan
 from support.servers import NatsServer
 from support.waiting import eventually
@@ -78,26 +79,12 @@ async def told(room: Room, name: str) -> Stage:
 
 
 def gate(stage: Stage, name: str, observed: float) -> e.GateProgressed:
-    sequential = SequentialEvidence(
-        alpha=0.05,
-        batches=2,
-        log_batch=1.0,
-        log_release=1.2,
-        control="peers",
-        nodes=(1, 2),
-        history_s=60,
-        judged_s=30,
-        curve=Curve(since=stage.began, step_s=1, bound=3.0, log_m=(0.1, 0.4, observed)),
-    )
-    rule = Evidence(
+    rule = found_by_test(
+        Verdict.INCONCLUSIVE,
+        Curve(since=stage.began, step_s=1, bound=3.0, log_m=(0.1, 0.4, observed)),
         rule="error_rate",
-        verdict=Verdict.INCONCLUSIVE,
         observed=observed,
-        baseline=0.4,
-        limit=2.0,
-        samples=100,
         text="so far within its limit",
-        sequential=sequential,
     )
     return e.GateProgressed(
         id=clock.fresh_id(),

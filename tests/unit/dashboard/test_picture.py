@@ -12,11 +12,12 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import BatchId, Message, RolloutId, derive_id
 from bumpless.common.model.plan import Direction
-from bumpless.common.model.verdict import Curve, Evidence, SequentialEvidence, Verdict
+from bumpless.common.model.verdict import Curve, Verdict
 from bumpless.dashboard import picture as module
 from bumpless.dashboard.outline import outline
 from bumpless.dashboard.picture import CURVE_POINTS, FLEET, KEPT_DETAILS, KEPT_EVENTS, ROLLOUTS, Picture
 from bumpless.dashboard.wording import stamp
+from support.evidence import found_by_test
 from support.plans import at as after
 from support.plans import batch, node, plan, target
 
@@ -64,27 +65,7 @@ def failed(seconds: float, *, number: int = 1) -> Any:
 
 
 def looked(seconds: float, observed: float = 1.0, curve: Curve | None = None) -> Any:
-    sequential = SequentialEvidence(
-        alpha=0.05,
-        batches=1,
-        log_batch=0,
-        log_release=0,
-        control="peers",
-        nodes=(1, 2),
-        history_s=1,
-        judged_s=1,
-        curve=curve,
-    )
-    rule = Evidence(
-        rule="errors",
-        verdict=Verdict.PASS,
-        observed=observed,
-        baseline=0.5,
-        limit=2.0,
-        samples=10,
-        text="",
-        sequential=sequential,
-    )
+    rule = found_by_test(Verdict.PASS, curve, observed=observed)
     return say(e.GateProgressed, seconds, batch=BatchId("a"), detail="judging", evidence=(rule,))
 
 

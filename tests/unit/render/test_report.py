@@ -8,13 +8,14 @@ from xml.etree import ElementTree
 from bumpless.common.contract import commands as c
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.model.rollout import Rollout
-from bumpless.common.model.verdict import Curve, Evidence, Reason, SequentialEvidence, Verdict
+from bumpless.common.model.verdict import Curve, Evidence, Reason, Verdict
 from bumpless.common.render.gate_curves import drawing, sparkline
 from bumpless.common.render.replay import Decided
 from bumpless.common.render.report import Report, report
 from bumpless.common.render.report_pages import html, markdown, timeline
 from bumpless.common.shell.rollouts import RolloutKind
 from bumpless.rollback.reverse import reverse
+from support.evidence import found_by_test
 from support.plans import GATE, at, batch, plan
 from support.rollouts import Course, rolling
 
@@ -105,24 +106,20 @@ def test_a_rollout_that_goes_on_has_no_end() -> None:
 
 
 CURVE = Curve(since=at(0), step_s=0.5, bound=4.6, log_m=tuple(0.01 * n - 0.5 for n in range(2000)))
-TESTED = Evidence(
+TESTED = found_by_test(
+    Verdict.FAIL,
+    CURVE,
     rule="sequential_errors",
-    verdict=Verdict.FAIL,
     observed=0.0559,
     baseline=0.0059,
+    limit=None,
     samples=1216,
     text=EVIL,
-    sequential=SequentialEvidence(
-        alpha=0.01,
-        batches=1,
-        log_batch=4.7,
-        log_release=4.7,
-        control="peers",
-        nodes=(1, 3),
-        history_s=60,
-        judged_s=46,
-        curve=CURVE,
-    ),
+    alpha=0.01,
+    log_batch=4.7,
+    log_release=4.7,
+    nodes=(1, 3),
+    judged_s=46,
 )
 
 
