@@ -25,7 +25,7 @@ async def page(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
         await dashboard.answers()
         async with browser() as chromium:
             page = await chromium.new_page()
-            page.set_default_timeout(2 * LIMIT_MS)
+            page.set_default_timeout(LIMIT_MS)
             await page.goto(dashboard.link())
             await page.wait_for_selector("nav")
             yield page

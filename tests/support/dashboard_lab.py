@@ -37,7 +37,8 @@ needs_chromium = pytest.mark.skipif(
 )
 CHEAP = 1 << 10
 PASSWORD = "correct horse battery"
-LIMIT_MS = 45_000
+LIMIT_MS = 90_000
+START_S = 120.0
 STOP_S = 20.0
 
 
@@ -86,7 +87,7 @@ class Dashboard:
                 return True
             return False
 
-        await comes_true(listens, "the dashboard to listen")
+        await comes_true(listens, "the dashboard to listen", START_S)
 
     def stop(self) -> None:
         if self._process is None:
@@ -204,7 +205,7 @@ async def browser() -> AsyncIterator[object]:
         found = await playwright.chromium.launch(
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-            timeout=2 * LIMIT_MS,
+            timeout=LIMIT_MS,
         )
         try:
             yield found

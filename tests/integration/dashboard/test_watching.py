@@ -100,6 +100,7 @@ async def test_nothing_is_missed_while_the_dashboard_is_away(room: Room) -> None
     await page.wait_for_selector("text=Connection lost")
     await stage.progress("paused", {"api-1": "passed", "api-2": "baking"}, done=3, reason="a look at it")
     room.dashboard.start()
+    await room.dashboard.answers()
     # The new process knows no session of the old one: people log in again, and see where it is now.
     await page.wait_for_selector("text=The session has ended")
     await page.goto(room.login(f"/rollouts/{stage.plan.rollout}"))
