@@ -19,6 +19,7 @@ from bumpless.common.shell.broker import Connection, Received
 
 BATCH = 20
 AT_ONCE = 64
+SAID_AGAIN_S = 20.0
 STATES = (("staging", 0.1), ("starting", 0.4), ("switching", 0.7), ("draining", 0.8), ("serving", 1.0))
 """What a node tells of a step, as the executor does."""
 
@@ -45,11 +46,21 @@ class Fleet:
     """Answers for every node at once: done."""
 
     def __init__(self, connection: Connection, nodes: int) -> None:
-        self._connection, self._nodes = connection, nodes
+        self._connection = connection
+        self._running: dict[str, tuple[Target | None, int]] = {
+            f"node-{number}": (None, 0) for number in range(nodes)
+        }
 
     async def appear(self) -> None:
-        for number in range(self._nodes):
-            await self._observed(f"node-{number}", None, 0)
+        for name in self._running:
+            await self._observed(name)
+
+    async def stay(self) -> None:
+        """Every node says again and again what it runs: one that is silent is not rolled out to."""
+        while True:
+            for name in self._running:
+                await asyncio.sleep(SAID_AGAIN_S / len(self._running))
+                await self._observed(name)
 
     async def take(self, received: Received) -> None:
         command = wire.decode(Envelope.from_bytes(received.data).payload)
@@ -71,7 +82,8 @@ class Fleet:
         for state, share in STATES:
             told = {**common, "id": derive_id(command.id, state), "state": state, "share": share}
             await self._tell(e.StepProgressed.model_validate(told))
-        await self._observed(command.node, command.target, command.generation)
+        self._running[command.node] = command.target, command.generation
+        await self._observed(command.node)
         finished = {
             **common,
             "id": derive_id(command.id, "finished"),
@@ -83,7 +95,8 @@ class Fleet:
         }
         await self._tell(e.StepFinished.model_validate(finished))
 
-    async def _observed(self, name: str, target: Target | None, generation: int) -> None:
+    async def _observed(self, name: str) -> None:
+        target, generation = self._running[name]
         seen = ComponentObserved(
             component="api",
             state=ComponentState.ABSENT if target is None else ComponentState.SERVING,
@@ -111,4 +124,4 @@ async def serve_fleet(url: str, nodes: int) -> None:
         while True:
             await fleet.take(await waiting.get())
 
-    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    await asyncio.gather(fleet.stay(), *(work() for _ in range(AT_ONCE)))

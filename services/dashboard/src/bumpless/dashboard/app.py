@@ -109,7 +109,7 @@ async def run(settings: DashboardSettings) -> None:
 
     picture = Picture()
     feeds = Feeds(connection, picture, clock.now)
-    views = Views(picture, feeds, doors, clock.fresh_id())
+    views = Views(picture, feeds.number, feeds.signals, doors, clock.fresh_id())
     site = Site(guard, doors, views, picture, give, clock.now)
     runner = web.AppRunner(site.app, access_log=None, shutdown_timeout=2)
     ops = await serve_ops(settings.ops_port, feeds.healthy)
@@ -121,7 +121,7 @@ async def run(settings: DashboardSettings) -> None:
         give_way()
         await stop.wait()
     finally:
-        feeds.end()
+        feeds.signals.end()
         await runner.cleanup()
         await feeds.stop()
         await connection.close()

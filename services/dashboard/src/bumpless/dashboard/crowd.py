@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from bumpless.dashboard.feeds import Feeds
+from bumpless.dashboard.signals import Signals
 
 REST_EACH_S, LONGEST_REST_S = 0.001, 0.25
 """How long the next change waits, for each browser that the last one went to: 200 get five a second."""
@@ -42,8 +42,8 @@ class Follower:
 class Crowd:
     """Everybody who follows the topic `name`."""
 
-    def __init__(self, name: str, feeds: Feeds, after: After) -> None:
-        self._name, self._feeds, self._after = name, feeds, after
+    def __init__(self, name: str, signals: Signals, after: After) -> None:
+        self._name, self._signals, self._after = name, signals, after
         self._followers: set[Follower] = set()
         self._telling: asyncio.Task[None] | None = None
 
@@ -64,7 +64,7 @@ class Crowd:
 
     async def _tell(self) -> None:
         while True:
-            changed = self._feeds.changed(self._name)
+            changed = self._signals.changed(self._name)
             await self._round()
             await asyncio.sleep(min(len(self._followers) * REST_EACH_S, LONGEST_REST_S))
             await changed
@@ -81,8 +81,8 @@ class Crowd:
                 found is None
                 or len(found[1]) > AT_ONCE
                 or follower.backlog
-                or follower.told is not self._feeds.following
-                or self._feeds.ending
+                or follower.told is not self._signals.following
+                or self._signals.ending
             ):
                 follower.alone.set()
             elif found[1]:

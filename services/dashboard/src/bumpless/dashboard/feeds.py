@@ -24,6 +24,7 @@ from bumpless.common.shell.reading import read
 from bumpless.common.shell.rollouts import Plans
 from bumpless.dashboard.outline import outline
 from bumpless.dashboard.picture import Picture
+from bumpless.dashboard.signals import Signals
 
 log = get_logger(__name__)
 
@@ -50,19 +51,14 @@ ORDERED = (c.Pause, c.Resume, c.Promote, c.Abort, c.Approve, c.Deny, c.Retry, c.
 
 
 class Feeds:
-    """Keeps `picture` up to date.
-
-    `following`: whether the broker is there, so that what is shown is what is. `ending`: nothing more is going to come.
-    """
+    """Keeps `picture` up to date, and says so by `signals`."""
 
     def __init__(self, connection: Connection, picture: Picture, clock: Clock) -> None:
         self._connection, self._picture, self._clock = connection, picture, clock
         self._plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
         self._tasks: list[asyncio.Task[None]] = []
         self._unread: dict[PlanHash, datetime] = {}
-        self._waiting: dict[str, asyncio.Future[None]] = {}
-        self.following = True
-        self.ending = False
+        self.signals = Signals()
 
     def start(self) -> None:
         since = self._clock() - LOOKING_BACK
@@ -89,31 +85,8 @@ class Feeds:
     def number(self) -> None:
         """Number what changed since the last time, and wake whoever waits for it."""
         for name in [name for name, topic in self._picture.topics.items() if topic.frame()]:
-            self._wake(name)
-        following = self._connection.nc.is_connected
-        if following is not self.following:
-            self.following = following
-            self._wake_all()
-
-    def changed(self, topic: str) -> asyncio.Future[None]:
-        """Done when the topic has another number, or `following` or `ending` another value; for one that waits."""
-        found = self._waiting.get(topic)
-        if found is None or found.done():
-            found = self._waiting[topic] = asyncio.get_running_loop().create_future()
-        return found
-
-    def end(self) -> None:
-        self.ending = True
-        self._wake_all()
-
-    def _wake_all(self) -> None:
-        for name in list(self._waiting):
-            self._wake(name)
-
-    def _wake(self, topic: str) -> None:
-        found = self._waiting.pop(topic, None)
-        if found is not None and not found.done():
-            found.set_result(None)
+            self.signals.wake(name)
+        self.signals.follow(self._connection.nc.is_connected)
 
     async def _follow(self, stream: Stream, filters: list[str], since: datetime | None) -> None:
         following = self._connection.follow(stream, filters, since=since, last_values=since is None)

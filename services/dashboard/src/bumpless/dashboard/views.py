@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import functools
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
 
 from bumpless.dashboard.crowd import Crowd, Follower
 from bumpless.dashboard.doors import Doors
-from bumpless.dashboard.feeds import Feeds
 from bumpless.dashboard.picture import Picture
+from bumpless.dashboard.signals import Signals
 from bumpless.dashboard.topic import Topic
 
 HEARTBEAT_S = 10.0
@@ -21,10 +21,13 @@ MOST_STREAMS = 1_000
 
 
 class Views:
-    """`epoch` is of this process: numbers of an earlier one mean nothing here."""
+    """`number` closes what has changed until now; `epoch` is of this process: numbers of an earlier one mean nothing here."""
 
-    def __init__(self, picture: Picture, feeds: Feeds, doors: Doors, epoch: str) -> None:
-        self._picture, self._feeds, self._doors, self._epoch = picture, feeds, doors, epoch
+    def __init__(
+        self, picture: Picture, number: Callable[[], None], signals: Signals, doors: Doors, epoch: str
+    ) -> None:
+        self._picture, self._number, self._signals = picture, number, signals
+        self._doors, self._epoch = doors, epoch
         self._packed: dict[str, tuple[int, bytes]] = {}
         self._crowds: dict[str, Crowd] = {}
         self._streams = 0
@@ -34,7 +37,7 @@ class Views:
         self._doors.required(request)
         name = request.match_info["topic"]
         topic = self._topic(name)
-        self._feeds.number()
+        self._number()
         mark = f"{self._epoch}.{topic.number}"
         packed = self._packed.get(name)
         if packed is None or packed[0] != topic.number:
@@ -73,7 +76,7 @@ class Views:
     def _followed(self, name: str, follower: Follower) -> Iterator[Follower]:
         crowd = self._crowds.get(name)
         if crowd is None:
-            crowd = self._crowds[name] = Crowd(name, self._feeds, functools.partial(self._after, name))
+            crowd = self._crowds[name] = Crowd(name, self._signals, functools.partial(self._after, name))
         crowd.join(follower)
         try:
             yield follower
@@ -85,7 +88,7 @@ class Views:
         """What only this browser needs; the rest comes from its crowd."""
         answer, time = follower.answer, asyncio.get_running_loop().time
         looked = time()
-        while not self._feeds.ending:
+        while not self._signals.ending:
             if time() - looked >= HEARTBEAT_S:  # also where it is always behind
                 looked = time()
                 if self._doors.session(request) is None:
@@ -104,8 +107,8 @@ class Views:
             if found[1]:
                 follower.sent = found[0]
                 await answer.write(found[1])
-            elif follower.told is not self._feeds.following:
-                follower.told = self._feeds.following
+            elif follower.told is not self._signals.following:
+                follower.told = self._signals.following
                 await answer.write(b"event: broker\ndata: %s\n\n" % (b"here" if follower.told else b"away"))
             else:
                 follower.alone.clear()
