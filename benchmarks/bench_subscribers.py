@@ -52,7 +52,7 @@ from subscribers.browsers import watch
 from subscribers.nodes import release, serve_fleet
 from subscribers.plane import SESSION, TICKS, cpu_s, dashboard, hurry, nice_session, no_processor_idles, parts
 
-NODES = int(os.environ.get("BENCH_NODES", "200"))
+NODES = int(os.environ.get("BENCH_NODES", "1000"))
 BROWSERS = int(os.environ.get("BENCH_BROWSERS", "200"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "8"))
 KINDS = tuple(os.environ.get("BENCH_KINDS", "elsewhere,beside").split(","))
