@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bumpless.common.shell.service_manager import ServiceManager
 from bumpless.executor.drivers import sockets
 from bumpless.executor.drivers.kept import SOCKETS, KeptSockets
-from bumpless.executor.drivers.manager import ServiceManager, stored_descriptors
+from bumpless.executor.drivers.manager import stored_descriptors
 
 KEY = ("web", "tcp://127.0.0.1:0")
 ODD = ("web-2", "unix:///run/a b:c%=.sock")

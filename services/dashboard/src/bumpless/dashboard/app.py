@@ -23,6 +23,7 @@ from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.service import start
+from bumpless.common.shell.service_manager import ServiceManager
 from bumpless.dashboard.doors import Doors
 from bumpless.dashboard.feeds import Feeds
 from bumpless.dashboard.guarding import Guard
@@ -119,6 +120,7 @@ async def run(settings: DashboardSettings) -> None:
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=settings.tls()).start()
         log.info("serving", addresses=sorted(settings.addresses()))
         give_way()
+        ServiceManager.of_this_process().ready("serves")
         await stop.wait()
     finally:
         feeds.signals.end()

@@ -29,6 +29,7 @@ from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.rollouts import Plans
 from bumpless.common.shell.service import STOP_S, start
+from bumpless.common.shell.service_manager import ServiceManager
 from bumpless.events.config import Config
 from bumpless.events.handlers import Events
 from bumpless.events.receiver import Receiver
@@ -127,6 +128,7 @@ async def run(settings: EventsSettings) -> None:
             await receiver.start(settings.webhook_host, settings.webhook_port)
         webhooks = asyncio.create_task(service.serve_webhooks())
         log.info("active")
+        ServiceManager.of_this_process().ready("works")
         await stop.wait()
         webhooks.cancel()
         await asyncio.wait({webhooks})

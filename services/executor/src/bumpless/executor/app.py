@@ -31,6 +31,7 @@ from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.nats_client import NODE_PING_S
 from bumpless.common.shell.ops import serve_ops
+from bumpless.common.shell.service_manager import ServiceManager
 from bumpless.executor import rivals, telemetry
 from bumpless.executor.drivers import kin
 from bumpless.executor.drivers.alert_hooks import AlertHooks
@@ -38,7 +39,6 @@ from bumpless.executor.drivers.artifacts import StoredArtifacts
 from bumpless.executor.drivers.broker import BrokerChecks, BrokerReports
 from bumpless.executor.drivers.choose import switch_of_node
 from bumpless.executor.drivers.kept import KeptSockets
-from bumpless.executor.drivers.manager import ServiceManager
 from bumpless.executor.executor import Executor, NodeConfig
 from bumpless.executor.journal import Journal
 from bumpless.executor.launch import Launch
@@ -65,7 +65,7 @@ class Origin:
     @classmethod
     def of_this_process(cls, settings: ExecutorSettings) -> Self:
         """Once per process: what was left in the environment is taken out of it."""
-        manager = ServiceManager(os.environ.get("NOTIFY_SOCKET"))
+        manager = ServiceManager.of_this_process()
         return cls(Launch.of_this_process(settings.data_dir), manager, KeptSockets.of_this_process(manager))
 
 
@@ -95,6 +95,7 @@ async def run_executor(
         caught_up.set()
 
     async with contextlib.AsyncExitStack() as held:
+        await held.enter_async_context(origin.manager.watched())
         connection = LateConnection(lambda: _connect(settings, ours, reconnected))
         held.push_async_callback(connection.close)
         store = _store(connection, settings)
@@ -114,7 +115,7 @@ async def run_executor(
         if ops is not None:
             held.push_async_callback(ops.cleanup)
         await executor.start()
-        origin.manager.ready()
+        origin.manager.ready(f"node {settings.node}")
         log.info("executor runs", node=settings.node, data=str(settings.data_dir))
         hooks = AlertHooks(settings.node, settings.alert_hooks, trust, settings.data_dir / "log", clock.now)
         work = (_attend(connection, executor, settings, caught_up, hooks), _confirm(executor, origin.launch))

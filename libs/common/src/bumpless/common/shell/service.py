@@ -30,6 +30,7 @@ from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.measures import Measures
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.run import Runner
+from bumpless.common.shell.service_manager import ServiceManager
 from bumpless.common.shell.state import RedisState, StateStore
 from bumpless.common.shell.topology import ensure_topology
 from bumpless.common.telemetry import LEADER
@@ -105,6 +106,7 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    manager = ServiceManager.of_this_process()
     store_answers = False
     reconnected = asyncio.Event()
 
@@ -134,11 +136,14 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
                         await _term(owner, connection, term, measured, stop)
                     finally:
                         measures.rest()
+                manager.ready("stands by")
             except Retryable as error:
                 store_answers = False
                 log.warning("standing back", reason=str(error))
+                manager.status(f"stands back: {error}")
             await _wait(stop, STAND_BY_S)
     finally:
+        manager.stopping()
         keeper.cancel()
         await store.close()
         await connection.close()
@@ -148,10 +153,18 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
 
 
 def start(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """The whole of a process: what is wrong with its settings, keys or broker is said in one line, exit status 1."""
+    """The whole of a process: what is wrong with its settings, keys or broker is said in one line, exit status 1.
+
+    A service manager hears that it lives; `run` says when it is ready.
+    """
+
+    async def watched() -> None:
+        async with ServiceManager.of_this_process().watched():
+            await run()
+
     gc.freeze()  # what was imported stays, and would be walked through again at the end: a third of a start's time
     try:
-        asyncio.run(run())
+        asyncio.run(watched())
     except (ReleaseError, ArtifactError, OSError) as error:
         sys.exit(f"{name}: {error}")
 
@@ -184,6 +197,7 @@ async def _work(
                 await store.mark()
             await active.runner.publish_left()
             await start_subscribers(active.broker)
+        ServiceManager.of_this_process().ready("works")
         timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
         await _hold(owner, connection, active, store, lease, stop, lost)
     finally:

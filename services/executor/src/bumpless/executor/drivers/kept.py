@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Self
 from urllib.parse import quote, unquote
 
+from bumpless.common.shell.service_manager import ServiceManager
 from bumpless.executor.drivers import sockets
-from bumpless.executor.drivers.manager import ServiceManager, stored_descriptors
+from bumpless.executor.drivers.manager import stored_descriptors
 
 SOCKETS = "BUMPLESS_SOCKETS"
 """`FD=NAME`, separated by spaces."""
