@@ -97,8 +97,7 @@ SERVICES = (
         "dashboard",
         "rollouts in a browser",
         "bumpless.dashboard.app",
-        settings={"LOGIN_SECRET": "%S/bumpless-dashboard/login.secret"},
-        credentials={"USERS": "keys/dashboard-users.json"},
+        credentials={"USERS": "keys/dashboard-users.json", "LOGIN_SECRET": "keys/dashboard.secret"},
         state=False,
     ),
 )
@@ -177,8 +176,7 @@ _REDIS = (
 
 
 def _executor(prefix: Path) -> str:
-    return (
-        f"""\
+    return f"""\
 # The executor of one node. Settings: {SETTINGS}/executor.env, lines of BUMPLESS_EXECUTOR_NAME=value.
 # Explained in docs/self-upgrade.md and docs/operations.md.
 [Unit]
@@ -250,4 +248,3 @@ CapabilityBoundingSet=CAP_SETGID CAP_SETPCAP CAP_SETUID
 [Install]
 WantedBy=multi-user.target
 """
-    )
