@@ -70,7 +70,8 @@ async def test_the_installed_executor_is_left_and_come_back_to(site: Site) -> No
         await load.until("v1")
     assert load.failures == []
     assert alive(site) == 1
-    assert list(_said(manager)).count("READY=1") == 3, "the manager is told by every version"
+    told = [word for word in _said(manager) if word.startswith("READY=1")]
+    assert len(told) == 3, "the manager is told by every version"
     manager.close()
     await site.stop()
 
@@ -109,7 +110,7 @@ async def test_a_connection_waits_in_the_manager_while_executor_and_service_are_
             data, fds, _, _ = await asyncio.to_thread(socket.recv_fds, manager, 4096, 1)
             said.append(data.decode())
             stored = fds[0] if fds else -1
-        assert "READY=1" in said
+        assert any(word.startswith("READY=1") for word in said)
         name = said[-1].partition("FDNAME=")[2]
         try:
             await site.stop(signal.SIGKILL)

@@ -68,6 +68,7 @@ class Service:
     credentials: Mapping[str, str] = field(default_factory=dict)
     state: bool = True
     """Whether it uses the state store."""
+    nice: int = 0
 
     @property
     def unit(self) -> str:
@@ -99,6 +100,7 @@ SERVICES = (
         "bumpless.dashboard.app",
         credentials={"USERS": "keys/dashboard-users.json", "LOGIN_SECRET": "keys/dashboard.secret"},
         state=False,
+        nice=10,
     ),
 )
 
@@ -139,6 +141,7 @@ def _service(service: Service, prefix: Path) -> str:
         + "".join(loaded)
         + f"StateDirectory=bumpless-{service.name}\nStateDirectoryMode=0700\n"
         + (f"SupplementaryGroups={GROUP}\n" if service.state else "")
+        + (f"# It may not change it itself.\nNice={service.nice}\n" if service.nice else "")
         + f"{_CONFINED}\n[Install]\nWantedBy=multi-user.target\n"
     )
 
