@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -189,6 +190,23 @@ async def test_following_from_now_on(connection: Connection) -> None:
     assert await consumers(connection) == before + 1
     await found.stop()
     await eventually(lambda: consumers(connection), lambda n: n == before, "its consumer to be gone")
+
+
+async def test_a_follower_ends_when_it_is_cancelled_as_an_answer_comes(connection: Connection) -> None:
+    for asked in (1, 3, 5, 7):
+        for answered in range(8):
+            found = Follower(connection, last_values=True)
+            await _steps(asked)
+            threading.Event().wait(0.01)  # the answer comes while the loop stands still
+            await _steps(answered)
+            async with asyncio.timeout(LIMIT_S):
+                await found.stop()
+            assert found.task.cancelled()
+
+
+async def _steps(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
 
 
 async def test_following_from_the_last_values_and_from_a_moment(connection: Connection) -> None:

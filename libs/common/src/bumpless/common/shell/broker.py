@@ -26,6 +26,7 @@ from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ROUTES, Stream
 from bumpless.common.errors import Retryable
 from bumpless.common.shell import nats_client, tracing
+from bumpless.common.shell.cancelling import end_if_cancelled
 from bumpless.common.shell.clock import fresh_id
 from bumpless.common.shell.log import get_logger
 
@@ -289,6 +290,7 @@ class Connection:
         seen = 0
         while True:
             sub = None
+            end_if_cancelled()
             try:
                 seen = await self._still_there(stream, seen, last_values)
                 config = _from_where(seen, since, last_values)
@@ -298,6 +300,7 @@ class Connection:
                     start = (await sub.consumer_info()).delivered
                     seen = 0 if start is None else start.stream_seq
                 while self.nc.stats["reconnects"] == reconnects:
+                    end_if_cancelled()
                     try:
                         messages = await sub.fetch(1, timeout=2)
                     except TimeoutError:
