@@ -34,17 +34,16 @@ EXECUTOR = "bumpless-executor.service"
 def systemctl(*words: str) -> str:
     command = ["timeout", str(START_S), "systemctl", "--no-pager", *words]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, f"systemctl {' '.join(words)}: {run.stdout}{run.stderr}{_journal()}"
+    assert run.returncode == 0, f"systemctl {' '.join(words)}: {run.stdout}{run.stderr}"
     return run.stdout.strip()
 
 
-def _journal() -> str:
-    command = ["journalctl", "--no-pager", "--lines=60", "--output=cat", "--unit=bumpless-*"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
-def pid_of(unit: str) -> int:
-    return int(systemctl("show", "--property=MainPID", "--value", unit))
+@pytest.fixture(autouse=True)
+def journal() -> Iterator[None]:
+    """What the units said is shown with a test that fails."""
+    yield
+    command = ["journalctl", "--no-pager", "--lines=300", "--output=short-monotonic", "--unit=bumpless-*"]
+    print(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
 
 def _seen_by_units() -> str:
@@ -94,22 +93,26 @@ def plane() -> Iterator[None]:
             shutil.rmtree(UNITS / f"{name}.d")
 
 
-async def _until_started_again(unit: str, before: int) -> int:
+async def running(unit: str, after: int = 0) -> int:
+    """The pid of an active unit, once it is another than `after`.
+
+    Asked in one go: a unit that waits for its next start has the pid 0, and who signals that signals itself.
+    """
     async with asyncio.timeout(READY_S):
         while True:
-            state = systemctl("show", "--property=ActiveState,MainPID", unit)
-            pid = pid_of(unit)
-            if "ActiveState=active" in state and pid not in (0, before):
-                return pid
+            shown = systemctl("show", "--property=ActiveState,MainPID", unit)
+            found = dict(line.split("=", 1) for line in shown.splitlines())
+            if found["ActiveState"] == "active" and int(found["MainPID"]) not in (0, after):
+                return int(found["MainPID"])
             await asyncio.sleep(0.1)
 
 
 async def test_a_release_is_rolled_out_by_confined_services(plane: None, tmp_path: Path) -> None:
     states = {name: systemctl("show", "--property=ActiveState", "--value", name) for name in NAMES}
-    assert states == dict.fromkeys(NAMES, "active"), _journal()
+    assert states == dict.fromkeys(NAMES, "active")
     path = write_release(tmp_path, "v1", core="v1", gate=None)
     ended = await run_cli(HOME, "--nats", NATS, "apply", str(path))
-    assert ended.code == 0, f"{ended.out}{ended.err}{_journal()}"
+    assert ended.code == 0, f"{ended.out}{ended.err}"
     reader, writer = await asyncio.open_connection("127.0.0.1", PORTS["core"])
     writer.write(b"GET / HTTP/1.0\r\n\r\n")
     assert b" 200 " in await reader.readline()
@@ -118,26 +121,26 @@ async def test_a_release_is_rolled_out_by_confined_services(plane: None, tmp_pat
 
 @pytest.mark.parametrize("unit", [name for name in NAMES if name != EXECUTOR])
 async def test_what_is_killed_is_started_again(plane: None, unit: str) -> None:
-    before = pid_of(unit)
+    before = await running(unit)
     os.kill(before, signal.SIGKILL)
-    await _until_started_again(unit, before)
+    await running(unit, after=before)
 
 
 async def test_services_of_the_node_outlive_a_kill_and_a_restart_of_the_executor(plane: None) -> None:
-    before = pid_of(EXECUTOR)
+    before = await running(EXECUTOR)
     serving = _children(before)
     assert serving, "expected services of the release"
     os.kill(before, signal.SIGKILL)
-    killed = await _until_started_again(EXECUTOR, before)
+    killed = await running(EXECUTOR, after=before)
     systemctl("restart", EXECUTOR)
-    await _until_started_again(EXECUTOR, killed)
-    assert set(serving) <= _alive(), _journal()
+    await running(EXECUTOR, after=killed)
+    assert set(serving) <= _alive()
 
 
 async def test_a_service_that_hangs_is_started_again(plane: None) -> None:
-    before = pid_of("bumpless-rollback.service")
+    before = await running("bumpless-rollback.service")
     os.kill(before, signal.SIGSTOP)
-    await _until_started_again("bumpless-rollback.service", before)
+    await running("bumpless-rollback.service", after=before)
 
 
 def _children(pid: int) -> list[int]:

@@ -330,12 +330,14 @@ async def run_cli(home: Home, *words: str, limit_s: float = 90) -> Ended:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+    said = asyncio.create_task(process.communicate())
     try:
-        async with asyncio.timeout(limit_s):
-            out, err = await process.communicate()
+        ended, _ = await asyncio.wait({said}, timeout=limit_s)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+    out, err = await said
+    assert ended, f"{' '.join(words)}: not ended after {limit_s:g} s: {out.decode()}{err.decode()}"
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
 
