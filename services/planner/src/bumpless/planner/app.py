@@ -27,7 +27,7 @@ from bumpless.common.shell.places import Places
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
-from bumpless.common.shell.service import Active, run_service, start
+from bumpless.common.shell.service import Active, cancelled, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.planner import refusals
 from bumpless.planner.availability import NodeOrders
@@ -145,8 +145,7 @@ async def run(settings: PlannerSettings) -> None:
         watch = asyncio.create_task(planner.keep())
 
         async def close() -> None:
-            watch.cancel()
-            await asyncio.wait({watch})
+            await cancelled(watch)
 
         return Active(runner, broker, runner.expire, close)
 

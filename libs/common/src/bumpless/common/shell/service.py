@@ -70,7 +70,7 @@ class Lease:
         try:
             yield
         finally:
-            await _cancelled(renewing)
+            await cancelled(renewing)
 
     async def _renew(self) -> None:
         ours = True
@@ -202,13 +202,14 @@ async def _work(
         await _hold(owner, connection, active, store, lease, stop, lost)
     finally:
         if timers is not None:
-            await _cancelled(timers)
+            await cancelled(timers)
         await stop_subscribers(active.broker, STOP_S if stop.is_set() else STAND_BACK_S)
         await active.close()
         log.info("standing by")
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel, and wait until it is over."""
     while not task.done():  # a cancellation can get lost where a wait ends at the same moment
         task.cancel()
         await asyncio.wait({task}, timeout=1)
