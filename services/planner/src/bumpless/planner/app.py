@@ -20,6 +20,7 @@ from bumpless.common.errors import Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.cancelling import cancelled
 from bumpless.common.shell.consume import ServiceBroker, make_broker, on_durable, on_durable_together
 from bumpless.common.shell.history import History
 from bumpless.common.shell.log import configure_logging, get_logger
@@ -27,7 +28,7 @@ from bumpless.common.shell.places import Places
 from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
-from bumpless.common.shell.service import Active, cancelled, run_service, start
+from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.state import RedisState
 from bumpless.planner import refusals
 from bumpless.planner.availability import NodeOrders

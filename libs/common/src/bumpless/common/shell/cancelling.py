@@ -13,3 +13,10 @@ def end_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel again and again until it is over."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=1)

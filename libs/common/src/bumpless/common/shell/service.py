@@ -24,6 +24,7 @@ from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, tracing
 from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.cancelling import cancelled
 from bumpless.common.shell.consume import start_subscribers, stop_subscribers
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
@@ -206,13 +207,6 @@ async def _work(
         await stop_subscribers(active.broker, STOP_S if stop.is_set() else STAND_BACK_S)
         await active.close()
         log.info("standing by")
-
-
-async def cancelled(task: asyncio.Task[None]) -> None:
-    """Cancel, and wait until it is over."""
-    while not task.done():  # a cancellation can get lost where a wait ends at the same moment
-        task.cancel()
-        await asyncio.wait({task}, timeout=1)
 
 
 async def _recover(owner: str, connection: Connection, active: Active) -> None:
