@@ -90,6 +90,17 @@ async def test_what_a_first_message_has_to_know_stands_in_it_and_in_the_log(benc
     assert rebuilt.state.names == around.known[-1]
 
 
+async def test_what_is_only_published_or_read_is_no_decision(bench: Bench) -> None:
+    """It may be behind what is decided beside it, and would be taken for the newest."""
+    around = Around()
+    bench = Bench(bench.store, bench.outbound, around)
+    await bench.runner.handle("r1", alert("a"))
+    known = list(around.known)
+    assert await bench.runner.drain("r1") is not None
+    assert await bench.runner.restore("r1") is not None
+    assert around.known == known
+
+
 async def test_messages_that_wait_together_are_saved_once(bench: Bench) -> None:
     await asyncio.gather(*(bench.runner.handle("r1", alert(name)) for name in "abcd"))
     assert await bench.names() == ("a", "b", "c", "d")

@@ -114,8 +114,6 @@ class Runner(Generic[S]):
         rebuilt = await self._kind.rebuild(aggregate)
         if rebuilt is None:
             return None
-        if self._surroundings is not None:
-            self._surroundings.decided(rebuilt.state)
         found = await self._store.load(aggregate)
         if found is not None and found.version >= rebuilt.version:
             return rebuilt.state
@@ -131,6 +129,8 @@ class Runner(Generic[S]):
         except Conflict:
             log.info("rebuilt by somebody else", aggregate=aggregate)
             return rebuilt.state
+        if self._surroundings is not None:
+            self._surroundings.decided(rebuilt.state)
         self._note(aggregate, rebuilt.state)
         log.info("rebuilt from the log", aggregate=aggregate, version=rebuilt.version)
         return rebuilt.state
@@ -289,8 +289,8 @@ class Runner(Generic[S]):
                 status=None if state is None else self._kind.status(state),
                 notes=notes[:NOTES_LOGGED],
             )
-        if state is not None and self._surroundings is not None:
-            self._surroundings.decided(state)
+            if state is not None and self._surroundings is not None:
+                self._surroundings.decided(state)
         if state is None or (state is before and not out):
             await self._outbound.send(out)
             return state
