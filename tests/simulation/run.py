@@ -224,7 +224,12 @@ class Simulation:
         return all(
             node.executor is not None
             and all(
-                r.state in resting and not r.outbox and r.waiting is None and r.unsaid is None
+                r.state in resting
+                and not r.outbox
+                and r.waiting is None
+                and r.unsaid is None
+                # What comes back into service has to start first.
+                and (r.back_at is None or r.serving is not None or r.out or r.current is None)
                 for r in node.machine.disk.records.values()
             )
             for node in self.nodes.values()
