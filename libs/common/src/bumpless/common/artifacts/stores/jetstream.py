@@ -14,7 +14,6 @@ import base64
 import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -85,35 +84,27 @@ class JetStreamBlobs(BlobStore):
         except nats.js.errors.APIError as error:
             if error.err_code != STALE_SEQUENCE:
                 raise self._unavailable(error) from error
-            return await self.has(digest)  # removed, or put again by somebody else
+            return await self._described(digest)  # removed, or put again by somebody else
         except nats.errors.Error as error:
             raise self._unavailable(error) from error
         return True
 
     async def has(self, digest: str) -> bool:
-        try:
-            await self._info(digest)
-        except BlobMissing:
-            return False
-        return True
+        return await self._described(digest, direct=True)
 
     async def read(self, digest: str, start: int = 0) -> AsyncGenerator[bytes, None]:
-        info, _ = await self._info(digest)
+        info, _ = await self._info(digest, direct=True)
         subject = self._chunks(info)
-        done, sequence = await self._before(subject, start) if start else (0, 1)
+        done, sequence = await self._before(info, start) if start else (0, 1)
         while done < (info.size or 0):
-            ask = partial(
-                self._js.get_msg, self._stream, seq=sequence, subject=subject, direct=True, next=True
-            )
             try:
-                message = await self._ask(ask)
+                data, found = await self._chunk(subject, sequence)
             except nats.js.errors.NotFoundError:
                 raise Corrupt(f"{info.size} bytes", f"{done}, no more chunks", f"blob {digest}") from None
-            if not message.data or message.seq is None:
-                raise Corrupt("a chunk of the blob", "an empty message", f"blob {digest}")
             skip = max(0, start - done)
-            done, sequence = done + len(message.data), message.seq + 1
-            yield message.data[skip:]
+            done, sequence = done + len(data), found + 1
+            if skip < len(data):
+                yield data[skip:]
 
     async def stored(self) -> AsyncIterator[StoredBlob]:
         last = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT)
@@ -132,7 +123,7 @@ class JetStreamBlobs(BlobStore):
             return False
         # Up to what was seen: a description that was put again meanwhile stays, and its chunks with it.
         await self._purge(self._description(digest), seq=last.seq + 1)
-        if await self.has(digest):
+        if await self._described(digest):
             return False
         await self._purge(self._chunks(info))
         return True
@@ -156,15 +147,37 @@ class JetStreamBlobs(BlobStore):
                 await self._purge(subject)
         return freed
 
-    async def _before(self, subject: str, start: int) -> tuple[int, int]:
-        """The bytes in the chunks that end at or before `start`, and a sequence after the last of them."""
-        done, sequence = 0, 1
-        async with aclosing(self._messages(subject, api.ConsumerConfig(headers_only=True))) as chunks:
-            async for chunk in chunks:
-                if done + _size(chunk) > start:
-                    break
-                done, sequence = done + _size(chunk), chunk.metadata.sequence.stream + 1
-        return done, sequence
+    async def _described(self, digest: str, *, direct: bool = False) -> bool:
+        try:
+            await self._info(digest, direct=direct)
+        except BlobMissing:
+            return False
+        return True
+
+    async def _before(self, info: ObjectInfo, start: int) -> tuple[int, int]:
+        """The bytes in chunks that end at or before `start`, and a sequence after the last of them.
+
+        Without a consumer, which nodes may not make: where nobody else wrote while the blob was stored, its chunks have
+        one sequence after the other. Where somebody did, it is read from the beginning.
+        """
+        subject = self._chunks(info)
+        try:
+            first, sequence = await self._chunk(subject, 1)
+            last = await self._ask(partial(self._js.get_msg, self._stream, subject=subject, direct=True))
+        except nats.js.errors.NotFoundError:
+            return 0, 1
+        if last.seq is None or last.seq - sequence + 1 != info.chunks:
+            return 0, 1
+        whole = min(start // len(first), info.chunks - 1)
+        return whole * len(first), sequence + whole
+
+    async def _chunk(self, subject: str, sequence: int) -> tuple[bytes, int]:
+        """The first chunk at or after a sequence, and its own."""
+        ask = partial(self._js.get_msg, self._stream, seq=sequence, subject=subject, direct=True, next=True)
+        message = await self._ask(ask)
+        if not message.data or message.seq is None:
+            raise Corrupt("a chunk of the blob", "an empty message", subject)
+        return message.data, message.seq
 
     async def _messages(self, subject: str, config: api.ConsumerConfig) -> AsyncGenerator[Msg, None]:
         """What the stream holds on a subject now, in its order."""
@@ -183,11 +196,11 @@ class JetStreamBlobs(BlobStore):
         except nats.errors.Error as error:
             raise self._unavailable(error) from error
 
-    async def _info(self, digest: str) -> tuple[ObjectInfo, api.RawStreamMsg]:
-        """The description of the object, and the message it is in."""
+    async def _info(self, digest: str, *, direct: bool = False) -> tuple[ObjectInfo, api.RawStreamMsg]:
+        """The description of the object, and the message it is in; `direct` asks any replica, as who only reads may."""
         subject = self._description(digest)
         try:
-            message = await self._ask(partial(self._js.get_last_msg, self._stream, subject))
+            message = await self._ask(partial(self._js.get_msg, self._stream, subject=subject, direct=direct))
         except nats.js.errors.NotFoundError:
             raise BlobMissing(digest, f"bucket {self._bucket}") from None
         try:
