@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from pydantic import ValidationError
 
 from bumpless.common.contract.base import Instant, Model, Token
+from bumpless.common.contract.events import NodeObserved
+from bumpless.common.contract.subjects import subject_for
 from bumpless.common.model.fleet import ComponentState, Drain
 from bumpless.common.shell.broker import Received
 
@@ -33,6 +35,8 @@ def standing(items: Iterable[Received]) -> Iterator[NodeStanding]:
     """What the stored words of nodes say; one that cannot be read is as if it had not come."""
     for item in items:
         try:
-            yield _Observed.model_validate_json(item.data).node
+            found = _Observed.model_validate_json(item.data).node
         except ValidationError:
             continue
+        if item.subject == subject_for(NodeObserved, name=found.name):  # nobody speaks for another node
+            yield found
