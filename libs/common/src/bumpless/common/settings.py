@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Self
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.errors import Refused
 
 
@@ -40,10 +42,21 @@ class Settings(BaseSettings):
             ) from error
 
 
-class BrokerSettings(Settings):
-    """What every service that talks to the broker needs."""
+class NatsSettings(Settings):
+    """`nats_seed` is the file with this part's key, `nats_ca` one with the authorities that vouch for the broker."""
 
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_seed: Path | None = None
+    nats_ca: Path | None = None
+
+    @property
+    def broker(self) -> Entry:
+        return Entry(self.nats_url, self.nats_seed, self.nats_ca)
+
+
+class BrokerSettings(NatsSettings):
+    """What every service that keeps a state needs."""
+
     redis_url: str = "redis://127.0.0.1:6379/0"
     ops_port: int = 0
     log_level: str = "info"

@@ -19,6 +19,7 @@ from bumpless.alerts.handlers import Alerts
 from bumpless.alerts.kind import OWNER, AlertKind
 from bumpless.alerts.picture import Picture
 from bumpless.alerts.receiver import Receiver
+from bumpless.common.access.entry import Entry
 from bumpless.common.artifacts.signing import SigningKey
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import alerts as a
@@ -59,9 +60,9 @@ Outcomes = Annotated[
 ]
 
 
-def make_subscribers(url: str, service: Alerts | None, connection: Connection | None) -> NatsBroker:
+def make_subscribers(entry: str | Entry, service: Alerts | None, connection: Connection | None) -> NatsBroker:
     """The broker with every subscriber; without a service it serves to describe them (AsyncAPI)."""
-    broker = make_broker(url, OWNER, connection)
+    broker = make_broker(entry, OWNER, connection)
 
     def active() -> Alerts:
         assert service is not None
@@ -117,7 +118,7 @@ async def run(settings: AlertsSettings) -> None:
             await service.close()
             await feeds.stop()
 
-        broker = make_subscribers(settings.nats_url, service, connection)
+        broker = make_subscribers(settings.broker, service, connection)
         return Active(runner, broker, service.on_deadline, close)
 
     await run_service(OWNER, settings, build)

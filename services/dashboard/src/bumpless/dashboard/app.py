@@ -16,7 +16,7 @@ from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.errors import Refused
-from bumpless.common.settings import Settings
+from bumpless.common.settings import NatsSettings
 from bumpless.common.shell import clock
 from bumpless.common.shell.answers import answer_to
 from bumpless.common.shell.broker import Connection
@@ -38,7 +38,7 @@ NAME = "dashboard"
 log = get_logger(__name__)
 
 
-class DashboardSettings(Settings):
+class DashboardSettings(NatsSettings):
     """Browsers reach it at `host`:`port`, or under `public_url`, where something in front of it speaks HTTPS.
 
     `users` is the file that `bumpless dashboard user` writes, `login_secret` what links that log in once are signed
@@ -46,7 +46,6 @@ class DashboardSettings(Settings):
     """
 
     model_config = SettingsConfigDict(env_prefix="bumpless_dashboard_", extra="forbid", frozen=True)
-    nats_url: str = "nats://127.0.0.1:4222"
     ops_port: int = 0
     log_level: str = "info"
     host: str = "127.0.0.1"
@@ -102,7 +101,7 @@ async def run(settings: DashboardSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    connection = await Connection.connect(settings.nats_url, name=NAME)
+    connection = await Connection.connect(settings.broker, name=NAME)
 
     async def give(order: c.OperatorCommand) -> e.CommandAnswered:
         subject = subjects.subject_for(e.CommandAnswered, rollout=order.rollout)

@@ -15,13 +15,14 @@ from faststream.nats import NatsBroker
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.artifacts.stores.open_store import open_store
 from bumpless.common.contract import alerts as a
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.errors import Retryable
-from bumpless.common.settings import Settings
+from bumpless.common.settings import NatsSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.consume import make_broker, on_durable, stop_subscribers
@@ -41,14 +42,13 @@ OWNER: Final = "events"
 AGAIN_S = 0.5
 
 
-class EventsSettings(Settings):
+class EventsSettings(NatsSettings):
     """`config` is the events file. Webhooks come in on `webhook_port` (0: none), by who knows the secret.
 
     Releases that are named by a digest are looked for in `store_url`.
     """
 
     model_config = SettingsConfigDict(env_prefix="bumpless_events_", extra="forbid", frozen=True)
-    nats_url: str = "nats://127.0.0.1:4222"
     ops_port: int = 0
     log_level: str = "info"
     config: Path | None = None
@@ -81,10 +81,13 @@ async def _as_it_is(message: StreamMessage[Any]) -> Arrived:
 
 
 def make_subscribers(
-    url: str, service: Events | None, connection: Connection | None, triggers: Triggers | None = None
+    entry: str | Entry,
+    service: Events | None,
+    connection: Connection | None,
+    triggers: Triggers | None = None,
 ) -> NatsBroker:
     """The broker with every subscriber; without a service it serves to describe them (AsyncAPI)."""
-    broker = make_broker(url, OWNER, connection)
+    broker = make_broker(entry, OWNER, connection)
 
     def active() -> Events:
         assert service is not None
@@ -113,14 +116,14 @@ async def run(settings: EventsSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     config = Config(settings.config)
-    connection = await Connection.connect(settings.nats_url, name=OWNER)
+    connection = await Connection.connect(settings.broker, name=OWNER)
     ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)
     store = open_store(settings.store_url, js=connection.js, ca_file=settings.store_ca)
     plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
     service = Events(connection, plans, config, clock.now)
     triggers = Triggers(connection, store, clock.now)
     receiver = _receiver(settings, config, service)
-    broker = make_subscribers(settings.nats_url, service, connection, triggers)
+    broker = make_subscribers(settings.broker, service, connection, triggers)
     try:
         await _declared(connection, stop)
         await broker.start()
@@ -146,7 +149,7 @@ async def _declared(connection: Connection, stop: asyncio.Event) -> None:
     """Streams and consumers are there; waits for the broker as long as it takes."""
     while not stop.is_set():
         try:
-            await topology.ensure_topology(connection)
+            await topology.ensure_topology(connection, OWNER)
             return
         except (Retryable, *Away) as error:
             log.warning("not ready yet", reason=str(error))

@@ -127,7 +127,7 @@ async def _connect(
     settings: ExecutorSettings, ours: str, reconnected: Callable[[], Awaitable[None]]
 ) -> Connection:
     opened = await Connection.connect(
-        settings.nats_url,
+        settings.broker,
         name=f"executor-{settings.node}",
         on_reconnect=reconnected,
         connect_timeout_s=10,
@@ -263,7 +263,7 @@ async def _catch_up(
         now.clear()
         wait = settings.catch_up_s * random.uniform(1, 2)
         try:
-            for received in await connection.last(Stream.CMD, commands_last(settings.node)):
+            for received in await connection.last_of_each(Stream.CMD, commands_last(settings.node)):
                 await executor.take(received)
             executor.report()
         except Retryable as error:

@@ -96,17 +96,17 @@ async def refuse_rivals(connection: Connection, node: str, ours: str, wait_s: fl
         Refused: it did; says which.
         Retryable: the broker is away.
     """
-    for received in await connection.last(Stream.INV, [subject_for(NodeObserved, name=node)]):
-        who = _heard(received.data, ours)
-        if who is None:
-            continue
-        log.warning("another executor spoke for this node; waiting whether it still does", executor=who)
-        if await _speaks_again(connection, node, ours, wait_s):
-            raise Refused(
-                f"no other executor for node {node}",
-                who,
-                "stop it, or give this one another name; every node has one executor",
-            )
+    last = await connection.last_of(Stream.INV, subject_for(NodeObserved, name=node))
+    who = None if last is None else _heard(last.data, ours)
+    if who is None:
+        return
+    log.warning("another executor spoke for this node; waiting whether it still does", executor=who)
+    if await _speaks_again(connection, node, ours, wait_s):
+        raise Refused(
+            f"no other executor for node {node}",
+            who,
+            "stop it, or give this one another name; every node has one executor",
+        )
 
 
 async def watch(connection: Connection, node: str, ours: str) -> None:

@@ -9,10 +9,10 @@ from pydantic_settings import SettingsConfigDict
 
 from bumpless.common.artifacts.sandbox.confine import Measure
 from bumpless.common.contract.base import Token
-from bumpless.common.settings import Settings
+from bumpless.common.settings import NatsSettings
 
 
-class ExecutorSettings(Settings):
+class ExecutorSettings(NatsSettings):
     """`address` is what other nodes reach this one by; it fills in `{node.address}`. `data_dir` is this node's alone.
 
     `trust` is the file with the keys that may release and deploy. `drills` lets `InjectFault` be obeyed. `store_url` is
@@ -21,7 +21,6 @@ class ExecutorSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="BUMPLESS_EXECUTOR_")
 
-    nats_url: str = "nats://127.0.0.1:4222"
     node: Token
     address: str = "127.0.0.1"
     labels: dict[str, str] = {}

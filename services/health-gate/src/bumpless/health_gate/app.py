@@ -10,6 +10,7 @@ from faststream.nats import NatsBroker
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import subjects
 from bumpless.common.contract.gate_dry_run import GateDryRun, GateDryRunAnswer
@@ -46,9 +47,11 @@ class HealthGateSettings(BrokerSettings):
 Commands = Annotated[c.OpenGate | c.CloseGate, Field(discriminator="type")]
 
 
-def make_subscribers(url: str, gate: HealthGate | None, connection: Connection | None) -> NatsBroker:
+def make_subscribers(
+    entry: str | Entry, gate: HealthGate | None, connection: Connection | None
+) -> NatsBroker:
     """The broker with every subscriber; without a service it serves to describe them (AsyncAPI)."""
-    broker = make_broker(url, OWNER, connection)
+    broker = make_broker(entry, OWNER, connection)
 
     @on_durable(broker, topology.GATE_COMMANDS, title="health-gate: gates")  # type: ignore[untyped-decorator]
     async def command(message: Commands) -> None:
@@ -75,7 +78,7 @@ async def run(settings: HealthGateSettings) -> None:
         kind = GateKind(connection)
         runner = Runner(kind, store, Relay(connection, OWNER), clock.now, fenced)
         gate = HealthGate(runner, sources, clock.now)
-        broker = make_subscribers(settings.nats_url, gate, connection)
+        broker = make_subscribers(settings.broker, gate, connection)
         return Active(runner, broker, gate.on_deadline, sources.stop)
 
     await run_service(OWNER, settings, build)

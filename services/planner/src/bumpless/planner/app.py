@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import commands as c
@@ -74,10 +75,10 @@ Events = Annotated[
 
 
 def make_subscribers(
-    url: str, planner: Planner | None, connection: Connection | None, shown: Shown | None = None
+    entry: str | Entry, planner: Planner | None, connection: Connection | None, shown: Shown | None = None
 ) -> ServiceBroker:
     """The broker with every subscriber; without a planner it serves to describe them (AsyncAPI)."""
-    broker = make_broker(url, OWNER, connection)
+    broker = make_broker(entry, OWNER, connection)
 
     def active() -> Planner:
         assert planner is not None
@@ -141,7 +142,7 @@ async def run(settings: PlannerSettings) -> None:
         shown = Shown(Plans(JetStreamBlobs(connection.js, subjects.SHOWN_BUCKET)), History(connection))
         orders = NodeOrders(connection, key, trust)
         planner = Planner(connection, runner, plans, trust, shown, orders, budget, settings.preflight)
-        broker = make_subscribers(settings.nats_url, planner, connection, shown)
+        broker = make_subscribers(settings.broker, planner, connection, shown)
         await planner.load()
         watch = asyncio.create_task(planner.keep())
 

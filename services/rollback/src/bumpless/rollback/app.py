@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.artifacts.signing import SigningKey, TrustStore
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import commands as c
@@ -43,9 +44,11 @@ Operators = Annotated[
 ]
 
 
-def make_subscribers(url: str, service: Rollbacker | None, connection: Connection | None) -> ServiceBroker:
+def make_subscribers(
+    entry: str | Entry, service: Rollbacker | None, connection: Connection | None
+) -> ServiceBroker:
     """The broker with every subscriber; without a service it serves to describe them (AsyncAPI)."""
-    broker = make_broker(url, OWNER, connection)
+    broker = make_broker(entry, OWNER, connection)
 
     def active() -> Rollbacker:
         assert service is not None
@@ -80,7 +83,7 @@ async def run(settings: RollbackSettings) -> None:
         runner = Runner(kind, store, relay, clock.now, fenced)
         forward = RolloutKind("planner", plans, connection)
         service = Rollbacker(connection, runner, forward, plans, relay)
-        broker = make_subscribers(settings.nats_url, service, connection)
+        broker = make_subscribers(settings.broker, service, connection)
         return Active(runner, broker, runner.expire)
 
     await run_service(OWNER, settings, build)

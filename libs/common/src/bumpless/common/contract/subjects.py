@@ -192,3 +192,45 @@ DIRECT_GET = "$JS.API.DIRECT.GET."
 """Followed by a stream's name: where last values are read without a consumer."""
 ACK_PREFIX = "$JS.ACK."
 """Begins the reply subject of every message that a stream delivered."""
+
+
+def commands_last_request(node: str) -> str:
+    """Where a node asks for the last command of one of its subjects."""
+    return direct_get(Stream.CMD, commands_last(node))
+
+
+def direct_get(stream: str, subject: str | None = None) -> str:
+    """Where a last value is asked for by its subject; without one, by what the request says."""
+    return DIRECT_GET + stream + ("" if subject is None else f".{subject}")
+
+
+def stream_request(verb: str, stream: str) -> str:
+    """Where the broker is asked about, or told to change, a stream."""
+    return f"$JS.API.STREAM.{verb}.{stream}"
+
+
+def consumer_request(verb: str, stream: str, consumer: str) -> str:
+    """Where the broker is asked about, or told to make or to deliver to, a consumer."""
+    return f"$JS.API.CONSUMER.{verb}.{stream}.{consumer}"
+
+
+def acknowledgements(stream: str, consumer: str) -> str:
+    """Where what a consumer delivered is acknowledged."""
+    return f"{ACK_PREFIX}{stream}.{consumer}.>"
+
+
+def bucket_stream(bucket: str) -> str:
+    """The stream in which an object store keeps its objects."""
+    return f"OBJ_{bucket}"
+
+
+def bucket_subjects(bucket: str) -> str:
+    """What is published to write objects."""
+    return f"$O.{bucket}.>"
+
+
+ACCOUNT_INFO = "$JS.API.INFO"
+COMMANDS_LIVE = "live.*.*"
+"""Every command, as nodes hear it."""
+EXECUTOR_QUESTIONS = "api.executor.*.*"
+"""Whatever is asked of nodes."""

@@ -21,10 +21,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ROUTES, Stream
-from bumpless.common.errors import Retryable
+from bumpless.common.errors import Refused, Retryable
 from bumpless.common.shell import nats_client, tracing
 from bumpless.common.shell.cancelling import end_if_cancelled
 from bumpless.common.shell.clock import fresh_id
@@ -78,7 +79,7 @@ class Connection:
     @classmethod
     async def connect(
         cls,
-        url: str,
+        broker: str | Entry,
         *,
         name: str,
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
@@ -90,9 +91,16 @@ class Connection:
 
         Raises:
             Retryable: no broker answered in that time; says where it was looked for.
+            Refused: the broker does not know our key, or the key cannot be read.
         """
+        entry = Entry.of(broker)
+        options = entry.options()
+
+        refused: list[Exception] = []
 
         async def failed(error: Exception) -> None:
+            if _unknown(error):
+                refused.append(error)
             log.warning("broker error", error=str(error) or type(error).__name__)
 
         opened: list[Self] = []
@@ -105,8 +113,9 @@ class Connection:
         while True:
             try:
                 connecting = nats_client.connect(
-                    url,
+                    entry.url,
                     name=name,
+                    **options,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.25,
                     connect_timeout=2,
@@ -126,8 +135,16 @@ class Connection:
                 return opened[0]
             except Away as error:
                 if asyncio.get_running_loop().time() >= deadline:
+                    if _unknown(error) or refused:
+                        raise Refused(
+                            f"a key that the broker at {entry.url} knows",
+                            "no key"
+                            if entry.seed is None
+                            else f"the one in {entry.seed}, which is revoked or of another broker",
+                            "make one with `bumpless node enroll`, and have the server read its accounts again",
+                        ) from error
                     raise Retryable(
-                        f"expected a NATS server at {url}, found none within {connect_timeout_s:g} s ({error or type(error).__name__}); "
+                        f"expected a NATS server at {entry.url}, found none within {connect_timeout_s:g} s ({error or type(error).__name__}); "
                         "start one with `bumpless up`, or name the right one with --nats"
                     ) from error
                 await asyncio.sleep(0.1)
@@ -252,6 +269,25 @@ class Connection:
         except Away as error:
             raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
 
+    async def last_of(self, stream: Stream, subject: str) -> Received | None:
+        """The last message of one subject; the broker sees in the request which one is asked for."""
+        try:
+            found = await self.js.get_msg(stream.value, subject=subject, direct=True)
+        except nats.js.errors.NotFoundError:
+            return None
+        except Away as error:
+            raise Retryable(f"broker is away: reading {subject}: {error!r}") from error
+        return Received(subject, found.data or b"", found.seq or 0, found.headers or {})
+
+    async def last_of_each(self, stream: Stream, subject_filter: str) -> list[Received]:
+        """As `last`, for who may ask for single subjects only: one request for their names, and one for each."""
+        try:
+            info = await self.js.stream_info(stream.value, subjects_filter=subject_filter)
+        except Away as error:
+            raise Retryable(f"broker is away: reading {subject_filter}: {error!r}") from error
+        found = [await self.last_of(stream, subject) for subject in info.state.subjects or {}]
+        return sorted((item for item in found if item is not None), key=lambda item: item.sequence)
+
     async def snapshot(
         self, stream: Stream, filters: str | Sequence[str], *, history: bool = False
     ) -> list[Received]:
@@ -270,7 +306,7 @@ class Connection:
                         left = msg.metadata.num_pending
                 return found
             finally:
-                await self._drop(sub, stream)
+                await self._drop(sub)
         except Away as error:
             raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
 
@@ -320,7 +356,7 @@ class Connection:
                 await asyncio.sleep(0.2)
             finally:
                 if sub is not None:
-                    await self._drop(sub, stream)
+                    await self._drop(sub)
 
     async def _still_there(self, stream: Stream, seen: int, last_values: bool) -> int:
         """The last sequence that was seen and that the stream still has, 0: begin anew.
@@ -368,10 +404,15 @@ class Connection:
         config.num_replicas = 1
         return await self.js.pull_subscribe(filters[0], stream=stream.value, config=config)
 
-    async def _drop(self, sub: JetStreamContext.PullSubscription, stream: Stream) -> None:
+    @staticmethod
+    async def _drop(sub: JetStreamContext.PullSubscription) -> None:
+        """The broker forgets the consumer by itself: whoever may delete one may delete those of services."""
         with contextlib.suppress(*Away):
             await sub.unsubscribe()
-            await asyncio.wait_for(self.js.delete_consumer(stream.value, sub._consumer), 1)
+
+
+def _unknown(error: Exception) -> bool:
+    return "authorization violation" in str(error).lower()
 
 
 def _stored(msg: Msg) -> Received:

@@ -13,7 +13,9 @@ from faststream import AckPolicy, BaseMiddleware
 from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
+from faststream.nats.security import NatsNKey, NatsSecurity
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ACK_PREFIX
@@ -23,6 +25,7 @@ from bumpless.common.shell.broker import CLOSE_S, Away, Connection
 from bumpless.common.shell.fan_in import FanIn, Handler
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.nats_client import PING_S, PINGS_UNANSWERED
+from bumpless.common.shell.reading import spoken
 from bumpless.common.shell.settle import Settler
 from bumpless.common.shell.topology import Durable
 
@@ -83,18 +86,22 @@ async def _held(msg: NatsMessage) -> AsyncIterator[None]:
 
 
 async def _decode(msg: StreamMessage[Any]) -> Message:
-    return wire.decode(msg.body)
+    return spoken(wire.decode(msg.body), msg.raw_message.subject)
 
 
 class ServiceBroker(NatsBroker):
     """FastStream's broker, and beside it what is handled many at a time."""
 
-    def __init__(self, url: str, service: str, connection: Connection | None) -> None:
+    def __init__(self, entry: Entry, service: str, connection: Connection | None) -> None:
         self.settler = None if connection is None else Settler(connection, service)
         self.fan_ins: list[FanIn] = []
+        self.inbox = entry.inbox
+        """Under which it is answered; every subscriber is to be told by itself."""
         super().__init__(
-            url,
+            entry.url,
             name=service,
+            inbox_prefix=self.inbox,
+            security=_security(entry),
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
             ping_interval=PING_S,
@@ -119,9 +126,16 @@ class ServiceBroker(NatsBroker):
         await super().stop(exc_type, exc_val, exc_tb)
 
 
-def make_broker(url: str, service: str, connection: Connection | None) -> ServiceBroker:
+def _security(entry: Entry) -> NatsSecurity | NatsNKey:
+    tls = entry.tls()
+    if entry.seed is None:
+        return NatsSecurity(ssl_context=tls)
+    return NatsNKey.from_file(str(entry.seed), ssl_context=tls)
+
+
+def make_broker(entry: str | Entry, service: str, connection: Connection | None) -> ServiceBroker:
     """The broker of one service; without a connection it is good for its documentation only."""
-    return ServiceBroker(url, service, connection)
+    return ServiceBroker(Entry.of(entry), service, connection)
 
 
 async def start_subscribers(broker: NatsBroker) -> None:
@@ -145,7 +159,7 @@ async def stop_subscribers(broker: NatsBroker, limit_s: float) -> None:
 
 
 def on_durable(
-    broker: NatsBroker,
+    broker: ServiceBroker,
     durable: Durable,
     *,
     title: str,
@@ -158,6 +172,7 @@ def on_durable(
     return broker.subscriber(
         durable.filters[0],
         durable=durable.name,
+        inbox_prefix=f"{broker.inbox}.".encode(),
         stream=JStream(durable.stream.value, declare=False),
         pull_sub=PullSub(batch_size=WORKERS, timeout=1.0),
         ack_policy=AckPolicy.MANUAL,

@@ -20,6 +20,7 @@ from bumpless.common.errors import Retryable
 from bumpless.common.shell import settle, tracing
 from bumpless.common.shell.broker import Away
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.reading import spoken
 from bumpless.common.shell.settle import Settler
 from bumpless.common.shell.topology import Durable
 
@@ -114,7 +115,7 @@ class FanIn:
             log.warning("not settled; it comes again", subject=raw.subject, reason=repr(error))
 
     def _read(self, raw: Msg) -> Message:
-        message = wire.decode(raw.data)
+        message = spoken(wire.decode(raw.data), raw.subject)
         if not isinstance(message, self._kinds):
             wanted = ", ".join(map(wire.type_of_kind, self._kinds))
             raise wire.Unreadable(f"expected {wanted}, found {wire.type_of(message)}")

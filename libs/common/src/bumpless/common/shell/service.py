@@ -114,7 +114,7 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
     async def back() -> None:
         reconnected.set()
 
-    connection = await Connection.connect(settings.nats_url, name=owner, on_reconnect=back)
+    connection = await Connection.connect(settings.broker, name=owner, on_reconnect=back)
     store = RedisState(settings.redis_url, owner, clock.fresh_id())
     measures = Measures(owner, connection, store, clock.now)
     ops = await serve_ops(settings.ops_port, lambda: store_answers and connection.nc.is_connected, measures)
@@ -124,9 +124,9 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
         measures.begin(active.runner)
         return active
 
-    keeper = asyncio.create_task(_keep_topology(connection, reconnected, stop))
+    keeper = asyncio.create_task(_keep_topology(owner, connection, reconnected, stop))
     try:
-        await _until(stop, lambda: ensure_topology(connection))
+        await _until(stop, lambda: ensure_topology(connection, owner))
         while not stop.is_set():
             try:
                 leads = await store.acquire(LEASE_S)
@@ -257,12 +257,14 @@ async def _either(*events: asyncio.Event) -> None:
             wait.cancel()
 
 
-async def _keep_topology(connection: Connection, reconnected: asyncio.Event, stop: asyncio.Event) -> None:
+async def _keep_topology(
+    owner: str, connection: Connection, reconnected: asyncio.Event, stop: asyncio.Event
+) -> None:
     """A broker that was started again no longer has the streams that it held in memory."""
     while True:
         await reconnected.wait()
         reconnected.clear()
-        await _until(stop, lambda: ensure_topology(connection))
+        await _until(stop, lambda: ensure_topology(connection, owner))
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -153,8 +153,15 @@ def _streams() -> tuple[api.StreamConfig, ...]:
     )
 
 
-async def ensure_topology(connection: Connection) -> None:
+KEEPER = "planner"
+"""May change streams, and makes the consumers of all services."""
+
+
+async def ensure_topology(connection: Connection, owner: str = KEEPER) -> None:
     """Create what is missing, bring the rest to what is written here, and read it back.
+
+    Other owners than the keeper make their own consumers only, and wait for the keeper where a stream is not as it
+    should be.
 
     Raises:
         Refused: the server is too old, or did not take a setting.
@@ -174,12 +181,18 @@ async def ensure_topology(connection: Connection) -> None:
         except nats.js.errors.BadRequestError as error:
             if error.err_code != 10058:
                 raise
+            if owner != KEEPER:
+                raise Retryable(
+                    f"stream {config.name} is not as declared; waiting for {KEEPER} to change it"
+                ) from error
             info = await js.update_stream(config)
         if bool(info.config.allow_atomic) != bool(config.allow_atomic):
             raise Refused(
                 f"stream {config.name} with allow_atomic={config.allow_atomic}", "the server ignored it"
             )
     for durable in DURABLES:
+        if owner not in (KEEPER, durable.name):
+            continue
         await js.add_consumer(
             durable.stream.value,
             api.ConsumerConfig(
