@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from bumpless.common.artifacts.signing import TrustStore
@@ -20,8 +21,6 @@ from bumpless.common.artifacts.stores.throttle import ThrottledBlobs, TokenBucke
 from bumpless.common.contract import wire
 from bumpless.common.contract.commands import InjectFault, RequestReport
 from bumpless.common.contract.subjects import (
-    Stream,
-    commands_last,
     commands_live,
     subject_for,
 )
@@ -46,10 +45,12 @@ from bumpless.executor.layout import free_bytes
 from bumpless.executor.no_broker import LateBlobs, LateConnection
 from bumpless.executor.ports import ProcessSwitch
 from bumpless.executor.settings import ExecutorSettings
+from bumpless.executor.standing import Standing
 
 log = get_logger(__name__)
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
+JOURNALS = "components/*/journal.json"
 RIVAL_S = 5.0
 """More than two heartbeats, for another executor of the same node to be heard."""
 
@@ -225,15 +226,20 @@ async def _attend(
 ) -> None:
     """Hear and answer what the broker brings, for ever, from the moment there is one."""
     connection = await late.join()
+    standing = Standing(connection, settings.node, lambda: _components(settings.data_dir))
     checks = BrokerChecks(connection, settings.node, executor.check)
     try:
         await _subscribe(connection, executor, settings)
         await checks.start()
         await hooks.start(connection)
-        await _catch_up(connection, executor, settings, caught_up)
+        await _catch_up(standing, executor, settings, caught_up)
     finally:
         await hooks.close()
         await checks.close()
+
+
+def _components(data_dir: Path) -> list[str]:
+    return [journal.parent.name for journal in data_dir.glob(JOURNALS)]
 
 
 async def _subscribe(connection: Connection, executor: Executor, settings: ExecutorSettings) -> None:
@@ -253,7 +259,7 @@ async def _subscribe(connection: Connection, executor: Executor, settings: Execu
 
 
 async def _catch_up(
-    connection: Connection, executor: Executor, settings: ExecutorSettings, now: asyncio.Event
+    standing: Standing, executor: Executor, settings: ExecutorSettings, now: asyncio.Event
 ) -> None:
     """Read the standing commands at the start, after every reconnect, and now and then: a live one may be missed.
 
@@ -263,7 +269,7 @@ async def _catch_up(
         now.clear()
         wait = settings.catch_up_s * random.uniform(1, 2)
         try:
-            for received in await connection.last_of_each(Stream.CMD, commands_last(settings.node)):
+            for received in await standing.read():
                 await executor.take(received)
             executor.report()
         except Retryable as error:
@@ -299,7 +305,7 @@ def check_start(settings: ExecutorSettings) -> None:
         Refused: the trust store or a journal cannot be read.
     """
     TrustStore.load(settings.trust)
-    for journal in sorted(settings.data_dir.glob("components/*/journal.json")):
+    for journal in sorted(settings.data_dir.glob(JOURNALS)):
         Journal(journal).load()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bumpless.common.access.nkey import public_key
 from bumpless.common.errors import Refused
+
+if TYPE_CHECKING:
+    import ssl
 
 OPEN_INBOX = "_INBOX"
 
@@ -37,6 +39,8 @@ class Entry:
         """Raises: Refused: the authorities cannot be read."""
         if self.ca is None:
             return None
+        import ssl
+
         try:
             return ssl.create_default_context(cafile=str(self.ca))
         except OSError as error:

@@ -58,10 +58,12 @@ _WRITES_OBJECTS: dict[str, tuple[str, ...]] = {
     CI: (s.ARTIFACT_BUCKET,),
 }
 _ANNOUNCE = s.subject_for(e.ReleaseAnnounced)
+_REPORT = s.subject_for(c.RequestReport)
 _STAGE_CHECKS, _ALERT_HOOKS = s.api_stage_check("*"), s.api_alert_hook("*")
 _SAYS_TOO: dict[str, tuple[str, ...]] = {
     "planner": (_ANNOUNCE,),  # a retry
-    "alerts": (_ALERT_HOOKS,),
+    "health-gate": (_REPORT,),
+    "alerts": (_ALERT_HOOKS, _REPORT),
     "events": (_ANNOUNCE, s.delivery_event()),
     DASHBOARD: tuple(
         s.subject_for(kind) for kind, route in ROUTES.items() if issubclass(kind, c.OperatorCommand)
@@ -69,7 +71,11 @@ _SAYS_TOO: dict[str, tuple[str, ...]] = {
     OPERATOR: (_ANNOUNCE, s.release_published(), s.API_PLAN, s.API_GATE_DRY_RUN, _STAGE_CHECKS),
     CI: (s.release_published(), s.API_PLAN, s.API_GATE_DRY_RUN, _STAGE_CHECKS),
 }
-_ANSWERS: dict[str, tuple[str, ...]] = {"planner": (s.API_PLAN,), "health-gate": (s.API_GATE_DRY_RUN,)}
+_ANSWERS: dict[str, tuple[str, ...]] = {
+    "planner": (s.API_PLAN, s.api_commands("*")),
+    "rollback": (s.api_commands("*"),),
+    "health-gate": (s.API_GATE_DRY_RUN,),
+}
 _HEARS: dict[str, tuple[str, ...]] = {  # answers are awaited on the subject that they are stored under
     DASHBOARD: (s.subject_for(e.CommandAnswered),),
     OPERATOR: (
@@ -101,8 +107,8 @@ def of_node(node: str) -> Rights:
         publish=(
             *own,
             s.subject_for(e.MessageParked, service="executor"),
-            s.commands_last_request(node),
-            s.stream_request("INFO", Stream.CMD),
+            s.direct_get(Stream.CMD, s.commands_last(node)),
+            s.api_commands(node),
             s.direct_get(Stream.INV, s.subject_for(e.NodeObserved, name=node)),
             s.direct_get(artifacts),
             s.direct_get(artifacts, ">"),
@@ -154,7 +160,7 @@ NODES_ASK = (
     *(s.subject_for(kind) for kind in ROUTES if "executor" in ROUTES[kind].owner or kind is e.MetricsPushed),
     s.subject_for(e.MessageParked, service="executor"),
     s.direct_get(Stream.CMD, s.commands_last("*")),
-    s.stream_request("INFO", Stream.CMD),
+    s.api_commands("*"),
     s.direct_get(Stream.INV, s.subject_for(e.NodeObserved)),
     s.direct_get(s.bucket_stream(s.ARTIFACT_BUCKET)),
     s.direct_get(s.bucket_stream(s.ARTIFACT_BUCKET), ">"),

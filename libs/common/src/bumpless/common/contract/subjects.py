@@ -194,9 +194,14 @@ ACK_PREFIX = "$JS.ACK."
 """Begins the reply subject of every message that a stream delivered."""
 
 
-def commands_last_request(node: str) -> str:
-    """Where a node asks for the last command of one of its subjects."""
-    return direct_get(Stream.CMD, commands_last(node))
+def command_last(node: str, component: str) -> str:
+    """The subject whose last value is the standing command for one component."""
+    return f"cmd.{node}.{component}"
+
+
+def api_commands(node: str) -> str:
+    """Where a node asks which components of it have standing commands (answered with their names, as JSON)."""
+    return f"api.commands.{node}"
 
 
 def direct_get(stream: str, subject: str | None = None) -> str:

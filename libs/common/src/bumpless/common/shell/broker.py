@@ -71,8 +71,8 @@ class StaleSequence(Exception):
 class Connection:
     """One connection for publishing and reading. Reconnects for ever; publishes fail at once while it is away."""
 
-    def __init__(self, nc: Client) -> None:
-        self.nc = nc
+    def __init__(self, nc: Client, *, keyed: bool = False) -> None:
+        self.nc, self.keyed = nc, keyed
         self.js: JetStreamContext = nc.jetstream(timeout=ACK_TIMEOUT_S)
         self._closing = False
 
@@ -131,7 +131,7 @@ class Connection:
                 left = deadline - asyncio.get_running_loop().time()
                 # The client itself would look for a server for ever.
                 nc = await asyncio.wait_for(connecting, max(left, 0.1))
-                opened.append(cls(nc))
+                opened.append(cls(nc, keyed=entry.seed is not None))
                 return opened[0]
             except Away as error:
                 if asyncio.get_running_loop().time() >= deadline:
@@ -270,23 +270,15 @@ class Connection:
             raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
 
     async def last_of(self, stream: Stream, subject: str) -> Received | None:
-        """The last message of one subject; the broker sees in the request which one is asked for."""
+        """The last message of one subject, or of those that match; the broker sees in the request which are meant."""
         try:
             found = await self.js.get_msg(stream.value, subject=subject, direct=True)
         except nats.js.errors.NotFoundError:
             return None
         except Away as error:
             raise Retryable(f"broker is away: reading {subject}: {error!r}") from error
-        return Received(subject, found.data or b"", found.seq or 0, found.headers or {})
-
-    async def last_of_each(self, stream: Stream, subject_filter: str) -> list[Received]:
-        """As `last`, for who may ask for single subjects only: one request for their names, and one for each."""
-        try:
-            info = await self.js.stream_info(stream.value, subjects_filter=subject_filter)
-        except Away as error:
-            raise Retryable(f"broker is away: reading {subject_filter}: {error!r}") from error
-        found = [await self.last_of(stream, subject) for subject in info.state.subjects or {}]
-        return sorted((item for item in found if item is not None), key=lambda item: item.sequence)
+        headers = found.headers or {}
+        return Received(found.subject or subject, found.data or b"", found.seq or 0, headers)
 
     async def snapshot(
         self, stream: Stream, filters: str | Sequence[str], *, history: bool = False

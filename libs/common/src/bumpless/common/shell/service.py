@@ -25,6 +25,7 @@ from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, tracing
 from bumpless.common.shell.broker import Away, Connection
 from bumpless.common.shell.cancelling import cancelled
+from bumpless.common.shell.commanded import ANSWERING, answer_nodes
 from bumpless.common.shell.consume import start_subscribers, stop_subscribers
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
@@ -127,6 +128,8 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
     keeper = asyncio.create_task(_keep_topology(owner, connection, reconnected, stop))
     try:
         await _until(stop, lambda: ensure_topology(connection, owner))
+        if owner in ANSWERING:
+            await answer_nodes(connection)
         while not stop.is_set():
             try:
                 leads = await store.acquire(LEASE_S)

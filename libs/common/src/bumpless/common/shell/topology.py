@@ -196,6 +196,7 @@ async def ensure_topology(connection: Connection, owner: str = KEEPER) -> None:
         await js.add_consumer(
             durable.stream.value,
             api.ConsumerConfig(
+                name=durable.name,
                 durable_name=durable.name,
                 filter_subjects=list(durable.filters),
                 ack_policy=api.AckPolicy.EXPLICIT,
@@ -224,6 +225,7 @@ async def ensure_webhook(
 ) -> str:
     """The consumer by which the webhook `name` is told of `words`, from when it is first asked for; returns its name."""
     config = api.ConsumerConfig(
+        name=WEBHOOK_PREFIX + name,
         durable_name=WEBHOOK_PREFIX + name,
         filter_subjects=[subjects.delivery_event(word) for word in words],
         ack_policy=api.AckPolicy.EXPLICIT,
