@@ -11,6 +11,7 @@ SECTIONS: dict[str, list[str]] = {
     "Tutorial": ["docs/tutorial.md"],
     "How-to guides": [
         "docs/sdks.md",
+        "docs/identities.md",
         "docs/systemd.md",
         "docs/hooks.md",
         "docs/hooks-in-releases.md",

@@ -37,6 +37,14 @@ ALONE: dict[str, tuple[Run, ...]] = {
         Run("nobody --users {tmp}/users.json", 1),
     ),
     "dashboard link": (Run("", 1), Run("", before="--home {tmp}/linked")),
+    "node enroll": (Run("web-1 --access {tmp}/access"), Run("web-1 --access {tmp}/access", 1)),
+    "node rotate": (
+        Run("web-1 --access {tmp}/access"),
+        Run("web-1 --finish --access {tmp}/access"),
+        Run("web-9 --access {tmp}/access", 1),
+    ),
+    "node list": (Run("--access {tmp}/access"),),
+    "node revoke": (Run("web-1 --access {tmp}/access"), Run("web-1 --access {tmp}/access", 1)),
     "waive": (
         Run("WINDOW fleet --release {digest} --reason why --until 2h --out {tmp}/waiver.json"),
         Run("NONSENSE fleet --release {digest} --reason why --until 2h", 1),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sysconfig
@@ -19,8 +21,9 @@ START_S = 20.0
 class NatsServer:
     """nats-server with JetStream that syncs every write. `stop` and `start` keep port and files."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, *, include: Path | None = None) -> None:
+        """`include`: more of its configuration, such as accounts."""
+        self._directory, self._include = directory, include
         self._process: subprocess.Popen[str] | None = None
         self._port = -1
         self.url = ""
@@ -37,8 +40,13 @@ class NatsServer:
         for old in self._directory.glob("*.ports"):
             old.unlink()
         config = self._directory / "nats.conf"
+        more = (
+            ""
+            if self._include is None
+            else f"include {json.dumps(os.path.relpath(self._include, self._directory))}\n"
+        )
         store = json.dumps(str(self._directory / "js"))
-        config.write_text(f"jetstream {{ store_dir: {store}, sync_interval: always }}\n")
+        config.write_text(f"jetstream {{ store_dir: {store}, sync_interval: always }}\n" + more)
         command = [
             Path(sysconfig.get_path("scripts")) / "nats-server",
             *("-js", "-c", config, "-a", "127.0.0.1", "-p", str(self._port)),
@@ -54,6 +62,10 @@ class NatsServer:
                 raise RuntimeError((self._directory / "log.txt").read_text())
         self.url = ports[0]
         self._port = int(self.url.rsplit(":", 1)[1])
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def stop(self) -> None:
         if self._process is not None:

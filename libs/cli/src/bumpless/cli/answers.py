@@ -182,6 +182,7 @@ _RECORD = _either(
     _object("version", record={"type": "null"}, faults=_FAULTS),
     _object("reason reachable:a", record={"type": "null"}),
 )
+_NODE_KEY = _a("node state seed accounts reloaded:b")
 _DRAINED = _either(
     _object("node answer text"),
     _object("node answer text left:a", drain={"type": ["object", "null"]}),
@@ -265,6 +266,10 @@ ANSWERS: Mapping[str, Answer] = {
     "fleet show": Answer(_of(Node), BASE),
     "fleet drain": Answer(_DRAINED, {**BASE, 3: "not drained after --timeout"}),
     "fleet undrain": Answer(_DRAINED, {**BASE, 3: "does not serve after --timeout"}),
+    "node enroll": Answer(_NODE_KEY, BASE),
+    "node rotate": Answer(_NODE_KEY, BASE),
+    "node revoke": Answer(_NODE_KEY, BASE),
+    "node list": Answer(_rows("node state key"), BASE),
     "events tail": Answer(_a("subject sequence:i", data=_message()), BASE, lines=True),
     "dashboard user add": Answer(_a("name roles users"), BASE),
     "dashboard user list": Answer(_rows("name roles"), BASE),

@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from bumpless.cli.watched import Watched, changes
+from bumpless.common.access.entry import Entry
 from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.artifacts.stores.open_store import open_store
@@ -184,7 +185,9 @@ class Client:
 
 
 @asynccontextmanager
-async def client(url: str, timeout_s: float = 5, store: str | None = None) -> AsyncIterator[Client]:
+async def client(
+    broker: str | Entry, timeout_s: float = 5, store: str | None = None
+) -> AsyncIterator[Client]:
     """A client, closed afterwards. `store` is the URL of the blob store; else BUMPLESS_STORE_URL, else the broker's.
 
     BUMPLESS_STORE_CA names a file with the certificate authorities for it.
@@ -193,7 +196,7 @@ async def client(url: str, timeout_s: float = 5, store: str | None = None) -> As
         Refused: the store's URL is of no known form.
         Retryable: no broker there.
     """
-    connection = await Connection.connect(url, name="bumpless-cli", connect_timeout_s=timeout_s)
+    connection = await Connection.connect(broker, name="bumpless-cli", connect_timeout_s=timeout_s)
     try:
         ca_file = os.environ.get("BUMPLESS_STORE_CA")
         artifacts = open_store(

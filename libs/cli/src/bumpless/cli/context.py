@@ -39,7 +39,7 @@ class Context:
         from bumpless.cli.client import client
 
         self.configure_logging()
-        return client(self.home.nats_url(self.nats), store=self.store)
+        return client(self.home.entry(self.nats), store=self.store)
 
     def with_client(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Run `work` with a client."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.errors import Refused
 
 SOCKET_PATH_LIMIT = 100
@@ -75,6 +76,11 @@ class Home:
         return self.keys / "dashboard.secret"
 
     @property
+    def access(self) -> Path:
+        """Who may come to the broker, and with which rights."""
+        return self.path / "access"
+
+    @property
     def cluster_file(self) -> Path:
         return self.path / "cluster.json"
 
@@ -115,6 +121,16 @@ class Home:
                 "start one with `bumpless up`, or name one with --nats URL",
             )
         return url
+
+    def entry(self, given: str | None) -> Entry:
+        """How people get to the broker: with the key BUMPLESS_NATS_SEED, or that of `operator` here, if there is one.
+
+        BUMPLESS_NATS_CA names the authorities that vouch for the broker. Raises: Refused: no broker is named.
+        """
+        seed, ca = os.environ.get("BUMPLESS_NATS_SEED"), os.environ.get("BUMPLESS_NATS_CA")
+        own = self.access / "services" / "operator.seed"
+        chosen = Path(seed) if seed else own if own.exists() else None
+        return Entry(self.nats_url(given), chosen, Path(ca) if ca else None)
 
     def redis_url(self, given: str | None) -> str:
         """The state store: as given, by BUMPLESS_REDIS_URL, or the one that `bumpless up` started here.

@@ -33,7 +33,7 @@ class Entry:
     @property
     def inbox(self) -> str:
         """Under which we are answered. With a key it is ours alone. Raises: Refused."""
-        return OPEN_INBOX if self.seed is None else f"{OPEN_INBOX}.{public_key(self.seed)}"
+        return OPEN_INBOX if self.seed is None else f"{OPEN_INBOX}_{public_key(self.seed)}"
 
     def tls(self) -> ssl.SSLContext | None:
         """Raises: Refused: the authorities cannot be read."""

@@ -65,7 +65,7 @@ def _user(key: str, having: Rights) -> dict[str, Any]:
         publish["deny"] = list(having.refused)
     permissions: dict[str, Any] = {
         "publish": publish,
-        "subscribe": {"allow": [*having.hear, f"{OPEN_INBOX}.{key}.>"]},
+        "subscribe": {"allow": [*having.hear, f"{OPEN_INBOX}_{key}.>"]},
     }
     if having.answers:
         permissions["allow_responses"] = {"max": 1, "expires": ANSWER_WITHIN}

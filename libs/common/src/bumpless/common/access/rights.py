@@ -8,18 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bumpless.common.access.entry import OPEN_INBOX
 from bumpless.common.contract import alerts as a
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects as s
-from bumpless.common.contract.subjects import ROUTES, Stream
+from bumpless.common.contract.subjects import ROUTES, STREAM_SUBJECTS, Stream
 from bumpless.common.shell.topology import DURABLES, KEEPER
 
 OPERATOR = "operator"
 CI = "ci"
+ADMIN = "admin"
+"""Everything in the account of the streams: for backups and repairs. Its key is needed by nothing that runs."""
 DASHBOARD = "dashboard"
 SERVICES = ("planner", "rollback", "health-gate", "alerts", "events", DASHBOARD)
-PEOPLE = (OPERATOR, CI)
+READER = "reader"
+"""Looks: other tools, and in an embedded control plane whoever comes from this machine without a key."""
+PEOPLE = (OPERATOR, CI, ADMIN, READER)
 BUCKETS = (s.ARTIFACT_BUCKET, s.PLAN_BUCKET, s.SHOWN_BUCKET)
 STORED = tuple(stream for stream in Stream if stream is not Stream.CORE)
 
@@ -41,6 +46,16 @@ _READS: dict[str, tuple[Stream, ...]] = {
     DASHBOARD: (Stream.OPS, Stream.RO, Stream.PROG, Stream.INV),
     OPERATOR: tuple(stream for stream in STORED if stream is not Stream.ADV),
     CI: (Stream.REL, Stream.RO, Stream.PROG, Stream.INV, Stream.CDE),
+    READER: (
+        Stream.REL,
+        Stream.RO,
+        Stream.OPS,
+        Stream.ALR,
+        Stream.EVT,
+        Stream.INV,
+        Stream.PROG,
+        Stream.CDE,
+    ),
 }
 _READS_OBJECTS: dict[str, tuple[str, ...]] = {
     "planner": (s.PLAN_BUCKET, s.SHOWN_BUCKET),
@@ -50,6 +65,7 @@ _READS_OBJECTS: dict[str, tuple[str, ...]] = {
     DASHBOARD: (s.PLAN_BUCKET,),
     OPERATOR: BUCKETS,
     CI: BUCKETS,
+    READER: (s.PLAN_BUCKET,),
 }
 _WRITES_OBJECTS: dict[str, tuple[str, ...]] = {
     "planner": (s.PLAN_BUCKET, s.SHOWN_BUCKET),
@@ -58,12 +74,10 @@ _WRITES_OBJECTS: dict[str, tuple[str, ...]] = {
     CI: (s.ARTIFACT_BUCKET,),
 }
 _ANNOUNCE = s.subject_for(e.ReleaseAnnounced)
-_REPORT = s.subject_for(c.RequestReport)
 _STAGE_CHECKS, _ALERT_HOOKS = s.api_stage_check("*"), s.api_alert_hook("*")
 _SAYS_TOO: dict[str, tuple[str, ...]] = {
     "planner": (_ANNOUNCE,),  # a retry
-    "health-gate": (_REPORT,),
-    "alerts": (_ALERT_HOOKS, _REPORT),
+    "alerts": (_ALERT_HOOKS,),
     "events": (_ANNOUNCE, s.delivery_event()),
     DASHBOARD: tuple(
         s.subject_for(kind) for kind, route in ROUTES.items() if issubclass(kind, c.OperatorCommand)
@@ -78,6 +92,10 @@ _ANSWERS: dict[str, tuple[str, ...]] = {
 }
 _HEARS: dict[str, tuple[str, ...]] = {  # answers are awaited on the subject that they are stored under
     DASHBOARD: (s.subject_for(e.CommandAnswered),),
+    READER: (
+        f"{OPEN_INBOX}.>",
+        *(each for kept in STREAM_SUBJECTS.values() for each in kept if each[0] not in "$cd"),
+    ),
     OPERATOR: (
         s.subject_for(e.CommandAnswered),
         s.subject_for(e.NodeOrderAnswered),
@@ -126,7 +144,9 @@ def of_node(node: str) -> Rights:
 
 
 def of_service(name: str) -> Rights:
-    """A service, `operator` (people at a command line) or `ci`."""
+    """A service, `operator` (people at a command line), `ci`, `reader` or `admin`."""
+    if name == ADMIN:
+        return Rights((">",), (">",))
     says = [s.subject_for(kind) for kind in ROUTES if _said_by(kind, name)]
     if name in SERVICES:
         says += [s.subject_for(e.MessageParked, service=name), *_declares(name)]
