@@ -95,7 +95,7 @@ def _tell(
     ctx: typer.Context, known: Identities, name: str, done: str, seed: str, pid_file: Path | None
 ) -> None:
     context: Context = ctx.obj
-    reloaded = _reload(context, known, pid_file)
+    reloaded = pid_file is not None and _reload(pid_file)
     context.output.data(
         {"node": name, "state": done, "seed": seed, "accounts": str(known.accounts), "reloaded": reloaded},
         f"{name} {done}" + (f"; its key is in {seed}" if seed and done != "settled" else "") + "\n",
@@ -107,24 +107,18 @@ def _tell(
         )
 
 
-def _reload(context: Context, known: Identities, pid_file: Path | None) -> bool:
-    """Have the server read its accounts again; whether there was one to tell."""
-    cluster = context.home.cluster()
-    if pid_file is not None:
-        try:
-            pid = int(pid_file.read_text())
-        except (OSError, ValueError) as error:
-            raise Refused(f"the process id of a nats-server in {pid_file}", str(error)) from error
-    elif cluster is not None and known.folder == context.home.access:
-        pid = int(cluster.get("parts", {}).get("nats", 0))
-    else:
-        return False
-    if not pid:
-        return False
+def _reload(pid_file: Path) -> bool:
+    """Have a server on this machine read its accounts again; False where it does not run.
+
+    Raises:
+        Refused: the file has no process id.
+    """
     try:
-        os.kill(pid, signal.SIGHUP)
+        os.kill(int(pid_file.read_text()), signal.SIGHUP)
     except ProcessLookupError:
         return False
+    except (OSError, ValueError) as error:
+        raise Refused(f"the process id of a nats-server in {pid_file}", str(error)) from error
     return True
 
 
