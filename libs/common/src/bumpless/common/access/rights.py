@@ -169,12 +169,12 @@ def of_service(name: str) -> Rights:
     return Rights(
         publish=_once(publish),
         hear=(*answers, *_HEARS.get(name, ())),
-        refused=() if name == KEEPER else _of_others(name),
+        refused=_of_others(name),
         answers=bool(answers),
     )
 
 
-NODES_HEAR = (s.COMMANDS_LIVE, s.subject_for(c.RequestReport), s.subject_for(c.InjectFault))
+NODES_HEAR = (s.COMMANDS_LIVE, s.subject_for(c.RequestReport))
 """What the streams' account lets into that of the nodes."""
 NODES_ASK = (
     *(s.subject_for(kind) for kind in ROUTES if "executor" in ROUTES[kind].owner or kind is e.MetricsPushed),
@@ -186,8 +186,8 @@ NODES_ASK = (
     s.direct_get(s.bucket_stream(s.ARTIFACT_BUCKET), ">"),
 )
 """What the account of the nodes may say and ask of that of the streams."""
-ASKED_OF_NODES = (s.EXECUTOR_QUESTIONS,)
-"""What the streams' account may ask of nodes."""
+ASKED_OF_NODES = (s.EXECUTOR_QUESTIONS, s.subject_for(c.InjectFault))
+"""What the streams' account may ask of nodes; the answers come back."""
 
 
 def _said_by(kind: type, name: str) -> bool:
@@ -223,12 +223,13 @@ def _reading(stream: str) -> Iterable[str]:
 
 
 def _of_others(name: str) -> tuple[str, ...]:
-    """What would change or use up the consumers of other services."""
+    """What would use up the consumers of other services or, for all but who makes them, change them."""
+    change = () if name == KEEPER else (("CREATE", ""), ("CREATE", ".>"))
     return _once(
         s.consumer_request(verb, durable.stream, durable.name + rest)
         for durable in DURABLES
         if durable.name != name
-        for verb, rest in (("CREATE", ""), ("CREATE", ".>"), ("MSG.NEXT", ""))
+        for verb, rest in (("MSG.NEXT", ""), *change)
     )
 
 
