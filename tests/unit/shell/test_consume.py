@@ -136,6 +136,16 @@ async def test_a_message_of_the_wrong_type_is_parked(nats_url: str, connection: 
     assert wire.decode(parked.body) == resume
 
 
+async def test_a_message_on_the_subject_of_another_is_parked(nats_url: str, connection: Connection) -> None:
+    await connection.js.publish("op.planner.r2.pause", wire.encode(pause("r1")))
+    await connection.publish(pause("good"), source="test")
+    async with Service(nats_url, connection) as service:
+        await service.handled("good")
+        [parked] = await service.settled()
+    assert service.seen == ["good"]
+    assert "expected it on op.planner.r1.pause" in parked.reason
+
+
 async def test_what_is_refused_is_parked_at_once(nats_url: str, connection: Connection) -> None:
     async def refuse(message: Message, attempt: int) -> None:
         raise Refused("something else", "this")
