@@ -78,7 +78,7 @@ _STAGE_CHECKS, _ALERT_HOOKS = s.api_stage_check("*"), s.api_alert_hook("*")
 _SAYS_TOO: dict[str, tuple[str, ...]] = {
     "planner": (_ANNOUNCE,),  # a retry
     "alerts": (_ALERT_HOOKS,),
-    "events": (_ANNOUNCE, s.delivery_event()),
+    "events": (_ANNOUNCE, s.release_published(), s.delivery_event()),
     DASHBOARD: tuple(
         s.subject_for(kind) for kind, route in ROUTES.items() if issubclass(kind, c.OperatorCommand)
     ),
