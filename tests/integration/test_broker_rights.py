@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
+from bumpless.cli.home import Home
 from bumpless.cli.identities import Identities
 from bumpless.common.access.entry import Entry
 from bumpless.common.access.rights import CI, OPERATOR, READER
@@ -25,6 +26,7 @@ from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.commanded import answer_nodes
 from bumpless.common.shell.topology import DURABLES, KEEPER, ensure_topology
 from bumpless.executor.standing import Standing
+from support.fleet_lab import run_cli
 from support.servers import NatsServer
 from support.waiting import eventually
 
@@ -383,8 +385,11 @@ async def test_nodes_are_let_in_exchanged_and_shut_out_while_the_broker_runs(cha
     changing.server.signal(signal.SIGHUP)
     await until("node-c", True)
     assert client.is_connected, "node-a is not concerned"
-    known.revoke("node-a")
-    changing.server.signal(signal.SIGHUP)
+    pid_file = known.folder / "nats.pid"
+    pid_file.write_text(str(changing.server.pid))
+    words = ("node", "revoke", "node-a", "--access", str(known.folder), "--pid-file", str(pid_file))
+    revoked = await run_cli(Home(known.folder), *words)
+    assert revoked.code == 0, revoked.err
     await asyncio.wait_for(lost.wait(), 60)
     await until("node-a", False)
     known.ensure(("node-a", "node-b"))

@@ -63,6 +63,11 @@ class NatsServer:
         self.url = ports[0]
         self._port = int(self.url.rsplit(":", 1)[1])
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
