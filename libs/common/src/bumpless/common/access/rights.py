@@ -77,7 +77,11 @@ _ANNOUNCE = s.subject_for(e.ReleaseAnnounced)
 _STAGE_CHECKS, _ALERT_HOOKS = s.api_stage_check("*"), s.api_alert_hook("*")
 _SAYS_TOO: dict[str, tuple[str, ...]] = {
     "planner": (_ANNOUNCE,),  # a retry
-    "alerts": (_ALERT_HOOKS,),
+    "alerts": (
+        _ALERT_HOOKS,
+        s.subject_for(c.Pause, to="planner"),
+        s.subject_for(c.Rollback, to="rollback"),
+    ),
     "events": (_ANNOUNCE, s.release_published(), s.delivery_event()),
     DASHBOARD: tuple(
         s.subject_for(kind) for kind, route in ROUTES.items() if issubclass(kind, c.OperatorCommand)
@@ -218,18 +222,22 @@ def _reading(stream: str) -> Iterable[str]:
     for verb in ("CREATE", "INFO", "MSG.NEXT"):
         yield s.consumer_request(verb, stream, "*")
     yield s.consumer_request("CREATE", stream, "*.>")
+    if stream not in s.NAMED_BY_PEOPLE:
+        yield s.consumer_request("DELETE", stream, "*")
     if stream == Stream.CDE:
         yield s.consumer_request("LIST", stream, "*").removesuffix(".*")
 
 
 def _of_others(name: str) -> tuple[str, ...]:
-    """What would use up the consumers of other services or, for all but who makes them, change them."""
+    """What would use up the consumers of other services, change them (but for who makes them) or delete any service's."""
     change = () if name == KEEPER else (("CREATE", ""), ("CREATE", ".>"))
     return _once(
         s.consumer_request(verb, durable.stream, durable.name + rest)
         for durable in DURABLES
-        if durable.name != name
-        for verb, rest in (("MSG.NEXT", ""), *change)
+        for verb, rest in (
+            ("DELETE", ""),
+            *([] if durable.name == name else [("MSG.NEXT", ""), *change]),
+        )
     )
 
 

@@ -188,6 +188,9 @@ def _fields(template: str) -> list[str]:
     return [part.split("}")[0] for part in template.split("{")[1:]]
 
 
+NAMED_BY_PEOPLE = (Stream.CDE,)
+"""Streams with consumers whose names are in somebody's configuration: nobody may delete any consumer there, because no
+rule could spare those."""
 DIRECT_GET = "$JS.API.DIRECT.GET."
 """Followed by a stream's name: where last values are read without a consumer."""
 ACK_PREFIX = "$JS.ACK."

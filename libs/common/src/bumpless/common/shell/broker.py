@@ -298,7 +298,7 @@ class Connection:
                         left = msg.metadata.num_pending
                 return found
             finally:
-                await self._drop(sub)
+                await self._drop(sub, stream)
         except Away as error:
             raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
 
@@ -348,7 +348,7 @@ class Connection:
                 await asyncio.sleep(0.2)
             finally:
                 if sub is not None:
-                    await self._drop(sub)
+                    await self._drop(sub, stream)
 
     async def _still_there(self, stream: Stream, seen: int, last_values: bool) -> int:
         """The last sequence that was seen and that the stream still has, 0: begin anew.
@@ -396,11 +396,11 @@ class Connection:
         config.num_replicas = 1
         return await self.js.pull_subscribe(filters[0], stream=stream.value, config=config)
 
-    @staticmethod
-    async def _drop(sub: JetStreamContext.PullSubscription) -> None:
-        """The broker forgets the consumer by itself: whoever may delete one may delete those of services."""
+    async def _drop(self, sub: JetStreamContext.PullSubscription, stream: Stream) -> None:
         with contextlib.suppress(*Away):
             await sub.unsubscribe()
+            if stream not in subjects.NAMED_BY_PEOPLE:  # there the broker forgets it by itself, after a while
+                await asyncio.wait_for(self.js.delete_consumer(stream.value, sub._consumer), 1)
 
 
 def _unknown(error: Exception) -> bool:
