@@ -12,7 +12,8 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract.base import BatchId, RolloutId, derive_id
 from bumpless.common.model.verdict import Curve, Verdict
 from bumpless.common.shell import clock
-from bumpless.common.shell.broker import Away, Connection, Received
+from bumpless.common.shell.broker import Connection, Received
+from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.reading import read
 from bumpless.common.shell.topology import ensure_topology
 from support.dashboard_lab import LIMIT_MS, Dashboard, Stage

@@ -24,9 +24,10 @@ from bumpless.common.contract import subjects
 from bumpless.common.errors import Retryable
 from bumpless.common.settings import NatsSettings
 from bumpless.common.shell import clock, topology
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.consume import make_broker, on_durable, stop_subscribers
 from bumpless.common.shell.log import configure_logging, get_logger
+from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.rollouts import Plans
 from bumpless.common.shell.service import STOP_S, start

@@ -22,9 +22,10 @@ from bumpless.common.contract.events import WebhookTried
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Retryable
 from bumpless.common.model.eventing import Webhook
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.clock import Clock
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.settle import park
 from bumpless.common.shell.topology import ensure_webhook
 from bumpless.common.webhooks.post import Outcome, post_bytes

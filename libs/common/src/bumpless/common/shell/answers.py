@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from bumpless.common.contract.base import Message
 from bumpless.common.errors import Retryable
-from bumpless.common.shell.broker import Away, Connection, Received
+from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.reading import read
 
 M = TypeVar("M", bound=Message)

@@ -25,11 +25,12 @@ from bumpless.common.access.entry import Entry
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ROUTES, Stream
-from bumpless.common.errors import Refused, Retryable
+from bumpless.common.errors import Retryable
 from bumpless.common.shell import nats_client, tracing
 from bumpless.common.shell.cancelling import end_if_cancelled
 from bumpless.common.shell.clock import fresh_id
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.nats_client import Away
 
 log = get_logger(__name__)
 
@@ -42,14 +43,6 @@ STALE_SEQUENCE = 10071
 DUPLICATE_IN_BATCH = 10201
 
 Headers = dict[str, str]
-Away = (
-    nats.errors.Error,
-    nats.js.errors.Error,
-    asyncio.TimeoutError,
-    ConnectionError,
-    OSError,
-)
-"""What the client raises when the broker cannot be reached or does not answer."""
 
 
 @dataclass(frozen=True)
@@ -94,60 +87,23 @@ class Connection:
             Refused: the broker does not know our key, or the key cannot be read.
         """
         entry = Entry.of(broker)
-        options = entry.options()
-
-        refused: list[Exception] = []
-
-        async def failed(error: Exception) -> None:
-            if _unknown(error):
-                refused.append(error)
-            log.warning("broker error", error=str(error) or type(error).__name__)
-
         opened: list[Self] = []
 
         async def lost() -> None:
             if not (opened and opened[0]._closing):
                 log.warning("broker connection lost; reconnecting")
 
-        deadline = asyncio.get_running_loop().time() + connect_timeout_s
-        while True:
-            try:
-                connecting = nats_client.connect(
-                    entry.url,
-                    name=name,
-                    **options,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.25,
-                    connect_timeout=2,
-                    ping_interval=ping_s,
-                    max_outstanding_pings=nats_client.PINGS_UNANSWERED,
-                    pending_size=0,
-                    error_cb=failed,
-                    disconnected_cb=lost,
-                    reconnected_cb=on_reconnect,
-                    closed_cb=on_closed,
-                    allow_reconnect=True,
-                )
-                left = deadline - asyncio.get_running_loop().time()
-                # The client itself would look for a server for ever.
-                nc = await asyncio.wait_for(connecting, max(left, 0.1))
-                opened.append(cls(nc, keyed=entry.seed is not None))
-                return opened[0]
-            except Away as error:
-                if asyncio.get_running_loop().time() >= deadline:
-                    if _unknown(error) or refused:
-                        raise Refused(
-                            f"a key that the broker at {entry.url} knows",
-                            "no key"
-                            if entry.seed is None
-                            else f"the one in {entry.seed}, which is revoked or of another broker",
-                            "make one with `bumpless node enroll`, and have the server read its accounts again",
-                        ) from error
-                    raise Retryable(
-                        f"expected a NATS server at {entry.url}, found none within {connect_timeout_s:g} s ({error or type(error).__name__}); "
-                        "start one with `bumpless up`, or name the right one with --nats"
-                    ) from error
-                await asyncio.sleep(0.1)
+        nc = await nats_client.opened(
+            entry,
+            connect_timeout_s,
+            name=name,
+            ping_interval=ping_s,
+            disconnected_cb=lost,
+            reconnected_cb=on_reconnect,
+            closed_cb=on_closed,
+        )
+        opened.append(cls(nc, keyed=entry.seed is not None))
+        return opened[0]
 
     async def close(self) -> None:
         self._closing = True
@@ -401,10 +357,6 @@ class Connection:
             await sub.unsubscribe()
             if stream not in subjects.NAMED_BY_PEOPLE:  # there the broker forgets it by itself, after a while
                 await asyncio.wait_for(self.js.delete_consumer(stream.value, sub._consumer), 1)
-
-
-def _unknown(error: Exception) -> bool:
-    return "authorization violation" in str(error).lower()
 
 
 def _stored(msg: Msg) -> Received:

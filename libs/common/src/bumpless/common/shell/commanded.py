@@ -8,8 +8,9 @@ import json
 from nats.aio.msg import Msg
 
 from bumpless.common.contract.subjects import Stream, api_commands, commands_last
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.nats_client import Away
 
 log = get_logger(__name__)
 ANSWERING = ("planner", "rollback")

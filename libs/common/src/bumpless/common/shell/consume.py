@@ -21,10 +21,10 @@ from bumpless.common.contract.base import Message
 from bumpless.common.contract.subjects import ACK_PREFIX
 from bumpless.common.errors import Retryable
 from bumpless.common.shell import settle, tracing
-from bumpless.common.shell.broker import CLOSE_S, Away, Connection
+from bumpless.common.shell.broker import CLOSE_S, Connection
 from bumpless.common.shell.fan_in import FanIn, Handler
 from bumpless.common.shell.log import get_logger
-from bumpless.common.shell.nats_client import PING_S, PINGS_UNANSWERED
+from bumpless.common.shell.nats_client import PING_S, PINGS_UNANSWERED, Away
 from bumpless.common.shell.reading import spoken
 from bumpless.common.shell.settle import Settler
 from bumpless.common.shell.topology import Durable

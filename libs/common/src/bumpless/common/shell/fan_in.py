@@ -18,8 +18,8 @@ from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
 from bumpless.common.errors import Retryable
 from bumpless.common.shell import settle, tracing
-from bumpless.common.shell.broker import Away
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.reading import spoken
 from bumpless.common.shell.settle import Settler
 from bumpless.common.shell.topology import Durable

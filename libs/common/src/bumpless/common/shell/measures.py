@@ -14,7 +14,8 @@ from typing import Any
 from bumpless.common.contract.events import MessageParked
 from bumpless.common.contract.subjects import Stream, subject_for
 from bumpless.common.errors import Retryable
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.state import StateStore
 from bumpless.common.shell.topology import DURABLES

@@ -23,13 +23,14 @@ from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import ReleaseError, Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, tracing
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.cancelling import cancelled
 from bumpless.common.shell.commanded import ANSWERING, answer_nodes
 from bumpless.common.shell.consume import start_subscribers, stop_subscribers
 from bumpless.common.shell.deadlines import watch_deadlines
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.measures import Measures
+from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service_manager import ServiceManager

@@ -18,7 +18,8 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import STREAM_SUBJECTS, Stream
 from bumpless.common.errors import Refused, Retryable
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.nats_client import Away
 
 DAY_S = 86_400.0
 OLDEST_SERVER = (2, 12)

@@ -21,8 +21,9 @@ from bumpless.common.contract.alert_hook import AlertHookRan, RunAlertHook
 from bumpless.common.contract.envelope import ALERT_HOOK_TYPE, Envelope
 from bumpless.common.contract.subjects import api_alert_hook
 from bumpless.common.errors import Refused
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.nats_client import Away
 from bumpless.executor.drivers.hook_commands import run_command
 
 log = get_logger(__name__)

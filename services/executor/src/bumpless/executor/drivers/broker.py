@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from bumpless.common.contract.base import Message
 from bumpless.common.contract.stage_check import StageCheck, StageChecked
 from bumpless.common.contract.subjects import api_stage_check
-from bumpless.common.shell.broker import Away, Connection
+from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.log import get_logger
+from bumpless.common.shell.nats_client import Away
 from bumpless.executor.no_broker import LateConnection
 
 log = get_logger(__name__)
