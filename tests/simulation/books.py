@@ -37,7 +37,7 @@ class Book:
     promoted: bool = False
     idle: set[StepKey] = field(default_factory=set)
 
-    def place(self, message: e.StepFinished) -> StepKey | None:
+    def place(self, message: e.StepFinished | c.NodeCommand) -> StepKey | None:
         batch = next((b for b in self.plan.batches if b.id == message.batch), None)
         return None if batch is None else step_key(message.node, message.component, batch.hop)
 
