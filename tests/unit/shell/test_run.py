@@ -67,6 +67,9 @@ class Around:
     def news(self, state: Ledger, now: datetime) -> Message | None:
         return None if "told" in state.names else alert("told")
 
+    def is_news(self, message: Message) -> bool:
+        return isinstance(message, AlertFired) and message.name == "told"
+
     def opening(self, message: Message) -> Message:
         assert isinstance(message, AlertFired)
         return message.model_copy(update={"name": message.name + " and told"})
@@ -88,6 +91,20 @@ async def test_what_a_first_message_has_to_know_stands_in_it_and_in_the_log(benc
     rebuilt = await bench.kind.rebuild("r1")
     assert rebuilt is not None
     assert rebuilt.state.names == around.known[-1]
+
+
+async def test_news_that_waited_are_made_again_when_it_is_their_turn(bench: Bench) -> None:
+    around = Around()
+    bench = Bench(bench.store, bench.outbound, around)
+    await bench.runner.handle("r1", alert("a"))
+    await bench.runner.handle("r1", alert("b"))
+    assert await bench.names() == ("a and told", "told", "b")
+    stale = around.news(Ledger(), T0)
+    assert stale is not None
+    await asyncio.gather(bench.runner.handle("r1", stale), bench.runner.handle("r1", alert("c")))
+    await bench.runner.handle("r1", stale)
+    assert await bench.names() == ("a and told", "told", "b", "c")
+    assert [len(entry.inputs) for entry in bench.outbound.entries] == [1, 2, 1]
 
 
 async def test_what_is_only_published_or_read_is_no_decision(bench: Bench) -> None:

@@ -41,6 +41,9 @@ class Book:
             until=found.until,
         )
 
+    def is_news(self, message: Message) -> bool:
+        return False
+
     def opening(self, message: Message) -> Message:
         return message
 

@@ -72,6 +72,9 @@ class Budget:
             id=derive_id(rollout.id, "nodes-out", now.isoformat()), at=now, rollout=rollout.id, nodes=out
         )
 
+    def is_news(self, message: Message) -> bool:
+        return isinstance(message, NodesOut)
+
     def opening(self, message: Message) -> Message:
         """A rollout that begins knows at once which of its nodes are out: its first batch may start in that decision."""
         plan = self._plans(message.plan_hash) if isinstance(message, RolloutPlanned) else None

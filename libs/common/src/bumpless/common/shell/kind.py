@@ -82,6 +82,9 @@ class Surroundings(Protocol[S_contra]):
     def news(self, state: S_contra, now: datetime) -> Message | None:
         """What `state` does not know yet; None: nothing."""
 
+    def is_news(self, message: Message) -> bool:
+        """Whether it is one that `news` made, perhaps a while ago: it is made again when it is its turn."""
+
     def opening(self, message: Message) -> Message:
         """The first message of an aggregate, with what it has to know before it decides anything."""
 

@@ -353,8 +353,10 @@ class Runner(Generic[S]):
     ) -> list[Message]:
         if before is None:
             return [around.opening(messages[0]), *messages[1:]]
+        # One that waited for its turn may say what was so before somebody else decided.
+        others = [message for message in messages if not around.is_news(message)]
         news = around.news(before, now)
-        return messages if news is None else [news, *messages]
+        return others if news is None else [news, *others]
 
     async def _flush(self, aggregate: str, value: Stored, messages: list[Message] | None = None) -> Stored:
         """Publish the outbox; `messages` are what it holds, where that is known."""
