@@ -82,7 +82,7 @@ async def test_an_abort_and_a_retry(lab: Lab, folder: Path, page: Any) -> None:
         await page.click(f"a[href='/rollouts/{rollout}']")
         await baking(page, "core-1")
         await order(page, "abort")
-        await page.wait_for_selector("text=The rollout is taken back")
+        await page.wait_for_selector("text=Every node runs again what it ran before")
         await order(page, "retry")
         again = (await page.inner_text(".answer")).split()[-1]
         await page.click("nav >> text=Rollouts")

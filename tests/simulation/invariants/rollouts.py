@@ -33,8 +33,14 @@ def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
         return
     mine = {step.node for step in plan.steps()}
     out = started | set(turn.after.out) | _unfinished(turn.after) | (_drained(inv, plan.rollout) & mine)
+    # Its planner has heard that it is taken back, also where it could not save that yet.
+    back = {
+        book.plan.of
+        for book in inv.books.values()
+        if book.state.status is RolloutStatus.REVERTED and not book.plan.partial
+    }
     for other in inv.books.values():
-        if other.plan.rollout not in (plan.rollout, *inv.sim.holes) and other.plan.of is None:
+        if other.plan.rollout not in (plan.rollout, *inv.sim.holes, *back) and other.plan.of is None:
             left = other.state.left_to_a_person and other.plan.generation < plan.generation
             out |= set() if left else _taken(inv, other) & mine
     if len(out) > plan.max_unavailable:

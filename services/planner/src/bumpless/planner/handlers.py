@@ -48,6 +48,7 @@ LOOK_S = 15.0
 RESTED = frozenset(
     {RolloutStatus.FAILED, RolloutStatus.REVERTED, RolloutStatus.HALTED, RolloutStatus.CANCELLED}
 )
+BEING_TAKEN_BACK = "it has failed and is being taken back; retry once that has ended"
 
 
 class Planner:
@@ -232,6 +233,10 @@ class Planner:
         state = await self._runner.peek(message.rollout)
         if state is None or state.status not in RESTED:
             await self._runner.handle(message.rollout, message)
+            return
+        if state.status is RolloutStatus.FAILED and not (state.ended or state.left_to_a_person):
+            said = answered(message, message.rollout, BEING_TAKEN_BACK, clock.now(), accepted=False)
+            await self._connection.publish(said, source="planner")
             return
         original = await self._announcement(state)
         if original is None:
