@@ -70,7 +70,11 @@ async def test_abort_retry_and_rollback(lab: Lab, folder: Path) -> None:
         async with lab.load():
             path = write_release(folder, new, core=new, gate=PATIENT_GATE)
             rollout = await begun(lab, found, path)
+            lab.kill("rollback")
             await said(lab, 0, "abort", "--reason", "wrong one")
+            refused = await said(lab, 1, "retry", rollout)
+            assert "it has failed and is being taken back; retry once that has ended" in refused.out
+            lab.start("rollback")
             log = await ended(found, rollout, "reverted")
             assert "wrong one" in log.one(e.RolloutFailed).reason
             assert await on_fleet(found, "core") == before
