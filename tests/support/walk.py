@@ -142,7 +142,9 @@ class Walk(Course):
             needs = self.plan.batch(command.batch).needs
             assert all(state.batches[need].status is BatchStatus.PASSED for need in needs)
         left_to_a_person = (
-            state.status is RolloutStatus.FAILED and self.plan.rollback_policy is RollbackPolicy.MANUAL
+            state.status is RolloutStatus.FAILED
+            and self.plan.rollback_policy is RollbackPolicy.MANUAL
+            and not state.taken_over
         )
         assert (next_deadline(state) is None) == (state.ended or left_to_a_person), state
         if state.status is RolloutStatus.SUCCEEDED:

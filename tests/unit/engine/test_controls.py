@@ -9,6 +9,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract.base import RolloutId
 from bumpless.common.contract.events import StepOutcome
 from bumpless.common.model.release import RollbackPolicy
+from bumpless.common.model.rollout import Rollout
 from bumpless.common.model.rollout import RolloutStatus as S
 from bumpless.common.model.verdict import Verdict
 from support.plans import GATE, batch, digest, plan
@@ -288,6 +289,20 @@ def test_only_a_failure_left_to_a_person_waits_without_a_deadline() -> None:
     course = rolling(CHAIN.model_copy(update={"rollback_policy": RollbackPolicy.MANUAL}))
     course.feed(course.order(c.Abort))
     assert (course.status, course.state.ended, deadline_name(course)) == (S.FAILED, False, None)
+
+
+def test_what_is_taken_over_is_not_left_to_a_person() -> None:
+    """Its nodes are not free for another rollout while somebody takes them back."""
+    course = rolling(CHAIN.model_copy(update={"rollback_policy": RollbackPolicy.MANUAL}))
+    course.feed(revert_started(course))
+    assert (course.status, course.state.left_to_a_person, deadline_name(course)) == (
+        S.FAILED,
+        False,
+        "revert",
+    )
+    assert Rollout.model_validate_json(course.state.model_dump_json()).taken_over
+    course.fire()
+    assert course.status is S.HALTED
 
 
 def test_a_denied_batch_fails_the_rollout() -> None:

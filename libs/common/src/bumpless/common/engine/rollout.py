@@ -390,3 +390,4 @@ def _revert_started(turn: Turn, message: e.RevertStarted) -> None:
     turn.close_gates()
     reason = f"taken back by {message.by}: {message.reason}"
     turn.move(S.CANCELLED if turn.state.status is S.PLANNED else S.FAILED, reason)
+    turn.state = turn.state.model_copy(update={"taken_over": turn.state.status is S.FAILED})

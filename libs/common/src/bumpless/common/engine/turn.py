@@ -37,7 +37,7 @@ def next_deadline(state: Rollout) -> Deadline | None:
             after("staging", state.since, plan.stage_timeout_s)
         case S.PAUSED:
             after("pause", state.since, plan.pause_timeout_s)
-        case S.FAILED if state.commanded and plan.rollback_policy is RollbackPolicy.AUTO:
+        case S.FAILED if state.commanded and not state.left_to_a_person:
             after("revert", state.since, plan.revert_timeout_s)
         case _:
             pass

@@ -74,7 +74,7 @@ class Rollout(Model):
 
     `answered` names the operator commands that were obeyed: a redelivered one must not act a second time. `out` has
     the nodes that are out for reasons outside of this rollout, and why; `held_since`: since when nothing but they keep
-    a batch from starting.
+    a batch from starting. `taken_over`: it was stopped because somebody takes it back.
     """
 
     plan: Plan
@@ -87,6 +87,7 @@ class Rollout(Model):
     answered: tuple[MessageId, ...] = ()
     out: dict[str, str] = {}
     held_since: Instant | None = None
+    taken_over: bool = Field(default=False, exclude_if=lambda found: not found)
     batches: dict[BatchId, BatchState]
 
     @property
@@ -109,7 +110,8 @@ class Rollout(Model):
     @property
     def left_to_a_person(self) -> bool:
         """Nothing is done about its failure until somebody asks for it."""
-        return self.status is RolloutStatus.FAILED and self.plan.rollback_policy is RollbackPolicy.MANUAL
+        manual = self.plan.rollback_policy is RollbackPolicy.MANUAL
+        return self.status is RolloutStatus.FAILED and manual and not self.taken_over
 
 
 def rollout_id(product: str, digest: str, attempt: int) -> RolloutId:
