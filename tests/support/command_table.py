@@ -43,7 +43,7 @@ ALONE: dict[str, tuple[Run, ...]] = {
         Run("web-1 --finish --access {tmp}/access"),
         Run("web-9 --access {tmp}/access", 1),
     ),
-    "node list": (Run("--access {tmp}/access"),),
+    "node list": (Run("--access {tmp}/access"), Run("--access {tmp}/broken", 1)),
     "node revoke": (Run("web-1 --access {tmp}/access"), Run("web-1 --access {tmp}/access", 1)),
     "waive": (
         Run("WINDOW fleet --release {digest} --reason why --until 2h --out {tmp}/waiver.json"),

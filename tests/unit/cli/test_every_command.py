@@ -57,6 +57,7 @@ def fill(tmp_path: Path) -> Iterator[dict[str, str]]:
         (tmp_path / name / "keys").mkdir(parents=True)
         (tmp_path / name / "cluster.json").write_text(cluster)
         (tmp_path / name / "keys/dashboard.secret").write_text("5" * 64)
+    (tmp_path / "broken/identities.json").write_text("nonsense")
     trace = (HERE / "fixtures/gate/good.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "short.jsonl").write_text("".join(trace[:140]))
     (tmp_path / "alerts.yaml").write_text("built_in: true\n")
