@@ -13,7 +13,7 @@ from bumpless.common.contract.base import Message, RolloutId, derive_id
 from bumpless.common.engine.decision import Deadline, Decision, one_by_one
 from bumpless.common.errors import Broken
 from bumpless.common.shell.broker import StaleSequence
-from bumpless.common.shell.kind import Rebuilt
+from bumpless.common.shell.kind import Rebuilt, Still
 from support.plans import T0, at
 
 
@@ -120,12 +120,18 @@ class MemoryOutbound:
     sent: list[Message] = field(default_factory=list)
     fail_log: Exception | None = None
     fail_send: Exception | None = None
+    meanwhile: Still | None = None
+    """What others do before it is written."""
 
     def sequence(self, aggregate: str) -> int:
         return max((i for i, x in enumerate(self.entries, start=1) if x.rollout == aggregate), default=0)
 
-    async def log(self, entry: Message, after: int) -> int:
+    async def log(self, entry: Message, after: int, still: Still | None = None) -> int:
         assert isinstance(entry, e.RolloutAdvanced)
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        if after == 0 and still is not None:
+            await still()
         if self.fail_log is not None:
             error, self.fail_log = self.fail_log, None
             raise error

@@ -347,6 +347,21 @@ async def test_what_was_saved_and_cannot_begin_any_more_is_dropped(bench: Bench,
     assert later.outbound.entries == []
 
 
+async def test_what_another_gave_up_does_not_begin(bench: Bench) -> None:
+    """We were paused between reading what was saved and writing it; whoever leads now has dropped it since."""
+    bench.outbound.fail_log = Retryable("away")
+    with pytest.raises(Retryable):
+        await bench.runner.handle("r1", alert("a"))
+    later = bench.again()
+
+    async def dropped() -> None:
+        await later.store.discard("r1")
+
+    later.outbound.meanwhile = dropped
+    assert await later.runner.drain("r1") is None
+    assert later.outbound.entries == []
+
+
 async def test_what_a_deadline_led_to_leaves_later_although_nobody_asks_again(bench: Bench) -> None:
     """A deadline that is handled is over, so its handler is not called again when the broker was away."""
     bench.outbound.fail_send = Retryable("broker is away")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -59,13 +59,20 @@ class Kind(Protocol[S]):
         """The aggregates of this owner that the log does not show at rest."""
 
 
+Still = Callable[[], Awaitable[None]]
+
+
 class Outbound(Protocol):
     """The way out: publishes what a decision returned. Safe to repeat."""
 
-    async def log(self, entry: Message, after: int) -> int:
+    async def log(self, entry: Message, after: int, still: Still | None = None) -> int:
         """Append to the aggregate's log, to follow sequence `after`; returns the new sequence.
 
+        `still` is asked as late as may be before the aggregate begins: that what is said was not given up since it was
+        read. Later entries need no such question, because they follow one that is known.
+
         Raises:
+            Whatever `still` raises.
             StaleSequence: the log has moved on without us.
             Taken: there can be no such aggregate now.
         """

@@ -17,6 +17,7 @@ from bumpless.common.errors import Broken, Retryable
 from bumpless.common.model.plan import Plan
 from bumpless.common.model.rollout import TERMINAL, RolloutStatus
 from bumpless.common.shell.broker import Connection, Received, StaleSequence
+from bumpless.common.shell.kind import Still
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.reading import readable
 from bumpless.common.shell.rollouts import Plans, RolloutKind
@@ -35,8 +36,8 @@ class Places:
     def __init__(self, connection: Connection, plans: Plans) -> None:
         self._connection, self._plans = connection, plans
 
-    async def begin(self, entry: e.RolloutAdvanced, source: str) -> int:
-        """Write the first entry of a log; returns its sequence.
+    async def begin(self, entry: e.RolloutAdvanced, source: str, still: Still | None = None) -> int:
+        """Write the first entry of a log; returns its sequence. `still` is asked after the last look at the others.
 
         Raises:
             Taken: another one is at work on some of its places.
@@ -51,6 +52,8 @@ class Places:
             if mine is not None:
                 return await self._connection.publish(entry, source=source, expect_last=0)
             await self._free(plan, logs)
+            if still is not None:
+                await still()
             last = max((found.sequence for found in logs), default=0)
             with contextlib.suppress(StaleSequence):
                 return await self._connection.publish(entry, source=source, expect_last=last, among=ALL)

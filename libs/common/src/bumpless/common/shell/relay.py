@@ -21,6 +21,7 @@ from bumpless.common.errors import Retryable
 from bumpless.common.model.plan import Plan
 from bumpless.common.shell import tracing
 from bumpless.common.shell.broker import BATCH_LIMIT, Connection, Headers, Received, StaleSequence
+from bumpless.common.shell.kind import Still
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.places import Places
 
@@ -55,14 +56,14 @@ class Relay:
         self._places = places
         self._trust = trust or (TrustStore() if key is None else TrustStore.of(deploy=key.public))
 
-    async def log(self, entry: Message, after: int) -> int:
+    async def log(self, entry: Message, after: int, still: Still | None = None) -> int:
         if (
             after == 0
             and self._places is not None
             and isinstance(entry, RolloutAdvanced)
             and entry.version == 1
         ):
-            return await self._places.begin(entry, self._source)
+            return await self._places.begin(entry, self._source, still)
         return await self._connection.publish(entry, source=self._source, expect_last=after)
 
     async def send(self, messages: Sequence[Message]) -> None:

@@ -364,13 +364,21 @@ class Runner(Generic[S]):
             messages = [wire.decode(data) for data in value.outbox]
         sequence = value.log_sequence
         if messages and self._is_log(messages[0]):
-            sequence = await self._outbound.log(messages[0], sequence)
+            sequence = await self._outbound.log(
+                messages[0], sequence, lambda: self._is_saved(aggregate, value)
+            )
             messages = messages[1:]
         await self._outbound.send(messages)
         state = await self._state(aggregate, value.state)
         flushed = replace(value, revision=value.revision + 1, outbox=(), log_sequence=sequence)
         await self._store.save(aggregate, flushed, self._kind.next_deadline(state))
         return flushed
+
+    async def _is_saved(self, aggregate: str, value: Stored) -> None:
+        """A process that was paused long enough may hold what another has given up meanwhile. Raises: Conflict."""
+        found = await self._store.load(aggregate)
+        if found is None or found.revision != value.revision:
+            raise Conflict(aggregate)
 
     @staticmethod
     def _is_log(message: Message) -> bool:
