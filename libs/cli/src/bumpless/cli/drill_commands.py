@@ -170,7 +170,7 @@ def _row(made: Report, fault: str, place: str, by: str) -> dict[str, Any]:
         "version": made.version,
         "fault": fault,
         "place": place,
-        "end": first.status,
+        "end": last.status,  # of the revert, which ends a moment before its rollout hears of it
         "noticed_s": None if noticed is None else round((noticed - first.began).total_seconds(), 1),
         "back_s": None if noticed is None or back is None else round((back - noticed).total_seconds(), 1),
         "by": by,
