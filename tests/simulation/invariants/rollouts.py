@@ -26,13 +26,18 @@ STOPPED = TERMINAL | {RolloutStatus.FAILED}
 
 
 def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
-    """1, in the log: with what is out for other reasons, and what other rollouts take out."""
+    """1, in the log: with what is out for other reasons, and what other rollouts take out.
+
+    An entry may be logged long after it was decided: what it knew counts then, what is so by now counts now.
+    """
     plan = turn.after.plan
     started = {s.node for b in plan.batches if b.id in _started(turn) for s in b.steps}
     if not started or plan.direction is Direction.REVERT:
         return
     mine = {step.node for step in plan.steps()}
-    out = started | set(turn.after.out) | _unfinished(turn.after) | (_drained(inv, plan.rollout) & mine)
+    own = started | _unfinished(turn.after)
+    known = own | turn.after.out.keys()
+    out = own | _out_by_itself(turn.after) | (_drained(inv, plan.rollout) & mine)
     # Its planner has heard that it is taken back, also where it could not save that yet.
     back = {
         book.plan.of
@@ -43,8 +48,9 @@ def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
         if other.plan.rollout not in (plan.rollout, *inv.sim.holes, *back) and other.plan.of is None:
             left = other.state.left_to_a_person and other.plan.generation < plan.generation
             out |= set() if left else _taken(inv, other) & mine
-    if len(out) > plan.max_unavailable:
-        fail("within_the_budget", f"{sorted(out)} would be out, at most {plan.max_unavailable} may")
+    worst = max(known, out, key=len)
+    if len(worst) > plan.max_unavailable:
+        fail("within_the_budget", f"{sorted(worst)} would be out, at most {plan.max_unavailable} may")
 
 
 def _taken(inv: Invariants, other: Book) -> set[str]:
@@ -58,6 +64,11 @@ def _taken(inv: Invariants, other: Book) -> set[str]:
         known = json.loads(saved)
         taken &= set() if known.get("status") in TERMINAL else _not_done(known)
     return taken
+
+
+def _out_by_itself(rollout: Rollout) -> set[str]:
+    """The nodes that it knew to be out for another reason than another rollout, whose own log says more."""
+    return {node for node, why in rollout.out.items() if not why.startswith("rollout ")}
 
 
 def _waiting(other: Book) -> set[str]:
