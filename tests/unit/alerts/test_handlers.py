@@ -18,13 +18,15 @@ from bumpless.alerts.channels.port import Channel
 from bumpless.alerts.config import Config
 from bumpless.alerts.feeds import Feeds
 from bumpless.alerts.handlers import Alerts
+from bumpless.alerts.inputs import Concerned
 from bumpless.alerts.kind import AlertKind, Kept, alert_aggregate
 from bumpless.alerts.notice import Notice
 from bumpless.alerts.picture import Picture
-from bumpless.common.contract.base import Message
+from bumpless.common.contract.base import Message, RolloutId
+from bumpless.common.contract.events import RolloutReverted
 from bumpless.common.errors import Retryable
 from bumpless.common.model import alerting
-from bumpless.common.model.alert import Alert
+from bumpless.common.model.alert import ActionStatus, Alert
 from bumpless.common.model.alerting import AlertsFile
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.kind import Rebuilt
@@ -81,10 +83,12 @@ class Rig:
     now: datetime = T0
     outbound: Outbound = field(default_factory=Outbound)
     secret: Path | None = None
+    store: MemoryState | None = None
 
     async def start(self) -> Rig:
-        self.store = MemoryState(MemoryStore(), "t", lambda: self.now)
-        await self.store.acquire(1e9)
+        if self.store is None:
+            self.store = MemoryState(MemoryStore(), "t", lambda: self.now)
+            await self.store.acquire(1e9)
         nobody = cast(Connection, None)
         config = Config(None)
         config.file = self.file
@@ -207,3 +211,22 @@ async def test_the_link_in_a_message_acknowledges_its_episode_and_no_other(tmp_p
     await rig.runner.handle(AGGREGATE, observed(second=2))
     assert "over" in await rig.service.acknowledge(link)
     assert (await rig.alert()).acknowledged is None
+
+
+async def test_what_was_saved_and_did_not_leave_is_known_from_the_start() -> None:
+    """An order that a killed process saved leaves with the next one, and is answered at once."""
+    rig = await Rig({}, file()).start()
+    action = {"name": "back", "do": "rollback"}
+    await rig.runner.handle(AGGREGATE, observed(actions=[action]))
+    said = await rig.alert()
+    number = said.actions[0].id
+    rig.outbound.away = True
+    with pytest.raises(Retryable):
+        await rig.runner.handle(
+            AGGREGATE, Concerned(id=number, at=T0, action=number, rollouts=(RolloutId("r1"),))
+        )
+    again = await Rig({}, file(), store=rig.store).start()
+    await again.service.load([said], await again.store.unpublished())
+    reverted = RolloutReverted(id=number, at=T0, rollout=RolloutId("r1"), revert=RolloutId("r2"))
+    await again.service.outcome(reverted)
+    assert [a.status for a in (await again.alert()).actions] == [ActionStatus.DONE]

@@ -92,8 +92,6 @@ async def run(settings: AlertsSettings) -> None:
         feeds = Feeds(connection, picture, plans.get, clock.now)
         kind = AlertKind(connection)
         book = Book(picture, lambda: config.file)
-        for state in await kind.everything():
-            book.decided(state)
         runner = Runner(kind, store, Relay(connection, OWNER), clock.now, fenced, book)
         service = Alerts(
             connection,
@@ -105,6 +103,7 @@ async def run(settings: AlertsSettings) -> None:
             key,
             secret=settings.webhook_secret,
         )
+        await service.load(await kind.everything(), await store.unpublished())
         await feeds.start(config.file)
         receiver = await _open(settings, config, service, connection)
         looking = asyncio.create_task(service.keep_looking())

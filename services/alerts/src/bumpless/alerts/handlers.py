@@ -6,7 +6,7 @@ Everything here may happen again after a crash: what an alert is told is decided
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -81,6 +81,16 @@ class Alerts:
         self._secret = secret
         self._begun: dict[str, asyncio.Task[None]] = {}
         self._observing = Observing()
+
+    async def load(self, said: Iterable[Kept], left: Iterable[str]) -> None:
+        """Take in what the stream says, and then what was saved and has not left yet: that is newer.
+
+        Raises:
+            Retryable: store away.
+        """
+        saved = [await self._runner.peek(aggregate) for aggregate in left]
+        for state in (*said, *filter(None, saved)):
+            self._book.decided(state)
 
     async def keep_looking(self) -> None:
         """For ever: read the alerts file when it changes, evaluate its rules, tell alerts what they do not know."""
