@@ -41,7 +41,7 @@ class Reporter:
         self._reports, self._actors, self._observe, self._now = reports, actors, observe, now
         self._heartbeat_s = heartbeat_s
         self.heard = asyncio.Event()
-        """Set once the broker has acknowledged an observation."""
+        """Set once the broker has acknowledged an observation, and every result of that time."""
         self._changed = asyncio.Event()
         self._told: asyncio.Queue[Message] = asyncio.Queue(PROGRESS_KEPT)
 
@@ -65,8 +65,9 @@ class Reporter:
             self._changed.clear()
             wait = self._heartbeat_s
             try:
-                await self._flush()
+                # First what runs here: whoever has read a result, and plans by it, finds it in the inventory.
                 await self._reports.publish(self._observed())
+                await self._flush()
                 self.heard.set()
             except Retryable as error:
                 log.warning("not reported yet", reason=str(error))
