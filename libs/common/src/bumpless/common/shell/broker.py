@@ -78,7 +78,7 @@ class Connection:
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
         on_closed: Callable[[], Awaitable[None]] | None = None,
         connect_timeout_s: float = 30.0,
-        ping_s: int = nats_client.PING_S,
+        ping_s: float = nats_client.PING_S,
     ) -> Self:
         """Connect, waiting up to `connect_timeout_s` for the broker to come up.
 

@@ -27,7 +27,7 @@ Away = (
 
 
 PING_S = 2
-NODE_PING_S = 3
+NODE_PING_S = 2.5
 """Between two looks whether the connection still carries anything; of nodes, because there are many."""
 PINGS_UNANSWERED = 2
 """More of them, and the connection is given up: after three such times at most."""
