@@ -105,6 +105,9 @@ class SimState:
     async def acquire(self, ttl_s: float) -> bool:
         return await self._at_once("acquire", lambda: self._state.acquire(ttl_s))
 
+    async def renew(self, ttl_s: float) -> bool:
+        return await self._at_once("renew", lambda: self._state.renew(ttl_s))
+
     async def release(self) -> None:
         await self._act("release", self._state.release)
 

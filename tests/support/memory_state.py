@@ -92,6 +92,9 @@ class MemoryState:
         self._store.lease = (self._token, self._now() + timedelta(seconds=ttl_s))
         return True
 
+    async def renew(self, ttl_s: float) -> bool:
+        return self._holder() == self._token and await self.acquire(ttl_s)
+
     async def release(self) -> None:
         if self._holder() == self._token:
             self._store.lease = None

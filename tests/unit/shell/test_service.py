@@ -17,21 +17,24 @@ from support.waiting import comes_true
 
 
 async def test_a_lease_is_renewed_while_a_log_is_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "LEASE_S", 0.5)
-    lease = Lease(MemoryState(MemoryStore(), "mine"))
-    await comes_true(lambda: lease.ran_out, "the lease to run out where nobody renews it")
+    monkeypatch.setattr(service, "LEASE_S", 3.0)
+    store = MemoryStore()
+    mine = MemoryState(store, "mine")
+    assert await mine.acquire(3.0)
+    lease, taken = Lease(mine), store.lease
     async with lease.kept():
-        await comes_true(lambda: not lease.ran_out, "it to be renewed")
+        await comes_true(lambda: store.lease != taken, "it to be renewed")
+    assert not lease.ran_out
 
 
-async def test_a_lease_that_another_process_has_is_not_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lease_that_was_lost_is_not_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "LEASE_S", 0.5)
     store = MemoryStore()
-    assert await MemoryState(store, "other").acquire(600)
     lease = Lease(MemoryState(store, "mine"))
     async with lease.kept():
         await comes_true(lambda: lease.ran_out, "the lease to run out")
     assert not await lease.renew()
+    assert await MemoryState(store, "other").acquire(600)
 
 
 async def test_a_process_that_stands_by_works_soon_after_the_other_is_gone(

@@ -76,6 +76,24 @@ async def test_a_lease_that_runs_out_is_taken_over_and_fences_its_old_holder(sto
     await stores.other.save("r1", value(), None)
 
 
+async def test_who_holds_the_lease_can_renew_it_and_nobody_else(stores) -> None:
+    assert not await stores.mine.renew(LONG_S)
+    await stores.mine.acquire(0.5)
+    assert await stores.mine.renew(LONG_S)
+    assert not await stores.other.renew(LONG_S)
+    assert not await stores.other.acquire(LONG_S)
+    await stores.mine.release()
+    assert not await stores.mine.renew(LONG_S)
+
+
+async def test_a_lease_that_ran_out_is_not_renewed_even_if_nobody_took_it(stores) -> None:
+    """Who was stopped for that long knows too little of what happened to go on as if nothing had."""
+    await stores.mine.acquire(0.001)
+    await eventually(lambda: stores.mine.renew(0.001), lambda ours: not ours, "the lease to run out")
+    with pytest.raises(Fenced):
+        await stores.mine.save("r1", value(), None)
+
+
 async def test_what_was_begun_in_an_earlier_term_cannot_write_in_the_next(stores) -> None:
     await stores.mine.acquire(LONG_S)
     await stores.mine.save("r1", value(1), None)
@@ -95,6 +113,7 @@ async def test_an_emptied_store_is_noticed_and_holds_no_lease(stores) -> None:
     assert await stores.other.known()
     await stores.empty()
     assert not await stores.mine.known()
+    assert not await stores.mine.renew(LONG_S)
     with pytest.raises(Fenced):
         await stores.mine.save("r1", value(), None)
 

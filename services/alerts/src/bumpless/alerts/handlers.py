@@ -88,9 +88,12 @@ class Alerts:
         Raises:
             Retryable: store away.
         """
-        saved = [await self._runner.peek(aggregate) for aggregate in left]
-        for state in (*said, *filter(None, saved)):
+        for state in said:
             self._book.decided(state)
+        for aggregate in left:
+            saved = await self._runner.peek(aggregate)
+            if saved is not None:
+                self._book.decided(saved)
 
     async def keep_looking(self) -> None:
         """For ever: read the alerts file when it changes, evaluate its rules, tell alerts what they do not know."""

@@ -60,10 +60,11 @@ class Lease:
         return (clock.now() - self._renewed).total_seconds() > LEASE_S
 
     async def renew(self) -> bool:
-        """Whether it is ours; raises Retryable: the store is away."""
-        ours = await self._store.acquire(LEASE_S)
+        """Whether it is ours, and has been since it was taken; raises Retryable: the store is away."""
+        asked = clock.now()
+        ours = await self._store.renew(LEASE_S)
         if ours:
-            self._renewed = clock.now()
+            self._renewed = asked
         return ours
 
     @contextlib.asynccontextmanager
@@ -204,7 +205,7 @@ async def _work(
             await start_subscribers(active.broker)
         ServiceManager.of_this_process().ready("works")
         timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
-        await _hold(owner, connection, active, store, lease, stop, lost)
+        await _hold(active, lease, stop, lost)
     finally:
         if timers is not None:
             await cancelled(timers)
@@ -219,15 +220,8 @@ async def _recover(owner: str, connection: Connection, active: Active) -> None:
     await connection.publish(RequestReport(id=clock.fresh_id(), at=clock.now()), source=owner)
 
 
-async def _hold(
-    owner: str,
-    connection: Connection,
-    active: Active,
-    store: RedisState,
-    lease: Lease,
-    stop: asyncio.Event,
-    lost: asyncio.Event,
-) -> None:
+async def _hold(active: Active, lease: Lease, stop: asyncio.Event, lost: asyncio.Event) -> None:
+    """Return once the lease is lost: whoever takes it anew knows nothing, and reads all that happened meanwhile."""
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_either(stop, lost), LEASE_S / 5)
@@ -236,15 +230,10 @@ async def _hold(
             return
         try:
             if not await lease.renew():
-                log.warning("another process holds the lease")
+                log.warning("the lease is lost: it ran out, or the store was emptied")
                 return
             lost.clear()
             async with lease.kept():
-                if not await store.known():
-                    log.warning("the store was emptied or replaced; reading the log")
-                    await _recover(owner, connection, active)
-                    await active.runner.publish_left()
-                    await store.mark()
                 await active.runner.publish_again()
         except Retryable as error:
             if lease.ran_out:

@@ -77,12 +77,16 @@ class StateStore(Protocol):
         """The aggregates that have a deadline, which is: those that are not at rest."""
 
     async def acquire(self, ttl_s: float) -> bool:
-        """Take or renew the lease; False while another holds it. Taken anew, the mark is gone: what the store has may be
-        an old copy, and says nothing of what began after it was made."""
+        """Take the lease; False while another holds it. Taken anew, the mark is gone: what the store has may be an old
+        copy, and says nothing of what began after it was made."""
+
+    async def renew(self, ttl_s: float) -> bool:
+        """Hold the lease for longer; False when it is not ours any more: it ran out, or the store was emptied."""
 
     async def release(self) -> None: ...
     async def known(self) -> bool:
-        """Whether the store is still the one `mark` was called on: False after it was emptied or the lease ran out."""
+        """Whether the store is still the one `mark` was called on: False after it was emptied, or the lease was taken
+        anew."""
 
     async def mark(self) -> None: ...
 
@@ -120,6 +124,8 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 _AWAY = (RedisError, OSError, TimeoutError)
@@ -143,6 +149,7 @@ class RedisState:
         self._forget = self._redis.register_script(_FORGET)
         self._discard = self._redis.register_script(_DISCARD)
         self._acquire = self._redis.register_script(_ACQUIRE)
+        self._renew = self._redis.register_script(_RENEW)
         self._release = self._redis.register_script(_RELEASE)
 
     def _key(self, name: str) -> str:
@@ -246,6 +253,12 @@ class RedisState:
         try:
             keys = [self._key("lease"), self._key("incarnation")]
             return bool(await self._acquire(keys=keys, args=[self._token, int(ttl_s * 1000)]))
+        except _AWAY as error:
+            raise _away(error) from error
+
+    async def renew(self, ttl_s: float) -> bool:
+        try:
+            return bool(await self._renew(keys=[self._key("lease")], args=[self._token, int(ttl_s * 1000)]))
         except _AWAY as error:
             raise _away(error) from error
 
