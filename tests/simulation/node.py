@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
+from bumpless.common.contract.base import Digest
 from bumpless.common.contract.commands import SetAvailability
 from bumpless.common.contract.events import NodeObserved
 from bumpless.common.contract.subjects import Stream, commands_last
@@ -46,6 +47,8 @@ class SimNode:
         self.old: Disk | None = None
         self.reset = 0
         """How often its disk was replaced by an older one."""
+        self.set_back: dict[str, Digest | None] = {}
+        """What that one brought back, by component."""
         broker.hear[name] = self._hear
         broker.asked.append(self._asked)
 
@@ -96,6 +99,7 @@ class SimNode:
             self.executor = None
         if old_disk and self.old is not None:
             self.machine.disk = self.old.copy()
+            self.set_back = {name: roots[0] for name, roots in self.old.links.items()}
             self.reset += 1
         self.world.loop.call_later(seconds, self._again_up)
 
@@ -211,17 +215,18 @@ class Executor:
             await asyncio.sleep(READ_AGAIN_S * (0.7 + 0.6 * self.world.stream("read").random()))
 
     async def _report(self) -> None:
-        """Outboxes until they are acknowledged, and what is observed."""
+        """What is observed, and outboxes until they are acknowledged."""
         while True:
             self._changed.clear()
             wait = HEARTBEAT_S
             try:
-                for actor in tuple(self.actors.values()):
-                    for result in actor.record.outbox:
-                        await self._connection.publish(result, source="executor")
-                        actor.tell(heard.Acknowledged(result.id))
+                results = [(actor, said) for actor in self.actors.values() for said in actor.record.outbox]
                 observed = NodeObserved(id=clock.fresh_id(), at=clock.now(), node=self._observe())
                 await self._connection.publish(observed, source="executor")
+                for actor, result in results:
+                    if result in actor.record.outbox:
+                        await self._connection.publish(result, source="executor")
+                        actor.tell(heard.Acknowledged(result.id))
             except Retryable:
                 wait = 1.0
             await self._changed.wait(wait)

@@ -173,7 +173,11 @@ def compatible(inv: Invariants, event: Moved) -> None:
         p
         for node in inv.sim.nodes.values()
         for p in node.machine.processes.values()
-        if p.alive and p.mode == "working" and not _stands_in(node.machine.disk.records[p.component], p)
+        if p.alive
+        and p.mode == "working"
+        and not _stands_in(node.machine.disk.records[p.component], p)
+        # An old disk brought it back, after its node had said that it runs another: nobody can have known.
+        and node.set_back.get(p.component) != p.target.root
     ]
     reads = [(p, int(use.reads.rpartition("=")[2])) for p in working for use in p.target.consumes]
     for producer in working:

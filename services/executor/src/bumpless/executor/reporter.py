@@ -65,9 +65,7 @@ class Reporter:
             self._changed.clear()
             wait = self._heartbeat_s
             try:
-                # First what runs here: whoever has read a result, and plans by it, finds it in the inventory.
-                await self._reports.publish(self._observed())
-                await self._flush()
+                await self._say()
                 self.heard.set()
             except Retryable as error:
                 log.warning("not reported yet", reason=str(error))
@@ -75,9 +73,12 @@ class Reporter:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait)
 
-    async def _flush(self) -> None:
-        for actor in tuple(self._actors()):
-            for result in actor.record.outbox:
+    async def _say(self) -> None:
+        """First what runs here: whoever has read a result, and plans by it, finds it in the inventory."""
+        results = [(actor, result) for actor in self._actors() for result in actor.record.outbox]
+        await self._reports.publish(self._observed())
+        for actor, result in results:
+            if result in actor.record.outbox:  # it may have been taken back meanwhile
                 await self._reports.publish(result)
                 actor.tell(heard.Acknowledged(result.id))
 
