@@ -82,6 +82,8 @@ async def run_row(lab: CrashLab, row: Row) -> Found:
     shown, began = Found(row.name, row.ending), time.monotonic()
     try:
         lab.heal()
+        for part in lab.down(besides=""):  # killed by the row before, as that was over
+            lab.start(part)
         async with asyncio.timeout(ROW_S), lab.client() as found:
             await _roll(lab, row, found, shown)
         lab.heal()
@@ -115,8 +117,8 @@ async def _roll(lab: CrashLab, row: Row, found: Client, shown: Found) -> None:
                 await _over(lab, found)
             if row.tells:
                 await _told(found, rollout, row.ending)
+            lab.disarm(row.part)
         _check_alive(lab, row, over)
-        lab.disarm(row.part)
         lab.heal()
     moved = [at for stream, wanted in _heard(row, log) for at in await moves(found, stream, wanted)]
     shown.resumed_s = resumed(over, sorted(at for at in moved if at > began))
@@ -221,6 +223,9 @@ async def _kept_running(lab: CrashLab, part: str, starts: list[datetime]) -> Asy
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        if not lab.runs(part):  # killed just before it was disarmed
+            lab.start(part)
+            starts.append(clock.now())
 
 
 def _heard(row: Row, log: Log) -> Iterator[tuple[Stream, list[str]]]:
