@@ -59,9 +59,9 @@ MUTANTS: tuple[Mutant, ...] = (
     # law 4: the log is the authority
     Mutant(
         "does-not-rebuild",
-        SHELL + "run",
-        "        if stored is None and await self._restore(aggregate) is not None:",
-        "        if False:",
+        SHELL + "service",
+        "            if not await store.known():",
+        "            if False:",
         law=4,
     ),
     Mutant(

@@ -195,13 +195,14 @@ def failure_stops(inv: Invariants, turn: Turned) -> None:
 
 
 def orders_act_once(inv: Invariants, turn: Turned) -> None:
-    """8: an order of a person changes a rollout once, however often it is heard."""
+    """8: an order of a person changes a rollout once, and what was obeyed has one answer, however often it is heard."""
     given = turn.given
-    if not isinstance(given, c.OperatorCommand) or turn.after is turn.before:
+    if not isinstance(given, c.OperatorCommand) or (turn.after is turn.before and not turn.out):
         return
     if given.id in inv.orders:
         fail("takes_effect_once", f"{type(given).__name__} {given.id} acts again")
-    inv.orders.add(given.id)
+    if turn.after is not turn.before:
+        inv.orders.add(given.id)
 
 
 def terminal_stays(inv: Invariants, turn: Turned) -> None:

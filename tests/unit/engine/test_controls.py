@@ -88,6 +88,15 @@ def test_a_late_copy_of_an_obeyed_command_does_nothing() -> None:
     assert (course.state is known, course.out) == (True, ())
 
 
+def test_what_was_obeyed_is_not_refused_when_it_comes_again() -> None:
+    course = rolling(CHAIN)
+    order = course.order(c.Abort)
+    course.feed(order)
+    assert (course.status, answers(course)) == (S.FAILED, [True])
+    course.feed(order)
+    assert answers(course) == []
+
+
 def test_a_late_copy_of_promote_does_not_promote_the_next_batch() -> None:
     course = rolling(
         plan(batch("api-1", ["n1"], gate=GATE), batch("api-2", ["n2"], needs=["api-1"], gate=GATE))

@@ -64,11 +64,11 @@ def decide_all(state: Rollout, messages: Sequence[Message], now: datetime) -> De
 
 def _decide(turn: Turn, message: Message) -> None:
     state = turn.state
+    if message.id in state.answered:
+        return turn.note(f"{type(message).__name__} was answered before")
     cell = TABLE[state.status].get(type(message), IGNORE)
     if cell in (IGNORE, ILLEGAL):
         return turn.refuse(f"the rollout is {state.status}", answer=isinstance(message, c.OperatorCommand))
-    if message.id in state.answered:
-        return turn.note(f"{type(message).__name__} was answered before")
     match message:
         case c.Approve():
             approval.approve(turn, message)
