@@ -84,7 +84,8 @@ class Planner:
             await self._begin(rollout, message)
 
     async def _begin(self, rollout: RolloutId, message: e.ReleaseAnnounced) -> None:
-        # First of all: it says what is saved of others, and with it the generations that are given.
+        # First of all: what is saved of others is said, and with it the generations that are given.
+        await self._runner.publish_left()
         await self._runner.unfinished()
         try:
             plan, looked = await self.plan(message)
