@@ -59,9 +59,9 @@ MUTANTS: tuple[Mutant, ...] = (
     # law 4: the log is the authority
     Mutant(
         "does-not-rebuild",
-        SHELL + "service",
-        "            if not await store.known():",
-        "            if False:",
+        SHELL + "run",
+        "        rebuilt = await self._kind.rebuild(aggregate)",
+        "        rebuilt = None",
         law=4,
     ),
     Mutant(
@@ -80,9 +80,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "does-not-look-what-is-unfinished",
-        SHELL + "run",
-        "        for aggregate in await self._kind.unfinished():",
-        "        for aggregate in list[str]():",
+        SHELL + "rollouts",
+        "            if entry.owner == self.owner and RolloutStatus(entry.status) not in TERMINAL",
+        "            if False",
         law=4,
     ),
     # law 5: commands carry plan, generation and expiry, and a node refuses what is stale
