@@ -53,6 +53,7 @@ SECTIONS: dict[str, list[str]] = {
         "docs/gate-figures.md",
         "benchmarks/README.md",
         "docs/simulation.md",
+        "docs/simulation-run.md",
         "docs/crash-matrix.md",
         "docs/scale.md",
         "CONTRIBUTING.md",
