@@ -81,6 +81,11 @@ class Machine:
     def working(self, component: str) -> list[Process]:
         return [p for p in self.alive(component) if p.mode == "working"]
 
+    def comes_up(self, instance: str) -> bool:
+        """Whether it lives and is on its way to work."""
+        process = self.processes.get(instance)
+        return process is not None and process.alive and process.mode in ("coming", "standby")
+
     def lose_power(self) -> None:
         self.up = False
         for process in list(self.processes.values()):

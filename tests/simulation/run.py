@@ -230,6 +230,7 @@ class Simulation:
                 and r.unsaid is None
                 # What comes back into service has to start first.
                 and (r.back_at is None or r.serving is not None or r.out or r.current is None)
+                and not (r.serving is not None and node.machine.comes_up(r.serving.id))
                 for r in node.machine.disk.records.values()
             )
             for node in self.nodes.values()
