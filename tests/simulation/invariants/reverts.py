@@ -75,7 +75,7 @@ def revert_covers_commanded(inv: Invariants, revert: Book) -> None:
         return
     mine: set[StepKey] = {step.key for step in plan.steps()}
     asked = inv.parts_asked.get(plan.rollout, ())
-    wanted = forward.state.commanded if not asked else _part(forward, asked)
+    wanted = forward.state.commanded if not asked else _with_later(forward, _part(forward, asked), plan)
     left = sorted(wanted ^ mine)
     if left or plan.partial != (wanted != forward.state.commanded):
         fail("back_in_order", f"the revert differs in {left} from what was commanded, or asked for")
@@ -100,6 +100,18 @@ def _part(forward: Book, asked: tuple[StepKey, ...]) -> frozenset[StepKey]:
     return frozenset(
         s.key for s in steps if s.key in forward.state.commanded and s.hop >= first.get(s.place, s.hop + 1)
     )
+
+
+def _with_later(forward: Book, wanted: frozenset[StepKey], plan: Plan) -> frozenset[StepKey]:
+    """And what `plan` takes back of components after them: they were commanded after the order had been looked at."""
+    after = {
+        later
+        for step in forward.plan.steps()
+        if step.key in wanted
+        for later in _dependents(forward.plan, step.component)
+    }
+    more = {step.key for step in plan.steps() if step.component in after}
+    return wanted | (more & forward.state.commanded)
 
 
 def fences_all_places(inv: Invariants, event: Ended) -> None:
