@@ -236,6 +236,10 @@ class Planner:
             await self._runner.handle(message.rollout, message)
             return
         if state.status is RolloutStatus.FAILED and not (state.ended or state.left_to_a_person):
+            if await self._is_back(message.rollout):
+                raise Retryable(
+                    f"rollout {message.rollout} is taken back, and has not heard of it", after_s=0.2
+                )
             said = answered(message, message.rollout, BEING_TAKEN_BACK, clock.now(), accepted=False)
             await self._connection.publish(said, source="planner")
             return
@@ -258,6 +262,13 @@ class Planner:
         await self._connection.publish(
             answered(message, message.rollout, text, clock.now(), accepted=True), source="planner"
         )
+
+    async def _is_back(self, rollout: RolloutId) -> bool:
+        """Whether its revert has said that all of it is taken back: everybody sees that, and may act on it at once."""
+        items = await self._connection.snapshot(
+            Stream.RO, subjects.subject_for(e.RolloutReverted, rollout=rollout)
+        )
+        return any(not message.partial for message in readable(items, e.RolloutReverted))
 
     async def _announcement(self, state: Rollout) -> e.ReleaseAnnounced | None:
         filters = subjects.subject_for(e.ReleaseAnnounced, product=state.plan.product)
