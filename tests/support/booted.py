@@ -58,8 +58,14 @@ done
 mkdir "/sys/fs/cgroup/$name"
 echo $$ > "/sys/fs/cgroup/$name/cgroup.procs"
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_TMPFS_TMP=0
-exec systemd-nspawn --quiet --register=no --keep-unit --machine="$name" --directory="$root" --private-network \
-  --console=pipe "$@" --boot systemd.unit=bumpless-command.target
+# 133: the machine asks to be booted again, as from the same disk.
+code=133
+while [ "$code" = 133 ]; do
+  code=0
+  systemd-nspawn --quiet --register=no --keep-unit --machine="$name" --directory="$root" --private-network \
+    --console=pipe "$@" --boot systemd.unit=bumpless-command.target || code=$?
+done
+exit "$code"
 """.replace("PREFIX", _PREFIX)
 
 _TARGET = """\

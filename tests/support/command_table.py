@@ -43,6 +43,11 @@ ALONE: dict[str, tuple[Run, ...]] = {
         Run("web-1 --finish --access {tmp}/access"),
         Run("web-9 --access {tmp}/access", 1),
     ),
+    "node install": (
+        Run("web-1 --trust {tmp}/access/identities.json --root {tmp}/machine"),
+        Run("web-1 --root {tmp}/machine", 1),
+        Run("--part nonsense --root {tmp}/machine", 1),
+    ),
     "node list": (Run("--access {tmp}/access"), Run("--access {tmp}/broken", 1)),
     "node revoke": (Run("web-1 --access {tmp}/access"), Run("web-1 --access {tmp}/access", 1)),
     "waive": (

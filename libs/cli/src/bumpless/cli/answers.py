@@ -270,6 +270,7 @@ ANSWERS: Mapping[str, Answer] = {
     "node rotate": Answer(_NODE_KEY, BASE),
     "node revoke": Answer(_NODE_KEY, BASE),
     "node list": Answer(_rows("node state key"), BASE),
+    "node install": Answer(_a("files:a started:a missing:o"), BASE),
     "events tail": Answer(_a("subject sequence:i", data=_message()), BASE, lines=True),
     "dashboard user add": Answer(_a("name roles users"), BASE),
     "dashboard user list": Answer(_rows("name roles"), BASE),

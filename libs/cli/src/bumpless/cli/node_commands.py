@@ -1,4 +1,4 @@
-"""`node enroll`, `node rotate`, `node revoke`, `node list`: the keys with which nodes come to the broker."""
+"""`node enroll`, `node rotate`, `node revoke`, `node list`: the keys with which nodes come to the broker. `node install` is in `install_commands.py`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from bumpless.cli.context import Context
 from bumpless.cli.identities import Identities
+from bumpless.cli.install_commands import node_install
 from bumpless.cli.output import records, table
 from bumpless.common.errors import Refused
 
@@ -25,11 +26,12 @@ PidOpt = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    node = typer.Typer(no_args_is_help=True, help="Nodes: the keys with which they come to the broker.")
+    node = typer.Typer(no_args_is_help=True, help="Nodes: their keys, and what is installed on them.")
     node.command("enroll")(node_enroll)
     node.command("rotate")(node_rotate)
     node.command("revoke")(node_revoke)
     node.command("list")(node_list)
+    node.command("install")(node_install)
     app.add_typer(node, name="node")
 
 
