@@ -30,8 +30,9 @@ log = get_logger(__name__)
 
 TICK_S = 0.1
 """Changes of so long are one change for browsers."""
-REST_S, FEW = 0.05, 64
-"""After so few messages a feed rests, so that the broker is asked for many at once; what piled up is read without."""
+REST_S, REST_EACH_S, LONGEST_REST_S = 0.05, 0.001, 0.25
+"""How long a feed rests that has read all there is, and how much longer for each stream that goes out: what is overtaken
+meanwhile by a later word of the same node is never read."""
 LOOKING_BACK = timedelta(days=7)
 """As long as the broker keeps progress."""
 LOGGED = (
@@ -91,16 +92,12 @@ class Feeds:
     async def _follow(self, stream: Stream, filters: list[str], since: datetime | None) -> None:
         following = self._connection.follow(stream, filters, since=since, last_values=since is None)
         async with contextlib.aclosing(following) as items:
-            taken, rested, time = 0, 0.0, asyncio.get_running_loop().time
             async for item in items:
                 message = read(item)
                 if message is not None:
                     self._picture.take(message)
-                taken += 1
-                if time() - rested >= REST_S:
-                    if taken <= FEW:
-                        await asyncio.sleep(REST_S)
-                    taken, rested = 0, time()
+                if not item.pending:
+                    await asyncio.sleep(min(REST_S + self.signals.watching * REST_EACH_S, LONGEST_REST_S))
 
     async def _number(self) -> None:
         while True:

@@ -6,10 +6,13 @@ import asyncio
 
 
 class Signals:
-    """`following`: whether the broker is there, so that what is shown is what is. `ending`: nothing more is going to come."""
+    """`following`: whether the broker is there, so that what is shown is what is. `ending`: nothing more is going to come.
+
+    `watching`: how many streams of changes go out.
+    """
 
     def __init__(self) -> None:
-        self.following, self.ending = True, False
+        self.following, self.ending, self.watching = True, False, 0
         self._waiting: dict[str, asyncio.Future[None]] = {}
 
     def changed(self, topic: str) -> asyncio.Future[None]:

@@ -30,7 +30,6 @@ class Views:
         self._doors, self._epoch = doors, epoch
         self._packed: dict[str, tuple[int, bytes]] = {}
         self._crowds: dict[str, Crowd] = {}
-        self._streams = 0
 
     async def snapshot(self, request: web.Request) -> web.Response:
         """The topic as it is. Its number with our epoch is the ETag, and what a stream is asked to go on after."""
@@ -57,10 +56,10 @@ class Views:
         mark = request.headers.get("Last-Event-ID") or request.query.get("after", "")
         epoch, _, number = mark.rpartition(".")
         sent = int(number) if epoch == self._epoch and number.isascii() and number.isdigit() else -1
-        if self._streams >= MOST_STREAMS:
+        if self._signals.watching >= MOST_STREAMS:
             raise web.HTTPServiceUnavailable(reason=f"{MOST_STREAMS} browsers are watching already")
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
-        self._streams += 1
+        self._signals.watching += 1
         try:
             await answer.prepare(request)
             await answer.write(b"retry: 1000\n\n")
@@ -69,7 +68,7 @@ class Views:
         except ConnectionError:
             pass
         finally:
-            self._streams -= 1
+            self._signals.watching -= 1
         return answer
 
     @contextlib.contextmanager
