@@ -3,17 +3,18 @@
     make bench-subscribers
 
 A real nats-server that syncs every write, a real Redis, planner, health gate and rollback as `bumpless up` starts them, and
-one process that answers for NODES nodes as fast as it can. What stands beside them:
+one process that answers for NODES nodes as fast as it can: all of them on one processor, which stands for the machine of the
+control plane. The browsers are on another one, because they are on other machines. What stands beside the control plane:
 
 without: nobody.
 elsewhere: the real dashboard, and browsers that log in, follow the list of rollouts and the page of the one under way. The
-dashboard is at idle priority: it costs the orchestration what it would cost from another machine.
-beside: the same, with the dashboard at the priority that it has under `bumpless up`, on the same machine.
+dashboard is on the processor of the browsers, as if on another machine.
+beside: the same, with the dashboard on the control plane's processor, at the priority that it has under `bumpless up`.
 direct: every browser has a consumer of its own at the broker, which then sends everything 200 times. Only with
 BENCH_KINDS=direct; no goal holds it.
 
-Browsers are in a process of idle priority, because they are on other machines. So that it makes no difference to caches and
-clock whether they are there, what is left of all processors is burnt at that priority, in every rollout.
+So that it makes no difference to caches and clock whether somebody watches, what is left of both processors is burnt at idle
+priority, in every rollout.
 
 Of each rollout: steps per second of wall time, from the announcement to success, and steps per CPU second of broker, store
 and services together, which a busy machine disturbs less. What is lost is the median, over pairs, of a rollout against its
@@ -50,7 +51,17 @@ from bumpless.common.shell.reading import readable
 from bumpless.common.shell.topology import ensure_topology
 from subscribers.browsers import watch
 from subscribers.nodes import release, serve_fleet
-from subscribers.plane import SESSION, TICKS, cpu_s, dashboard, hurry, nice_session, no_processor_idles, parts
+from subscribers.plane import (
+    SESSION,
+    TICKS,
+    cpu_s,
+    dashboard,
+    nice_session,
+    no_processor_idles,
+    on,
+    parts,
+    two_processors,
+)
 
 NODES = int(os.environ.get("BENCH_NODES", "1000"))
 BROWSERS = int(os.environ.get("BENCH_BROWSERS", "200"))
@@ -124,35 +135,40 @@ async def rollout(
 
 
 @contextlib.asynccontextmanager
-async def watched(kind: str, where: Layout, home: Home) -> AsyncIterator[dict[str, int]]:
+async def watched(
+    kind: str, where: Layout, home: Home, ours: int, others: int
+) -> AsyncIterator[dict[str, int]]:
     """Browsers are there; gives the dashboard's process, by name; at the end they have been shown the success of every rollout meanwhile."""
     pids: dict[str, int] = {}
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         address = where.nats_url
         if kind != "direct":
-            pids["dashboard"] = stack.enter_context(dashboard(home, where, idle=kind == "elsewhere"))
+            with on(ours if kind == "beside" else others):
+                pids["dashboard"] = stack.enter_context(dashboard(home, where))
             address = where.dashboard_url
-        async with helper("watch", kind, str(BROWSERS), address, str(home.dashboard_secret)) as browsers:
-            before = await _shown(browsers)
-            yield pids
-            for pid in pids.values():
-                hurry(pid)
-            async with asyncio.timeout(LIMIT_S):
-                while await _shown(browsers, b"hurry") - before < IN_A_ROW * BROWSERS:  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.1)
+        with on(others):
+            watching = helper("watch", kind, str(BROWSERS), address, str(home.dashboard_secret))
+            browsers = await stack.enter_async_context(watching)
+        before = await _shown(browsers)
+        yield pids
+        async with asyncio.timeout(LIMIT_S):
+            while await _shown(browsers) - before < IN_A_ROW * BROWSERS:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
 
 
-async def _shown(browsers: asyncio.subprocess.Process, word: bytes = b"") -> int:
+async def _shown(browsers: asyncio.subprocess.Process) -> int:
     assert browsers.stdin is not None
     assert browsers.stdout is not None
-    browsers.stdin.write(word + b"\n")
+    browsers.stdin.write(b"\n")
     said = await browsers.stdout.readline()
     if not said:
         raise SystemExit("expected the browsers to watch, found that their process ended")
     return int(said)
 
 
-async def measured(where: Layout, home: Home, pids: dict[str, int]) -> dict[str, list[Pair]]:
+async def measured(
+    where: Layout, home: Home, pids: dict[str, int], ours: int, others: int
+) -> dict[str, list[Pair]]:
     """By kind, pairs of a rollout with browsers and its neighbour without."""
     connection = await Connection.connect(where.nats_url, name="bench")
     await ensure_topology(connection)
@@ -168,7 +184,7 @@ async def measured(where: Layout, home: Home, pids: dict[str, int]) -> dict[str,
         for _ in range(ROUNDS):
             for kind in KINDS:
                 first = await one()
-                async with watched(kind, where, home) as beside:
+                async with watched(kind, where, home, ours, others) as beside:
                     second, third = [await one(beside) for _ in range(IN_A_ROW)]
                 found[kind] += [(second, first), (third, await one())]
     await connection.close()
@@ -197,8 +213,9 @@ def goals(found: dict[str, list[Pair]]) -> list[dict[str, Any]]:
 async def main() -> None:
     home = Home(Path(tempfile.mkdtemp(prefix="bench-")))
     try:
-        with parts(home) as (where, pids), no_processor_idles():
-            found = await measured(where, home, pids)
+        ours, others = two_processors()
+        with on(ours), parts(home) as (where, pids), no_processor_idles((ours, others)):
+            found = await measured(where, home, pids, ours, others)
     finally:
         shutil.rmtree(home.path, ignore_errors=True)
     OUT.parent.mkdir(parents=True, exist_ok=True)

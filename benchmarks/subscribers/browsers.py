@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from bumpless.common.contract.subjects import Stream
 from bumpless.common.model.rollout import TERMINAL, RolloutStatus
 from bumpless.common.shell import clock
 from bumpless.dashboard.one_time import make_token, secret_at
-from subscribers.plane import hurry, last_in_line
 
 LOGGING_IN_AT_ONCE = 20
 AGAIN_S = 0.5
@@ -132,20 +130,14 @@ class Audience:
 
 
 async def watch(kind: str, number: int, address: str, secret: str) -> None:
-    """The process of the browsers: prints how many successes they were shown, for every line that comes in.
-
-    With the line `hurry` it gives up its idle priority: the measurement is over, and it may catch up.
-    """
+    """The process of the browsers: prints how many successes they were shown, for every line that comes in."""
     audience = Audience()
     if kind == "direct":
         await audience.at_broker(number, address)
     else:
         await audience.at_dashboard(number, address, Path(secret))
-    last_in_line(os.getpid())
     print("ready", flush=True)
     loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        if line.strip() == "hurry":
-            hurry(os.getpid())
+    while await loop.run_in_executor(None, sys.stdin.readline):
         audience.check()
         print(audience.seen, flush=True)

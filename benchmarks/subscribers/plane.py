@@ -1,4 +1,4 @@
-"""The control plane as `bumpless up` starts it, the dashboard apart from it, and processors that are never idle."""
+"""The control plane as `bumpless up` starts it on a processor of its own, the dashboard beside it or on another one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bumpless.cli import embedded
@@ -26,17 +26,25 @@ SESSION = int(os.environ.get("BENCH_SESSION_NICE", "0"))
 IDLE_SESSION = 19
 
 
-def last_in_line(pid: int) -> None:
-    """Idle priority, within its session and among sessions."""
-    os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
-    nice_session(pid, IDLE_SESSION)
+@contextlib.contextmanager
+def on(processor: int) -> Iterator[None]:
+    """What is started in here runs on that processor alone, with all its threads."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
-def hurry(pid: int) -> None:
-    """No longer at idle priority."""
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
-    nice_session(pid, SESSION)
+def two_processors() -> tuple[int, int]:
+    """One for the machine of the control plane, one for the other machines. Raises SystemExit where there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        raise SystemExit(
+            "expected two processors, one of them for browsers, found one; run it where there are two"
+        )
+    return allowed[0], allowed[1]
 
 
 def nice_session(pid: int, nice: int) -> None:
@@ -53,15 +61,16 @@ def _session_nice(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def no_processor_idles() -> Iterator[None]:
-    """Processes of idle priority that use what nobody else wants."""
-    burning = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
-        for _ in range(os.cpu_count() or 1)
-    ]
+def no_processor_idles(processors: Iterable[int]) -> Iterator[None]:
+    """On each a process of idle priority that uses what nobody else wants."""
+    burning = []
     try:
-        for process in burning:
-            last_in_line(process.pid)
+        for processor in processors:
+            with on(processor):
+                process = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+            burning.append(process)
+            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+            nice_session(process.pid, IDLE_SESSION)
         yield
     finally:
         for process in burning:
@@ -92,11 +101,8 @@ def parts(home: Home) -> Iterator[tuple[Layout, dict[str, int]]]:
 
 
 @contextlib.contextmanager
-def dashboard(home: Home, where: Layout, *, idle: bool) -> Iterator[int]:
-    """The dashboard, from when it listens and gives way; gives its process id.
-
-    `idle`: at idle priority, as if it were on another machine.
-    """
+def dashboard(home: Home, where: Layout) -> Iterator[int]:
+    """The dashboard, from when it listens and gives way; gives its process id."""
     process = _started(home, embedded.dashboard_part(home, where))
     try:
         deadline = time.monotonic() + START_S
@@ -104,10 +110,7 @@ def dashboard(home: Home, where: Layout, *, idle: bool) -> Iterator[int]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"expected the dashboard to listen, see {home.path / 'logs' / 'dashboard'}")
             threading.Event().wait(0.1)
-        if idle:
-            last_in_line(process.pid)
-        else:
-            nice_session(process.pid, SESSION + _session_nice(process.pid))
+        nice_session(process.pid, SESSION + _session_nice(process.pid))
         yield process.pid
     finally:
         process.send_signal(signal.SIGKILL)
