@@ -22,13 +22,16 @@ from bumpless.common.shell.relay import Relay
 from bumpless.common.shell.rollouts import Plans, RolloutKind
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active
+from bumpless.common.shell.service_manager import ServiceManager
 from bumpless.common.shell.topology import Durable
+from bumpless.common.shell.turn import Turn
 from bumpless.health_gate.handlers import GateKind, HealthGate
 from bumpless.health_gate.judge import Judgement
 from bumpless.planner.availability import NodeOrders
 from bumpless.planner.budget import Budget
 from bumpless.planner.handlers import Planner
 from bumpless.rollback.handlers import Rollbacker
+from bumpless.service.contract import Contract
 from simulation.broker import Broker, SimBlobs, SimConnection
 from simulation.events import Began
 from simulation.life import Life
@@ -131,13 +134,13 @@ class Service:
         """As `shell.service.run_service`, whose work while it leads is what runs here."""
         store = SimState(self.memory, life, self.owner, life.token)
         connection = SimConnection(self.broker, life)
-        never = asyncio.Event()
+        turn = Turn(Contract(managed=False), ServiceManager(None))  # nobody ends or pauses it
         while True:
             with contextlib.suppress(Retryable):
                 if await store.acquire(service.LEASE_S):
                     life.recovering = True
                     term, store = store, store.next_term(self.world.fresh_id())
-                    await service._term(self.owner, connection, term, self._active, never)  # type: ignore[arg-type]
+                    await service._term(self.owner, connection, term, self._active, turn)  # type: ignore[arg-type]
             life.recovering = False
             await asyncio.sleep(service.LEASE_S / 3)
 

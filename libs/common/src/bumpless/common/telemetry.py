@@ -12,6 +12,10 @@ PARKED = Counter("bumpless_parked_total", "Messages parked as unreadable or unha
 LEADER = Counter("bumpless_elections_total", "Times this process became the active one", ["service"])
 LEASE = Gauge("bumpless_lease_held", "Whether this process is the active one", ["service"])
 
+# What every component of a release shows (docs/service-contract.md).
+RELEASE = Gauge("release_info", "The release this process runs", ["version", "digest"])
+INFLIGHT = Gauge("inflight_requests", "Requests being served")
+
 # Measured when they are asked for (`shell.measures`).
 UNFINISHED = Gauge(
     "bumpless_unfinished", "Rollouts, reverts, gates or alerts not at rest, by state", ["service", "status"]

@@ -36,6 +36,7 @@ from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service import Active, run_service, start
 from bumpless.common.shell.settle import park
 from bumpless.common.shell.state import RedisState
+from bumpless.common.shell.turn import contract
 
 
 class AlertsSettings(BrokerSettings):
@@ -148,7 +149,8 @@ async def _open(
     receiver = Receiver(
         settings.webhook_secret, lambda: config.file, service.take, keep, service.acknowledge, clock.now
     )
-    await receiver.start(settings.webhook_host, settings.webhook_port)
+    sockets = contract().sockets.get("webhook", ())
+    await receiver.start(settings.webhook_host, settings.webhook_port, sockets)
     return receiver
 
 

@@ -7,7 +7,8 @@ dead-letter stream, since Alertmanager does not send again what was refused.
 from __future__ import annotations
 
 import html
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -58,7 +59,7 @@ class Receiver:
         self._secret, self._file, self._take, self._park, self._clock = secret, file, take, park, clock
         self._door = Door()
 
-    async def start(self, host: str, port: int) -> None:
+    async def start(self, host: str, port: int, sockets: Sequence[socket.socket] = ()) -> None:
         """Raises: OSError, if the address is taken; Refused or ValueError, if there is no secret."""
         read_secret(self._secret)
         routes = [
@@ -66,7 +67,7 @@ class Receiver:
             web.get(ack_link.PATH, self._ack_page),
             web.post(ack_link.PATH, self._ack),
         ]
-        await self._door.open(host, port, routes, self._file().receiver.max_bytes)
+        await self._door.open(host, port, routes, self._file().receiver.max_bytes, sockets)
 
     async def stop(self) -> None:
         await self._door.close()

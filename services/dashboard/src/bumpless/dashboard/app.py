@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import signal
 import ssl
 from pathlib import Path
 
@@ -23,7 +21,8 @@ from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.service import start
-from bumpless.common.shell.service_manager import ServiceManager
+from bumpless.common.shell.shared_site import SharedSite
+from bumpless.common.shell.turn import Turn, contract
 from bumpless.dashboard.doors import Doors
 from bumpless.dashboard.feeds import Feeds
 from bumpless.dashboard.guarding import Guard
@@ -98,36 +97,61 @@ async def run(settings: DashboardSettings) -> None:
     guard = Guard(settings.addresses())
     links = OneTime(None if settings.login_secret is None else secret_at(settings.login_secret))
     doors = Doors(Users(settings.users), links, clock.now, secure=guard.secure)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    connection = await Connection.connect(settings.broker, name=NAME)
+    async with Turn.of_this_process() as turn:
+        connection = await Connection.connect(settings.broker, name=NAME)
 
-    async def give(order: c.OperatorCommand) -> e.CommandAnswered:
-        subject = subjects.subject_for(e.CommandAnswered, rollout=order.rollout)
-        return await answer_to(connection, order, order.to, e.CommandAnswered, subject, "the rollout's page")
+        async def give(order: c.OperatorCommand) -> e.CommandAnswered:
+            subject = subjects.subject_for(e.CommandAnswered, rollout=order.rollout)
+            return await answer_to(
+                connection, order, order.to, e.CommandAnswered, subject, "the rollout's page"
+            )
 
-    picture = Picture()
-    feeds = Feeds(connection, picture, clock.now)
-    views = Views(picture, feeds.number, feeds.signals, doors, clock.fresh_id())
-    site = Site(guard, doors, views, picture, give, clock.now)
-    runner = web.AppRunner(site.app, access_log=None, shutdown_timeout=2)
-    ops = await serve_ops(settings.ops_port, feeds.healthy)
-    try:
-        feeds.start()
-        await runner.setup()
+        async def leave(_: web.Request, response: web.StreamResponse) -> None:
+            """While another process takes new connections, browsers come on one of those next time."""
+            if turn.over.is_set():
+                response.force_close()
+
+        picture = Picture()
+        feeds = Feeds(connection, picture, clock.now)
+        views = Views(picture, feeds.number, feeds.signals, doors, clock.fresh_id())
+        site = Site(guard, doors, views, picture, give, clock.now)
+        site.app.on_response_prepare.append(leave)
+        runner = web.AppRunner(site.app, access_log=None, shutdown_timeout=2)
+        ops = await serve_ops(settings.ops_port, feeds.healthy)
+        try:
+            feeds.start()
+            await runner.setup()
+            await _serve(settings, runner, turn)
+        finally:
+            feeds.signals.end()
+            await runner.cleanup()
+            await feeds.stop()
+            await connection.close()
+            if ops is not None:
+                await ops.cleanup()
+
+
+async def _serve(settings: DashboardSettings, runner: web.AppRunner, turn: Turn) -> None:
+    """On the sockets that an executor gave us, or on one of our own, until the end."""
+    sockets = contract().sockets.get("http", ())
+    shared = SharedSite(runner, sockets, settings.tls()) if sockets else None
+    if shared is None:
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=settings.tls()).start()
-        log.info("serving", addresses=sorted(settings.addresses()))
-        give_way()
-        ServiceManager.of_this_process().ready("serves")
-        await stop.wait()
+    log.info("serving", addresses=sorted(settings.addresses()))
+    give_way()
+    turn.count = lambda: 0 if runner.server is None else len(runner.server.connections)
+    turn.ready("serves")
+    try:
+        while await turn.mine():
+            with turn.working():
+                if shared is not None:
+                    shared.accept()
+                await turn.over.wait()
+                if shared is not None:
+                    shared.pause()
     finally:
-        feeds.signals.end()
-        await runner.cleanup()
-        await feeds.stop()
-        await connection.close()
-        if ops is not None:
-            await ops.cleanup()
+        if shared is not None:
+            await shared.close()
 
 
 def main() -> None:

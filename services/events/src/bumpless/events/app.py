@@ -6,7 +6,6 @@ It keeps no state of its own: what it has told and delivered stands in the broke
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -31,7 +30,7 @@ from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.ops import serve_ops
 from bumpless.common.shell.rollouts import Plans
 from bumpless.common.shell.service import STOP_S, start
-from bumpless.common.shell.service_manager import ServiceManager
+from bumpless.common.shell.turn import Turn, contract
 from bumpless.events.config import Config
 from bumpless.events.handlers import Events
 from bumpless.events.receiver import Receiver
@@ -113,12 +112,23 @@ def make_subscribers(
 async def run(settings: EventsSettings) -> None:
     """Run the events service until SIGTERM."""
     configure_logging(OWNER, settings.log_level)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     config = Config(settings.config)
-    connection = await Connection.connect(settings.broker, name=OWNER)
-    ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)
+    async with Turn.of_this_process() as turn:
+        connection = await Connection.connect(settings.broker, name=OWNER)
+        ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)
+        try:
+            await _declared(connection, turn.stop)
+            while await turn.mine():
+                with turn.working():
+                    await _work(settings, config, connection, turn)
+        finally:
+            await connection.close()
+            if ops is not None:
+                await ops.cleanup()
+
+
+async def _work(settings: EventsSettings, config: Config, connection: Connection, turn: Turn) -> None:
+    """Until the turn is over."""
     store = open_store(settings.store_url, js=connection.js, ca_file=settings.store_ca)
     plans = Plans(JetStreamBlobs(connection.js, subjects.PLAN_BUCKET))
     service = Events(connection, plans, config, clock.now)
@@ -126,14 +136,14 @@ async def run(settings: EventsSettings) -> None:
     receiver = _receiver(settings, config, service)
     broker = make_subscribers(settings.broker, service, connection, triggers)
     try:
-        await _declared(connection, stop)
         await broker.start()
         if receiver is not None:
-            await receiver.start(settings.webhook_host, settings.webhook_port)
+            sockets = contract().sockets.get("webhook", ())
+            await receiver.start(settings.webhook_host, settings.webhook_port, sockets)
         webhooks = asyncio.create_task(service.serve_webhooks())
         log.info("active")
-        ServiceManager.of_this_process().ready("works")
-        await stop.wait()
+        turn.ready("works")
+        await turn.over.wait()
         webhooks.cancel()
         await asyncio.wait({webhooks})
     finally:
@@ -141,9 +151,6 @@ async def run(settings: EventsSettings) -> None:
             await receiver.stop()
         await stop_subscribers(broker, STOP_S)
         await store.close()
-        await connection.close()
-        if ops is not None:
-            await ops.cleanup()
 
 
 async def _declared(connection: Connection, stop: asyncio.Event) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,10 @@ class Receiver:
         self._secret, self._file, self._keep, self._clock = secret, file, keep, clock
         self._door = Door()
 
-    async def start(self, host: str, port: int) -> None:
+    async def start(self, host: str, port: int, sockets: Sequence[socket.socket] = ()) -> None:
         """Raises: OSError, if the address is taken or there is no secret; ValueError, if it is too short."""
         read_secret(self._secret)
-        await self._door.open(host, port, [web.post(PATH, self._post)], MAX_BYTES)
+        await self._door.open(host, port, [web.post(PATH, self._post)], MAX_BYTES, sockets)
 
     async def stop(self) -> None:
         await self._door.close()

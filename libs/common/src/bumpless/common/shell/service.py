@@ -1,7 +1,8 @@
 """The life of a control-plane service: wait for the lease, recover, work, stand back when the lease is lost.
 
 Any number of processes of one service may run; one works, the others take over within the lease's time. Losing
-the lease, the store or the broker never ends the process: it stands back and tries again.
+the lease, the store or the broker never ends the process: it stands back and tries again. Paused by an executor, it
+gives the lease back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service_manager import ServiceManager
 from bumpless.common.shell.state import RedisState, StateStore
 from bumpless.common.shell.topology import ensure_topology
+from bumpless.common.shell.turn import Turn
 from bumpless.common.telemetry import LEADER
 
 log = get_logger(__name__)
@@ -106,11 +107,11 @@ Build = Callable[[Connection, RedisState, Callable[[], None]], Awaitable[Active]
 async def run_service(owner: str, settings: BrokerSettings, build: Build) -> None:
     """Run until SIGTERM or SIGINT."""
     tracing.configure_tracing(owner, owner)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    manager = ServiceManager.of_this_process()
+    async with Turn.of_this_process() as turn:
+        await _turns(owner, settings, build, turn)
+
+
+async def _turns(owner: str, settings: BrokerSettings, build: Build, turn: Turn) -> None:
     store_answers = False
     reconnected = asyncio.Event()
 
@@ -119,7 +120,7 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
 
     connection = await Connection.connect(settings.broker, name=owner, on_reconnect=back)
     store = RedisState(settings.redis_url, owner, clock.fresh_id())
-    measures = Measures(owner, connection, store, clock.now)
+    measures = turn.measure = Measures(owner, connection, store, clock.now)
     ops = await serve_ops(settings.ops_port, lambda: store_answers and connection.nc.is_connected, measures)
 
     async def measured(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
@@ -127,29 +128,29 @@ async def run_service(owner: str, settings: BrokerSettings, build: Build) -> Non
         measures.begin(active.runner)
         return active
 
-    keeper = asyncio.create_task(_keep_topology(owner, connection, reconnected, stop))
+    keeper = asyncio.create_task(_keep_topology(owner, connection, reconnected, turn.stop))
     try:
-        await _until(stop, lambda: ensure_topology(connection, owner))
+        await _until(turn.stop, lambda: ensure_topology(connection, owner))
         if owner in ANSWERING:
             await answer_nodes(connection)
-        while not stop.is_set():
+        while await turn.mine():
             try:
-                leads = await store.acquire(LEASE_S)
-                store_answers = True
-                if leads:
-                    term, store = store, store.next_term(clock.fresh_id())
-                    try:
-                        await _term(owner, connection, term, measured, stop)
-                    finally:
-                        measures.rest()
-                manager.ready("stands by")
+                with turn.working():
+                    leads = await store.acquire(LEASE_S)
+                    store_answers = True
+                    if leads:
+                        term, store = store, store.next_term(clock.fresh_id())
+                        try:
+                            await _term(owner, connection, term, measured, turn)
+                        finally:
+                            measures.rest()
+                turn.ready("stands by")
             except Retryable as error:
                 store_answers = False
                 log.warning("standing back", reason=str(error))
-                manager.status(f"stands back: {error}")
-            await _wait(stop, STAND_BY_S)
+                turn.status(f"stands back: {error}")
+            await _wait(turn.over, STAND_BY_S)
     finally:
-        manager.stopping()
         keeper.cancel()
         await store.close()
         await connection.close()
@@ -175,21 +176,18 @@ def start(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         sys.exit(f"{name}: {error}")
 
 
-async def _term(
-    owner: str, connection: Connection, store: RedisState, build: Build, stop: asyncio.Event
-) -> None:
-    """Work until the lease is lost. What is then still under way cannot write any more: the next term has a token of
-    its own."""
+async def _term(owner: str, connection: Connection, store: RedisState, build: Build, turn: Turn) -> None:
+    """Work until the lease is lost, or the turn is over. What is then still under way cannot write any more: the next
+    term has a token of its own."""
     try:
-        await _work(owner, connection, store, build, stop)
+        if not turn.over.is_set():
+            await _work(owner, connection, store, build, turn)
     finally:
         with contextlib.suppress(Retryable):
             await store.release()
 
 
-async def _work(
-    owner: str, connection: Connection, store: RedisState, build: Build, stop: asyncio.Event
-) -> None:
+async def _work(owner: str, connection: Connection, store: RedisState, build: Build, turn: Turn) -> None:
     lost, lease = asyncio.Event(), Lease(store)
     async with lease.kept():
         active = await build(connection, store, lost.set)
@@ -203,13 +201,13 @@ async def _work(
                 await store.mark()
             await active.runner.publish_left()
             await start_subscribers(active.broker)
-        ServiceManager.of_this_process().ready("works")
+        turn.ready("works")
         timers = asyncio.create_task(watch_deadlines(store, active.on_deadline, clock.now))
-        await _hold(active, lease, stop, lost)
+        await _hold(active, lease, turn.over, lost)
     finally:
         if timers is not None:
             await cancelled(timers)
-        await stop_subscribers(active.broker, STOP_S if stop.is_set() else STAND_BACK_S)
+        await stop_subscribers(active.broker, STOP_S if turn.over.is_set() else STAND_BACK_S)
         await active.close()
         log.info("standing by")
 
@@ -220,11 +218,12 @@ async def _recover(owner: str, connection: Connection, active: Active) -> None:
     await connection.publish(RequestReport(id=clock.fresh_id(), at=clock.now()), source=owner)
 
 
-async def _hold(active: Active, lease: Lease, stop: asyncio.Event, lost: asyncio.Event) -> None:
-    """Return once the lease is lost: whoever takes it anew knows nothing, and reads all that happened meanwhile."""
-    while not stop.is_set():
+async def _hold(active: Active, lease: Lease, over: asyncio.Event, lost: asyncio.Event) -> None:
+    """Return once the turn is over or the lease is lost: whoever takes it anew knows nothing, and reads all that happened
+    meanwhile."""
+    while not over.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_either(stop, lost), LEASE_S / 5)
+            await asyncio.wait_for(_either(over, lost), LEASE_S / 5)
         if lease.ran_out:
             log.warning("the lease ran out; another process may have held it meanwhile")
             return
