@@ -144,6 +144,7 @@ NOWHERE: dict[str, str] = dict.fromkeys(
     ),
     "",
 ) | {
+    "doctor": "",
     "apply": "{tmp}/none.yaml",
     "release publish": "{tmp}/none.yaml",
     "rehearsed": "--fleet staging",
@@ -249,6 +250,9 @@ FLEET: tuple[tuple[str, Run], ...] = (
 )
 """What is asked of a fleet, in this order. What the words in braces are, and what `first` does: tests/e2e/test_every_command.py."""
 
+DOCTOR: dict[str, tuple[Run, ...]] = {"doctor": (Run(""), Run("", 1))}
+"""Run by tests/integration/test_doctor.py, at a deployment that is well and at one that is not."""
+
 UP: dict[str, tuple[Run, ...]] = {"up": (Run("--nodes 2"), Run("", 1))}
 """Run by tests/e2e/test_up_down.py, which stops what it starts."""
 
@@ -258,7 +262,7 @@ JUDGED: dict[str, tuple[Run, ...]] = {"gate dry-run": (Run("{file}"),)}
 
 def all_runs() -> dict[str, tuple[Run, ...]]:
     """Every run of every command."""
-    found: dict[str, tuple[Run, ...]] = {**ALONE, **UP, **JUDGED}
+    found: dict[str, tuple[Run, ...]] = {**ALONE, **DOCTOR, **UP, **JUDGED}
     for name, words in NOWHERE.items():
         found[name] = (*found.get(name, ()), Run(words, 1))
     for name, run in FLEET:

@@ -191,6 +191,10 @@ _DRAINED = _either(
 ANSWERS: Mapping[str, Answer] = {
     "up": Answer(lambda: {**_object(_CLUSTER), "additionalProperties": True}, BASE),
     "down": Answer(_a("stopped:b purged:b"), BASE),
+    "doctor": Answer(
+        _rows("state check found expected do"),
+        {0: "nothing is wrong", 1: "something is wrong, or no broker is named"},
+    ),
     "keys generate": Answer(lambda: {"type": "object", "additionalProperties": {"type": "string"}}, BASE),
     "keys trust": Answer(_rows("role keyid public"), BASE),
     "agent run": Answer(None, {0: "stopped by SIGTERM", 1: "refused or wrong"}),

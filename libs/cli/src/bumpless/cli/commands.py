@@ -73,6 +73,7 @@ def command() -> TyperGroup:
         LazyCommand("waive", "statement_commands", "Sign that one finding of one release may pass until a moment; `apply --waiver` takes the file."),
         LazyCommand("rehearsed", "statement_commands", "Sign that a release succeeded on this fleet, for another fleet that asks for a rehearsal."),
         LazyCommand("rollback", "rollback_command", "Take back what a rollout did, in reverse order; works while the planner is down."),
+        LazyCommand("doctor", "doctor_command", "Look at the whole deployment: broker, state store, keys, services, nodes, clocks, parked messages, certificates."),
         LazyCommand("keys", "control_commands", "Signing keys."),
         LazyCommand("agent", "control_commands", "The executor of one node."),
         artifact_commands.group(),

@@ -91,6 +91,15 @@ class StateStore(Protocol):
     async def mark(self) -> None: ...
 
 
+def lease_key(owner: str) -> str:
+    """Where the token of the process that works for a service stands."""
+    return _prefix(owner) + "lease"
+
+
+def _prefix(owner: str) -> str:
+    return f"bumpless:{owner}:"
+
+
 _SAVE = """
 if redis.call('GET', KEYS[4]) ~= ARGV[1] then return 'fenced' end
 local found = redis.call('HGET', KEYS[1], 'revision') or '0'
@@ -143,7 +152,7 @@ class RedisState:
         self._redis: Any = Redis.from_url(
             url, socket_timeout=5, socket_connect_timeout=2, retry_on_timeout=False, health_check_interval=10
         )
-        self._prefix = f"bumpless:{owner}:"
+        self._prefix = _prefix(owner)
         self._token = token
         self._save = self._redis.register_script(_SAVE)
         self._forget = self._redis.register_script(_FORGET)

@@ -154,6 +154,11 @@ def _streams() -> tuple[api.StreamConfig, ...]:
     )
 
 
+def declared_streams() -> tuple[api.StreamConfig, ...]:
+    """Every stream, as it should be at the broker."""
+    return _streams()
+
+
 KEEPER = "planner"
 """May change streams, and makes the consumers of all services."""
 
