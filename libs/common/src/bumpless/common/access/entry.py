@@ -17,7 +17,8 @@ OPEN_INBOX = "_INBOX"
 
 @dataclass(frozen=True)
 class Entry:
-    """`seed` is the file with our key, `ca` one with the authorities (PEM) that may vouch for the broker.
+    """`url` is one server, or those of a cluster with commas between. `seed` is the file with our key, `ca` one with the
+    authorities (PEM) that may vouch for the broker.
 
     Without a seed the broker must be one without accounts. With `ca` the connection is encrypted or there is none.
     """
@@ -29,6 +30,19 @@ class Entry:
     @classmethod
     def of(cls, given: str | Entry) -> Entry:
         return given if isinstance(given, Entry) else cls(given)
+
+    @property
+    def servers(self) -> list[str]:
+        """The URL of each server. Raises: Refused."""
+        found = [each.strip() for each in self.url.split(",")]
+        wrong = [each for each in found if not each or " " in each]
+        if wrong or len(set(found)) < len(found):
+            raise Refused(
+                "the URL of a NATS server, or several with commas between: nats://a:4222,nats://b:4222",
+                self.url or "nothing",
+                "name each server once",
+            )
+        return found
 
     @property
     def inbox(self) -> str:

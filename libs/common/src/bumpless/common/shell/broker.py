@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any, Self
 
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
@@ -30,7 +28,9 @@ from bumpless.common.shell import nats_client, tracing
 from bumpless.common.shell.cancelling import end_if_cancelled
 from bumpless.common.shell.clock import fresh_id
 from bumpless.common.shell.log import get_logger
-from bumpless.common.shell.nats_client import Away
+from bumpless.common.shell.nats_client import Away, LastingClient
+from bumpless.common.shell.received import Received as Received
+from bumpless.common.shell.received import direct, from_where, stored
 
 log = get_logger(__name__)
 
@@ -39,22 +39,12 @@ CLOSE_S = 5.0
 """For what is still to be sent when a connection is closed."""
 BATCH_LIMIT = 1000
 """The server takes at most this many messages in one atomic batch."""
+LOOKS, LOOK_AGAIN_S = 30, 0.3
+"""For a stream to have a leader again, and for a replica to catch up with what that says."""
 STALE_SEQUENCE = 10071
 DUPLICATE_IN_BATCH = 10201
 
 Headers = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Received:
-    """A stored or live message: exact bytes, where and when it was stored (`sequence` 0: not stored)."""
-
-    subject: str
-    data: bytes
-    sequence: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    at: datetime | None = None
-    pending: int = 0
 
 
 class StaleSequence(Exception):
@@ -64,7 +54,7 @@ class StaleSequence(Exception):
 class Connection:
     """One connection for publishing and reading. Reconnects for ever; publishes fail at once while it is away."""
 
-    def __init__(self, nc: Client, *, keyed: bool = False) -> None:
+    def __init__(self, nc: LastingClient, *, keyed: bool = False) -> None:
         self.nc, self.keyed = nc, keyed
         self.js: JetStreamContext = nc.jetstream(timeout=ACK_TIMEOUT_S)
         self._closing = False
@@ -104,6 +94,11 @@ class Connection:
         )
         opened.append(cls(nc, keyed=entry.seed is not None))
         return opened[0]
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the server is one of several, whose streams may have replicas."""
+        return bool(self.nc._server_info.get("cluster"))
 
     async def close(self) -> None:
         self._closing = True
@@ -219,7 +214,7 @@ class Connection:
                         return found
                     if status is not None:
                         raise Retryable(f"broker refused to read {wanted}: {status} {msg.headers}")
-                    found.append(_direct(msg))
+                    found.append(direct(msg))
             finally:
                 await listening.unsubscribe()
         except Away as error:
@@ -241,22 +236,42 @@ class Connection:
     ) -> list[Received]:
         """What the stream holds now: the last message per subject, or with `history` every message."""
         wanted = [filters] if isinstance(filters, str) else list(filters)
+        behind = ""
+        for _ in range(LOOKS):
+            try:
+                least = await self._counted(stream, wanted, history) if self.clustered else 0
+                found = await self._read(stream, wanted, history)
+                if len(found) >= least:
+                    return found
+                behind = f"expected {least} messages, found {len(found)}: a replica is behind"
+            except nats.js.errors.ServiceUnavailableError as error:
+                if not self.clustered:
+                    raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
+                behind = f"no leader: {error!r}"
+            except Away as error:
+                raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
+            await asyncio.sleep(LOOK_AGAIN_S)
+        raise Retryable(f"reading {wanted}: {behind}")
+
+    async def _read(self, stream: Stream, wanted: list[str], history: bool) -> list[Received]:
         policy = api.DeliverPolicy.ALL if history else api.DeliverPolicy.LAST_PER_SUBJECT
         found: list[Received] = []
+        sub = await self._consumer(stream, wanted, api.ConsumerConfig(deliver_policy=policy))
         try:
-            sub = await self._consumer(stream, wanted, api.ConsumerConfig(deliver_policy=policy))
-            try:
-                info = await sub.consumer_info()
-                left = info.num_pending or 0
-                while left > 0:
-                    for msg in await sub.fetch(min(left, 500), timeout=ACK_TIMEOUT_S):
-                        found.append(_stored(msg))
-                        left = msg.metadata.num_pending
-                return found
-            finally:
-                await self._drop(sub, stream)
-        except Away as error:
-            raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
+            left = (await sub.consumer_info()).num_pending or 0
+            while left > 0:
+                for msg in await sub.fetch(min(left, 500), timeout=ACK_TIMEOUT_S):
+                    found.append(stored(msg))
+                    left = msg.metadata.num_pending
+            return found
+        finally:
+            await self._drop(sub, stream)
+
+    async def _counted(self, stream: Stream, wanted: list[str], history: bool) -> int:
+        """How much there is to read, as the stream's leader says: a consumer may be with a replica that is behind."""
+        infos = [await self.js.stream_info(stream.value, subjects_filter=each) for each in wanted]
+        counts = [(info.state.subjects or {}).values() for info in infos]
+        return sum(sum(each) if history else len(each) for each in counts)
 
     async def follow(
         self,
@@ -277,7 +292,7 @@ class Connection:
             end_if_cancelled()
             try:
                 seen = await self._still_there(stream, seen, last_values)
-                config = _from_where(seen, since, last_values)
+                config = from_where(seen, since, last_values)
                 sub = await self._consumer(stream, wanted, config)
                 reconnects = self.nc.stats["reconnects"]
                 if config.deliver_policy is api.DeliverPolicy.NEW:
@@ -294,7 +309,7 @@ class Connection:
                         with contextlib.suppress(TimeoutError):
                             messages += await sub.fetch(min(behind, 256), timeout=1)
                     for msg in messages:
-                        item = _stored(msg)
+                        item = stored(msg)
                         if item.sequence > seen:
                             seen = item.sequence
                             yield item
@@ -315,6 +330,13 @@ class Connection:
         if not seen:
             return 0
         last = (await self.js.stream_info(stream.value)).state.last_seq
+        for _ in range(LOOKS if self.clustered else 0):
+            if last >= seen:
+                break
+            await asyncio.sleep(
+                LOOK_AGAIN_S
+            )  # who leads a stream anew has not yet written all that is acknowledged
+            last = (await self.js.stream_info(stream.value)).state.last_seq
         return seen if last >= seen else 0 if last_values else last
 
     async def subscribe(self, subject: str, handle: Callable[[Received], Awaitable[bytes | None]]) -> Any:
@@ -336,7 +358,7 @@ class Connection:
             Retryable: nobody answers there.
         """
         try:
-            return (await self.nc.request(subject, body, timeout=timeout_s)).data
+            return (await self.nc.ask(subject, body, timeout_s)).data
         except Away as error:
             raise Retryable(
                 f"expected an answer on {subject} within {timeout_s:g} s, found none: {error!r}"
@@ -357,37 +379,3 @@ class Connection:
             await sub.unsubscribe()
             if stream not in subjects.NAMED_BY_PEOPLE:  # there the broker forgets it by itself, after a while
                 await asyncio.wait_for(self.js.delete_consumer(stream.value, sub._consumer), 1)
-
-
-def _stored(msg: Msg) -> Received:
-    meta = msg.metadata
-    return Received(
-        subject=msg.subject,
-        data=msg.data,
-        sequence=meta.sequence.stream,
-        headers=dict(msg.headers or {}),
-        at=meta.timestamp,
-        pending=meta.num_pending,
-    )
-
-
-def _direct(msg: Msg) -> Received:
-    headers = dict(msg.headers or {})
-    return Received(
-        subject=headers["Nats-Subject"],
-        data=msg.data,
-        sequence=int(headers["Nats-Sequence"]),
-        headers=headers,
-    )
-
-
-def _from_where(seen: int, since: datetime | None, last_values: bool) -> api.ConsumerConfig:
-    if seen:
-        return api.ConsumerConfig(deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=seen + 1)
-    if since is not None:
-        return api.ConsumerConfig(
-            deliver_policy=api.DeliverPolicy.BY_START_TIME, opt_start_time=since.astimezone(UTC)
-        )
-    if last_values:
-        return api.ConsumerConfig(deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT)
-    return api.ConsumerConfig(deliver_policy=api.DeliverPolicy.NEW)

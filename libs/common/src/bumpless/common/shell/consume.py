@@ -14,6 +14,10 @@ from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
 from faststream.nats.security import NatsNKey, NatsSecurity
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.errors import ServiceUnavailableError
 
 from bumpless.common.access.entry import Entry
 from bumpless.common.contract import wire
@@ -24,13 +28,15 @@ from bumpless.common.shell import settle, tracing
 from bumpless.common.shell.broker import CLOSE_S, Connection
 from bumpless.common.shell.fan_in import FanIn, Handler
 from bumpless.common.shell.log import get_logger
-from bumpless.common.shell.nats_client import PING_S, PINGS_UNANSWERED, Away
+from bumpless.common.shell.nats_client import PING_S, PINGS_UNANSWERED, Away, LastingClient, in_turn
 from bumpless.common.shell.reading import spoken
 from bumpless.common.shell.settle import Settler
 from bumpless.common.shell.topology import Durable
 
 log = get_logger(__name__)
 
+AGAIN_S = 0.5
+"""Between two looks for a consumer that nobody answers for."""
 WORKERS = 256
 """Handlers at once: what waits for the same aggregate is decided together."""
 
@@ -97,8 +103,8 @@ class ServiceBroker(NatsBroker):
         self.fan_ins: list[FanIn] = []
         self.inbox = entry.inbox
         """Under which it is answered; every subscriber is to be told by itself."""
+        self._known = len(entry.servers)
         super().__init__(
-            entry.url,
             name=service,
             inbox_prefix=self.inbox,
             security=_security(entry),
@@ -106,13 +112,24 @@ class ServiceBroker(NatsBroker):
             reconnect_time_wait=1,
             ping_interval=PING_S,
             max_outstanding_pings=PINGS_UNANSWERED,
+            **in_turn(entry),
             graceful_timeout=10,
             middlewares=() if self.settler is None else (settling(self.settler),),
             logger=None,
         )
 
+    async def _connect(self) -> Client:
+        found = LastingClient(self._known)
+        await found.connect(**self._connection_kwargs)
+        self.config.connect(found)
+        return found
+
     async def start(self) -> None:
         await super().start()
+        for subscriber in self.subscribers:
+            pulled = getattr(subscriber, "subscription", None)
+            if isinstance(pulled, JetStreamContext.PullSubscription):
+                _be_patient(pulled)
         for fan_in in self.fan_ins:
             fan_in.start()
 
@@ -124,6 +141,26 @@ class ServiceBroker(NatsBroker):
     ) -> None:
         await asyncio.gather(*(fan_in.stop() for fan_in in self.fan_ins))
         await super().stop(exc_type, exc_val, exc_tb)
+
+
+def _be_patient(pulled: JetStreamContext.PullSubscription) -> None:
+    """A consumer whose stream has no leader refuses at once what FastStream would ask again at once."""
+    fetch, client = pulled.fetch, pulled._nc
+    assert isinstance(client, LastingClient)
+
+    async def waiting(batch: int = 1, timeout: float | None = 5, heartbeat: float | None = None) -> list[Msg]:
+        began = asyncio.get_running_loop().time()
+        try:
+            found = await fetch(batch, timeout, heartbeat)
+        except ServiceUnavailableError:
+            client.unanswered(began)
+            await asyncio.sleep(AGAIN_S)
+            raise
+        if found:
+            client.answered()
+        return found
+
+    pulled.fetch = waiting  # type: ignore[method-assign]
 
 
 def _security(entry: Entry) -> NatsSecurity | NatsNKey:

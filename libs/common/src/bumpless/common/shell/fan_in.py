@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nats.aio.msg import Msg
+from nats.js.errors import ServiceUnavailableError
 
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import Message
@@ -68,6 +69,9 @@ class FanIn:
         while not self._settler.connection.nc.is_closed:
             try:
                 await self._fetch()
+            except ServiceUnavailableError as away:
+                self._settler.connection.nc.unanswered(asyncio.get_running_loop().time())
+                log.warning("nobody answers for results", durable=self._durable.name, reason=repr(away))
             except Away as away:
                 log.warning("results cannot be fetched", durable=self._durable.name, reason=repr(away))
             except Exception:

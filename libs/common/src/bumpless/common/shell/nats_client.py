@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
 from bumpless.common.access.entry import Entry
+from bumpless.common.contract.subjects import DIRECT_GET
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.shell.log import get_logger
 
@@ -31,6 +34,11 @@ NODE_PING_S = 2.5
 """Between two looks whether the connection still carries anything; of nodes, because there are many."""
 PINGS_UNANSWERED = 2
 """More of them, and the connection is given up: after three such times at most."""
+LEAVE_S = 4.0
+"""How long a server may leave what is asked of streams without an answer, or be without most of the others, before it
+is left for another. A stream whose leader was killed has a new one about as soon."""
+LONGEST_S = 60.0
+"""The same where leaving it did not help: it is doubled each time."""
 
 _LASTING = {
     "max_reconnect_attempts": -1,
@@ -42,29 +50,103 @@ _LASTING = {
 }
 
 
-class GivesUp(Client):
-    """Drops what is left to be sent over a connection that is lost.
+class LastingClient(Client):
+    """Gives up connections that lead nowhere.
 
-    The library would wait for it to be taken before it looks for another server: over a connection that
-    carries nothing any more, and was given more than the kernel holds, that is a quarter of an hour or for ever.
+    One that is lost: what is left to be sent over it is dropped. The library would wait for it to be taken before it
+    looks for another server: over a connection that carries nothing any more, and was given more than the kernel holds,
+    that is a quarter of an hour or for ever.
+
+    One to a server that is cut off from the others of its cluster: the server keeps its clients and answers pings, but
+    its streams have no leader that could take anything, or one that nobody follows. It is left for another where there
+    are several, when requests to streams stay without an answer, or when the server tells that most others are gone.
     """
 
+    def __init__(self, servers: int = 1) -> None:
+        """`servers`: how many there are to be, as far as is known."""
+        super().__init__()
+        self._unanswered: float | None = None
+        """Since when nothing that was asked of streams was answered."""
+        self._patience = LEAVE_S
+        self._most_seen = servers
+        self._leaving: asyncio.TimerHandle | None = None
+
     async def _attempt_reconnect(self) -> None:
+        self._unanswered = None
+        self._stay()
         if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
             self._transport._io_writer.transport.abort()
         await super()._attempt_reconnect()
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        await super()._process_info(info, initial_connection)
+        told = len(info.get("connect_urls") or ())
+        self._most_seen = max(self._most_seen, told)
+        if told and 2 * told < self._most_seen:
+            if self._leaving is None:
+                wait, loop = self._patience * random.uniform(0.5, 1), asyncio.get_running_loop()
+                self._leaving = loop.call_later(wait, self._leave, "it sees few of the other servers")
+        else:
+            self._stay()
 
-async def opened(entry: Entry, within_s: float, **options: Any) -> Client:
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,
+        old_style: bool = False,
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        """As the library's, for what is asked of streams: that they do not answer may be their server's fault."""
+        began = asyncio.get_running_loop().time()
+        try:
+            answer = await super().request(subject, payload, timeout, old_style, headers)
+        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+            self.unanswered(began)
+            raise
+        if not subject.startswith(DIRECT_GET):  # a server that is cut off answers these with what it has
+            self.answered()
+        return answer
+
+    async def ask(self, subject: str, payload: bytes, timeout: float) -> Msg:
+        """As the library's `request`, of anybody else than a stream."""
+        return await super().request(subject, payload, timeout=timeout)
+
+    def answered(self) -> None:
+        """A stream or a consumer answered."""
+        self._unanswered, self._patience = None, LEAVE_S
+
+    def unanswered(self, since: float) -> None:
+        """Something was asked of a stream at `since` (of the loop's clock), and nobody answered."""
+        self._unanswered = since if self._unanswered is None else min(since, self._unanswered)
+        if asyncio.get_running_loop().time() - self._unanswered >= self._patience:
+            self._leave("its streams do not answer")
+
+    def _leave(self, reason: str) -> None:
+        self._stay()
+        if len(self._server_pool) < 2 or not self.is_connected:
+            return
+        self._patience = min(LONGEST_S, 2 * self._patience)
+        where = self.connected_url
+        log.warning("leaving a server for another", server=where.netloc if where else "", reason=reason)
+        self._forced = asyncio.create_task(self.force_reconnect())
+
+    def _stay(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+
+async def opened(entry: Entry, within_s: float, **options: Any) -> LastingClient:
     """A client that is connected and reconnects for ever; waits up to `within_s` for the broker to come up.
 
     `options` are those of `Client.connect`.
 
     Raises:
         Retryable: no broker answered in that time; says where it was looked for.
-        Refused: the broker does not know our key, or the key cannot be read.
+        Refused: the broker does not know our key, or the key or the URL cannot be read.
     """
-    known = {**entry.options(), **_LASTING, **options}
+    known = {**entry.options(), **_LASTING, **in_turn(entry), **options}
     refused: list[Exception] = []
 
     async def failed(error: Exception) -> None:
@@ -75,10 +157,10 @@ async def opened(entry: Entry, within_s: float, **options: Any) -> Client:
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
         try:
-            client = GivesUp()
+            client = LastingClient(len(entry.servers))
             left = deadline - asyncio.get_running_loop().time()
             # The client itself would look for a server for ever.
-            await asyncio.wait_for(client.connect(entry.url, error_cb=failed, **known), max(left, 0.1))
+            await asyncio.wait_for(client.connect(error_cb=failed, **known), max(left, 0.1))
             return client
         except Away as error:
             if asyncio.get_running_loop().time() < deadline:
@@ -90,6 +172,15 @@ async def opened(entry: Entry, within_s: float, **options: Any) -> Client:
                 f"expected a NATS server at {entry.url}, found none within {within_s:g} s "
                 f"({error or type(error).__name__}); start one with `bumpless up`, or name the right one with --nats"
             ) from error
+
+
+def in_turn(entry: Entry) -> dict[str, Any]:
+    """The servers in an order of our own, one after the other: who leaves one comes to another first.
+
+    For `Client.connect`. Raises: Refused: they cannot be read.
+    """
+    servers = entry.servers
+    return {"servers": random.sample(servers, len(servers)), "dont_randomize": True}
 
 
 def _key_unknown(entry: Entry) -> Refused:

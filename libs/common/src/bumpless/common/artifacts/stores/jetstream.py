@@ -39,10 +39,19 @@ CHUNK = 256 * 1024
 ATTEMPTS = 3
 """Requests per chunk. Each waits for the client's timeout, in which the client also reconnects."""
 
+LEADERLESS_S, AGAIN_S = 10.0, 0.5
+"""How long a stream is asked again, and how often, that is refused at once: its leader was killed, and there is no other
+yet."""
+
 STALE_SEQUENCE = 10071
 """The server's JSStreamWrongLastSequenceErrF: the subject was written to since it was read."""
 
 STREAM_NOT_FOUND = 10059
+LEADERLESS = (
+    nats.errors.NoRespondersError,
+    nats.js.errors.NoStreamResponseError,
+    nats.js.errors.ServiceUnavailableError,
+)
 
 
 class JetStreamBlobs(BlobStore):
@@ -58,16 +67,19 @@ class JetStreamBlobs(BlobStore):
         ref = await asyncio.to_thread(describe, data)
         if await self.renew(ref.digest):
             return ref
-        meta = ObjectMeta(options=ObjectMetaOptions(max_chunk_size=CHUNK))
-        with io.BytesIO(data) if isinstance(data, bytes) else open(data, "rb") as source:  # noqa: ASYNC230
-            try:
-                info = await self._objects.put(hex_name(ref.digest), source, meta)
-            except nats.errors.Error as error:
-                raise self._unavailable(error) from error
+        try:
+            info = await _patiently(partial(self._write, ref, data))
+        except nats.errors.Error as error:
+            raise self._unavailable(error) from error
         if info.digest != _object_digest(ref.digest):
             await self._objects.delete(hex_name(ref.digest))
             raise Corrupt(ref.digest, f"{info.digest} (it changed while it was stored)", str(data))
         return ref
+
+    async def _write(self, ref: BlobRef, data: bytes | Path) -> ObjectInfo:
+        meta = ObjectMeta(options=ObjectMetaOptions(max_chunk_size=CHUNK))
+        with io.BytesIO(data) if isinstance(data, bytes) else open(data, "rb") as source:  # noqa: ASYNC230
+            return await self._objects.put(hex_name(ref.digest), source, meta)
 
     async def renew(self, digest: str) -> bool:
         # By writing the description once more, unless somebody removes it just now.
@@ -78,7 +90,7 @@ class JetStreamBlobs(BlobStore):
                 api.Header.ROLLUP.value: "sub",
                 api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(last.seq),
             }
-            await self._js.publish(subject, last.data or b"", headers=headers)
+            await _patiently(partial(self._js.publish, subject, last.data or b"", headers=headers))
         except BlobMissing:
             return False
         except nats.js.errors.APIError as error:
@@ -219,11 +231,13 @@ class JetStreamBlobs(BlobStore):
         cause: nats.errors.Error | None = None
         for _ in range(ATTEMPTS):
             try:
-                return await request()
+                return await _patiently(request)
             except nats.js.errors.NotFoundError as error:
                 if error.err_code == STREAM_NOT_FOUND:
                     raise self._unavailable(error) from error
                 raise
+            except LEADERLESS as error:
+                raise self._unavailable(error) from error
             except nats.errors.Error as error:
                 cause = error
         raise self._unavailable(cause) from cause
@@ -237,6 +251,19 @@ class JetStreamBlobs(BlobStore):
 
     def _unavailable(self, cause: nats.errors.Error | None) -> StoreUnavailable:
         return StoreUnavailable(f"bucket {self._bucket}", str(cause) or type(cause).__name__)
+
+
+async def _patiently(request: Callable[[], Awaitable[T]]) -> T:
+    """The answer, also where a stream that has replicas must elect a leader first."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + LEADERLESS_S
+    while True:
+        try:
+            return await request()
+        except LEADERLESS:
+            if clock() > deadline:
+                raise
+            await asyncio.sleep(AGAIN_S)
 
 
 def _size(message: Msg) -> int:
