@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bumpless.common.access.entry import Entry
@@ -43,7 +43,9 @@ class Settings(BaseSettings):
 
 
 class NatsSettings(Settings):
-    """`nats_seed` is the file with this part's key, `nats_ca` one with the authorities that vouch for the broker."""
+    """`nats_url` is one server or, with commas between, all of a cluster. `nats_seed` is the file with this part's key,
+    `nats_ca` one with the authorities that vouch for the broker.
+    """
 
     nats_url: str = "nats://127.0.0.1:4222"
     nats_seed: Path | None = None
@@ -54,7 +56,20 @@ class NatsSettings(Settings):
         return Entry(self.nats_url, self.nats_seed, self.nats_ca)
 
 
-class BrokerSettings(NatsSettings):
+class DeclaringSettings(NatsSettings):
+    """Of who declares streams: `replicas` is how many nats-servers hold each of them, all or one (docs/cluster.md)."""
+
+    replicas: int = 1
+
+    @field_validator("replicas")
+    @classmethod
+    def _one_or_three(cls, value: int) -> int:
+        if value not in (1, 3):
+            raise ValueError("1: a nats-server of its own; 3: a cluster of three")
+        return value
+
+
+class BrokerSettings(DeclaringSettings):
     """What every service that keeps a state needs."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"

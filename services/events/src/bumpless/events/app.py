@@ -21,10 +21,10 @@ from bumpless.common.contract import alerts as a
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.errors import Retryable
-from bumpless.common.settings import NatsSettings
+from bumpless.common.settings import DeclaringSettings
 from bumpless.common.shell import clock, topology
 from bumpless.common.shell.broker import Connection
-from bumpless.common.shell.consume import make_broker, on_durable, stop_subscribers
+from bumpless.common.shell.consume import make_broker, on_durable, start_subscribers, stop_subscribers
 from bumpless.common.shell.log import configure_logging, get_logger
 from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.ops import serve_ops
@@ -42,7 +42,7 @@ OWNER: Final = "events"
 AGAIN_S = 0.5
 
 
-class EventsSettings(NatsSettings):
+class EventsSettings(DeclaringSettings):
     """`config` is the events file. Webhooks come in on `webhook_port` (0: none), by who knows the secret.
 
     Releases that are named by a digest are looked for in `store_url`.
@@ -117,7 +117,6 @@ async def run(settings: EventsSettings) -> None:
         connection = await Connection.connect(settings.broker, name=OWNER)
         ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)
         try:
-            await _declared(connection, turn.stop)
             while await turn.mine():
                 with turn.working():
                     await _work(settings, config, connection, turn)
@@ -136,7 +135,7 @@ async def _work(settings: EventsSettings, config: Config, connection: Connection
     receiver = _receiver(settings, config, service)
     broker = make_subscribers(settings.broker, service, connection, triggers)
     try:
-        await broker.start()
+        await _subscribed(connection, broker, settings.replicas, turn.over)
         if receiver is not None:
             sockets = contract().sockets.get("webhook", ())
             await receiver.start(settings.webhook_host, settings.webhook_port, sockets)
@@ -153,14 +152,16 @@ async def _work(settings: EventsSettings, config: Config, connection: Connection
         await store.close()
 
 
-async def _declared(connection: Connection, stop: asyncio.Event) -> None:
-    """Streams and consumers are there; waits for the broker as long as it takes."""
+async def _subscribed(connection: Connection, broker: NatsBroker, replicas: int, stop: asyncio.Event) -> None:
+    """Streams and consumers are there, and listened to; waits for the broker as long as it takes."""
     while not stop.is_set():
         try:
-            await topology.ensure_topology(connection, OWNER)
+            await topology.ensure_topology(connection, OWNER, replicas)
+            await start_subscribers(broker)
             return
         except (Retryable, *Away) as error:
             log.warning("not ready yet", reason=str(error))
+            await stop_subscribers(broker, AGAIN_S)
             await asyncio.sleep(AGAIN_S)
 
 

@@ -20,7 +20,7 @@ from faststream.nats import NatsBroker
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.contract.commands import RequestReport
 from bumpless.common.engine.decision import Deadline
-from bumpless.common.errors import ReleaseError, Retryable
+from bumpless.common.errors import Refused, ReleaseError, Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import clock, tracing
 from bumpless.common.shell.broker import Connection
@@ -128,9 +128,12 @@ async def _turns(owner: str, settings: BrokerSettings, build: Build, turn: Turn)
         measures.begin(active.runner)
         return active
 
-    keeper = asyncio.create_task(_keep_topology(owner, connection, reconnected, turn.stop))
+    async def declare() -> None:
+        await ensure_topology(connection, owner, settings.replicas)
+
+    keeper = asyncio.create_task(_keep_topology(declare, reconnected, turn.stop))
     try:
-        await _until(turn.stop, lambda: ensure_topology(connection, owner))
+        await _until(turn.stop, declare)
         if owner in ANSWERING:
             await answer_nodes(connection)
         while await turn.mine():
@@ -250,13 +253,16 @@ async def _either(*events: asyncio.Event) -> None:
 
 
 async def _keep_topology(
-    owner: str, connection: Connection, reconnected: asyncio.Event, stop: asyncio.Event
+    declare: Callable[[], Awaitable[None]], reconnected: asyncio.Event, stop: asyncio.Event
 ) -> None:
-    """A broker that was started again no longer has the streams that it held in memory."""
+    """A broker that was started again no longer has the streams that it held in memory, or has others than declared."""
     while True:
         await reconnected.wait()
         reconnected.clear()
-        await _until(stop, lambda: ensure_topology(connection, owner))
+        try:
+            await _until(stop, declare)
+        except Refused as error:  # who is at work goes on with what is there; who starts would not
+            log.error("streams are not as declared", reason=str(error))
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

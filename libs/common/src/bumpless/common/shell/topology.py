@@ -1,7 +1,7 @@
 """Streams, consumers and buckets: the only place that declares them, re-asserted at every start.
 
 Sizes and ages are in ARCHITECTURE.md. What was read back from the server is checked, because an old server
-drops settings it does not know without a word.
+drops settings it does not know without a word, and because people change streams by hand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import STREAM_SUBJECTS, Stream
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.nats_client import Away
+from bumpless.common.shell.stream_settings import Differs, differences, in_words
+
+log = get_logger(__name__)
 
 DAY_S = 86_400.0
 OLDEST_SERVER = (2, 12)
@@ -27,6 +31,12 @@ SHOWN_S = 7 * DAY_S
 """How long after a dry run its plan can be compared with another."""
 ALERT_HISTORY = 200
 """Changes of one alert that are kept."""
+ALREADY_OTHERWISE = 10058
+"""There is a stream of that name with other settings."""
+NO_CLUSTER = 10074
+"""Replicas were asked of a server that is alone."""
+TOO_FEW = (10005, 10023)
+"""The cluster has fewer servers with JetStream than replicas, so far, or no room on them."""
 MAX_DELIVER = -1
 """`consume.py` decides when to park; what waits for a store or a broker to come back waits as long as it takes."""
 
@@ -115,14 +125,20 @@ DURABLES = (
 )
 
 
-def _streams() -> tuple[api.StreamConfig, ...]:
+def streams(replicas: int) -> tuple[api.StreamConfig, ...]:
+    """Every stream, as it ought to be. With replicas all have them, those in memory too: a stream that lay on one
+    server would be away with that server, and readers of progress with it.
+    """
+    # The server has this only where there is one copy. With three, two of them hold what is acknowledged.
+    relaxed = {"persist_mode": api.PersistMode.ASYNC} if replicas == 1 else {}
+
     def stream(name: Stream, **settings: object) -> api.StreamConfig:
         known: dict[str, object] = {
             "name": name.value,
             "subjects": list(STREAM_SUBJECTS[name]),
             "storage": api.StorageType.FILE,
             "retention": api.RetentionPolicy.LIMITS,
-            "num_replicas": 1,
+            "num_replicas": replicas,
             "allow_direct": True,
             "max_consumers": -1,
         }
@@ -139,14 +155,8 @@ def _streams() -> tuple[api.StreamConfig, ...]:
         stream(Stream.RO, max_age=90 * DAY_S, duplicate_window=DAY_S),
         stream(Stream.OPS, max_age=90 * DAY_S, duplicate_window=DAY_S),
         stream(Stream.ALR, max_msgs_per_subject=ALERT_HISTORY, max_age=90 * DAY_S, duplicate_window=DAY_S),
-        stream(
-            Stream.EVT,
-            max_age=7 * DAY_S,
-            max_bytes=4 << 30,
-            duplicate_window=600.0,
-            persist_mode=api.PersistMode.ASYNC,
-        ),
-        stream(Stream.INV, max_msgs_per_subject=1, persist_mode=api.PersistMode.ASYNC),
+        stream(Stream.EVT, max_age=7 * DAY_S, max_bytes=4 << 30, duplicate_window=600.0, **relaxed),
+        stream(Stream.INV, max_msgs_per_subject=1, **relaxed),
         stream(Stream.PROG, max_msgs_per_subject=1, storage=api.StorageType.MEMORY, max_age=7 * DAY_S),
         stream(Stream.DLQ, max_age=30 * DAY_S, max_bytes=1 << 30, duplicate_window=DAY_S),
         stream(Stream.ADV, max_age=30 * DAY_S, max_bytes=1 << 28),
@@ -160,17 +170,21 @@ def declared_streams() -> tuple[api.StreamConfig, ...]:
 
 
 KEEPER = "planner"
-"""May change streams, and makes the consumers of all services."""
+"""May change streams, and makes the consumers of all services. How many replicas there are is what it is told."""
+KEEPERS_OWN = ("num_replicas", "persist_mode")
+"""What other owners take as they find it."""
 
 
-async def ensure_topology(connection: Connection, owner: str = KEEPER) -> None:
+async def ensure_topology(connection: Connection, owner: str = KEEPER, replicas: int = 1) -> None:
     """Create what is missing, bring the rest to what is written here, and read it back.
 
     Other owners than the keeper make their own consumers only, and wait for the keeper where a stream is not as it
     should be.
 
     Raises:
-        Refused: the server is too old, or did not take a setting.
+        Refused: the server is too old, is alone where replicas are wanted, or did not take a setting.
+        Retryable: the keeper is waited for, or servers of the cluster are.
+        one of Away: the broker, or who decides in its cluster, does not answer.
     """
     found = connection.nc.connected_server_version
     version = f"{found.major}.{found.minor}.{found.patch}"
@@ -181,21 +195,8 @@ async def ensure_topology(connection: Connection, owner: str = KEEPER) -> None:
             "Debian's package is older; use the one `bumpless up` starts",
         )
     js = connection.js
-    for config in _streams():
-        try:
-            info = await js.add_stream(config)
-        except nats.js.errors.BadRequestError as error:
-            if error.err_code != 10058:
-                raise
-            if owner != KEEPER:
-                raise Retryable(
-                    f"stream {config.name} is not as declared; waiting for {KEEPER} to change it"
-                ) from error
-            info = await js.update_stream(config)
-        if bool(info.config.allow_atomic) != bool(config.allow_atomic):
-            raise Refused(
-                f"stream {config.name} with allow_atomic={config.allow_atomic}", "the server ignored it"
-            )
+    for config in streams(replicas):
+        await _stream(js, config, owner)
     for durable in DURABLES:
         if owner not in (KEEPER, durable.name):
             continue
@@ -217,7 +218,66 @@ async def ensure_topology(connection: Connection, owner: str = KEEPER) -> None:
         (subjects.PLAN_BUCKET, None),
         (subjects.SHOWN_BUCKET, SHOWN_S),
     ):
-        await _bucket(js, bucket, ttl_s)
+        await _bucket(js, bucket, ttl_s, owner, replicas)
+
+
+async def _stream(js: JetStreamContext, config: api.StreamConfig, owner: str) -> None:
+    """Have one stream as declared. Raises: as `ensure_topology`."""
+    besides = () if owner == KEEPER else KEEPERS_OWN
+    try:
+        info = await js.add_stream(config)
+    except nats.js.errors.APIError as error:
+        if error.err_code != ALREADY_OTHERWISE:
+            raise _not_made(config, error) from error
+        info = await js.stream_info(str(config.name))
+        before = differences(config, info.config, besides=besides)
+        if owner != KEEPER and before:
+            raise Retryable(
+                f"stream {config.name} has {in_words(before)}; waiting for {KEEPER} to change it"
+            ) from error
+        if owner == KEEPER:
+            info = await _changed(js, config, before)
+    left = differences(config, info.config, besides=besides)
+    if left:
+        raise Refused(
+            f"stream {config.name} as declared",
+            in_words(left),
+            f"nats-server {OLDEST_SERVER[0]}.{OLDEST_SERVER[1]} or newer takes all of it; see docs/cluster.md",
+        )
+
+
+async def _changed(
+    js: JetStreamContext, config: api.StreamConfig, before: tuple[Differs, ...]
+) -> api.StreamInfo:
+    log.warning("a stream is not as declared; it is changed back", stream=config.name, found=in_words(before))
+    try:
+        return await js.update_stream(config)
+    except nats.js.errors.APIError as error:
+        raise _not_made(config, error, before) from error
+
+
+def _not_made(
+    config: api.StreamConfig, error: nats.js.errors.APIError, found: tuple[Differs, ...] = ()
+) -> Exception:
+    """What it means that the server did not make a stream, or did not change one that has `found`."""
+    if error.err_code == NO_CLUSTER:
+        return Refused(
+            f"a cluster of nats-servers for {config.num_replicas} replicas",
+            "a nats-server that is in none",
+            "see docs/cluster.md, or have REPLICAS=1",
+        )
+    if error.err_code in TOO_FEW:
+        return Retryable(
+            f"expected {config.num_replicas} nats-servers with room for stream {config.name}, found fewer: "
+            f"{error.description}"
+        )
+    if found and isinstance(error, nats.js.errors.BadRequestError):
+        return Refused(
+            f"stream {config.name} to take the settings it is declared with",
+            f"{in_words(found)}, and a server that says: {error.description}",
+            "back the stream up and delete it (`nats stream`); it is made again",
+        )
+    return error
 
 
 WEBHOOK_PREFIX = "webhook-"
@@ -266,10 +326,19 @@ async def webhook_backlogs(connection: Connection) -> dict[str, Backlog]:
     }
 
 
-async def _bucket(js: JetStreamContext, bucket: str, ttl_s: float | None) -> None:
+async def _bucket(js: JetStreamContext, bucket: str, ttl_s: float | None, owner: str, replicas: int) -> None:
+    """Have an object store. How many replicas it has is changed; the rest is the client's."""
     try:
-        await js.object_store(bucket)
+        config = (await js.stream_info(subjects.bucket_stream(bucket))).config
     except nats.js.errors.NotFoundError:
-        await js.create_object_store(
-            bucket, config=api.ObjectStoreConfig(bucket=bucket, storage=api.StorageType.FILE, ttl=ttl_s)
+        wanted = api.ObjectStoreConfig(
+            bucket=bucket, storage=api.StorageType.FILE, ttl=ttl_s, replicas=replicas
         )
+        try:
+            await js.create_object_store(bucket, config=wanted)
+        except nats.js.errors.APIError as error:
+            raise _not_made(api.StreamConfig(name=bucket, num_replicas=replicas), error) from error
+        return
+    if owner == KEEPER and config.num_replicas != replicas:
+        declared = config.evolve(num_replicas=replicas)
+        await _changed(js, declared, differences(declared, config))
