@@ -78,6 +78,13 @@ class LastingClient(Client):
             self._transport._io_writer.transport.abort()
         await super()._attempt_reconnect()
 
+    async def _process_connect_init(self) -> None:
+        await super()._process_connect_init()
+        if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
+            # asyncio does not notice that the library has begun TLS, and warns at every end of a connection.
+            over_tls = self._transport._io_writer.get_extra_info("ssl_object") is not None
+            self._transport._io_writer.transport.get_protocol()._over_ssl = over_tls  # type: ignore[attr-defined]
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         await super()._process_info(info, initial_connection)
         told = len(info.get("connect_urls") or ())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -38,6 +39,10 @@ CHUNK = 256 * 1024
 
 ATTEMPTS = 3
 """Requests per chunk. Each waits for the client's timeout, in which the client also reconnects."""
+
+BEHIND_S = 5.0
+"""How long what is not found is looked for in a cluster: any replica answers who reads, and one that was away until now
+does not have yet what was written meanwhile."""
 
 LEADERLESS_S, AGAIN_S = 10.0, 0.5
 """How long a stream is asked again, and how often, that is refused at once: its leader was killed, and there is no other
@@ -105,12 +110,12 @@ class JetStreamBlobs(BlobStore):
         return await self._described(digest, direct=True)
 
     async def read(self, digest: str, start: int = 0) -> AsyncGenerator[bytes, None]:
-        info, _ = await self._info(digest, direct=True)
+        info, _ = await self._sought(partial(self._info, digest, direct=True))
         subject = self._chunks(info)
         done, sequence = await self._before(info, start) if start else (0, 1)
         while done < (info.size or 0):
             try:
-                data, found = await self._chunk(subject, sequence)
+                data, found = await self._sought(partial(self._chunk, subject, sequence))
             except nats.js.errors.NotFoundError:
                 raise Corrupt(f"{info.size} bytes", f"{done}, no more chunks", f"blob {digest}") from None
             skip = max(0, start - done)
@@ -222,6 +227,15 @@ class JetStreamBlobs(BlobStore):
         if info.deleted:
             raise BlobMissing(digest, f"bucket {self._bucket}")
         return info, message
+
+    async def _sought(self, look: Callable[[], Awaitable[T]]) -> T:
+        """What `look` finds, in a cluster also later than at once."""
+        clustered = bool(self._js._nc._server_info.get("cluster"))
+        for _ in range(int(BEHIND_S / AGAIN_S) if clustered else 0):
+            with contextlib.suppress(nats.js.errors.NotFoundError, BlobMissing):
+                return await look()
+            await asyncio.sleep(AGAIN_S)
+        return await look()
 
     async def _purge(self, subject: str, seq: int | None = None) -> None:
         await self._ask(partial(self._js.purge_stream, self._stream, subject=subject, seq=seq))
