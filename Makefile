@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 BENCH_STAMP := build/bench/venv/.installed
 BENCHES := $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree control-tree man bench-scale-quick docs crash-matrix
+.PHONY: demo test check bench bench-delta-quick bench-gate-quick lock install snapshots fuzz faults powercuts simulate simulate-recorded simulate-table simulate-driven simulate-mutants clean executor-tree control-tree man bench-scale-quick docs crash-matrix cluster-kills
 install: $(STAMP)
 
 $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
@@ -58,6 +58,11 @@ powercuts: $(STAMP)
 # this text, each TIMES over, by LABS fleets; DOCS=1 writes the page's table.
 crash-matrix: $(STAMP)
 	$(PY) tests/support/crash_matrix.py --only '$(ROWS)' --minutes $${MINUTES:-25} --labs $${LABS:-3} --times $${TIMES:-1} $(if $(DOCS),--docs)
+
+# A broker of three servers during rollouts: its leader killed KILLS times, a disk wiped, a server cut off; DOCS=1 writes
+# the table of docs/cluster.md.
+cluster-kills: $(STAMP)
+	$(PY) tests/support/cluster_kills.py --kills $${KILLS:-10} $(if $(DOCS),--docs)
 
 # The core under simulation (docs/simulation.md): SEEDS seeds from FIRST on, or one SEED with its whole trace.
 simulate: $(STAMP)

@@ -12,6 +12,7 @@ SECTIONS: dict[str, list[str]] = {
     "How-to guides": [
         "docs/sdks.md",
         "docs/identities.md",
+        "docs/cluster.md",
         "docs/systemd.md",
         "docs/hooks.md",
         "docs/hooks-in-releases.md",

@@ -50,6 +50,11 @@ ALONE: dict[str, tuple[Run, ...]] = {
     ),
     "node list": (Run("--access {tmp}/access"), Run("--access {tmp}/broken", 1)),
     "node revoke": (Run("web-1 --access {tmp}/access"), Run("web-1 --access {tmp}/access", 1)),
+    "cluster init": (
+        Run("{tmp}/cluster --server a=10.0.0.1 --server b=10.0.0.2 --server c=nats.example.org"),
+        Run("{tmp}/other --server a=10.0.0.1", 1),
+    ),
+    "cluster renew": (Run("{tmp}/cluster --days 30"), Run("{tmp}/other", 1)),
     "waive": (
         Run("WINDOW fleet --release {digest} --reason why --until 2h --out {tmp}/waiver.json"),
         Run("NONSENSE fleet --release {digest} --reason why --until 2h", 1),

@@ -30,6 +30,7 @@ from bumpless.cli.client import Client, client
 from bumpless.cli.control_commands import generate_keys
 from bumpless.cli.embedded import NodeSpec, Part
 from bumpless.cli.home import Home
+from bumpless.common.access.entry import Entry
 from bumpless.common.contract.base import Digest
 from bumpless.common.contract.events import ReleaseAnnounced
 from bumpless.common.errors import Retryable
@@ -41,7 +42,6 @@ READY_S = 60.0
 STOP_S = 30.0
 LOAD_S = 60.0
 PR_SET_PDEATHSIG = 1
-SERVERS = ("redis", "nats")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class Lab:
         self._addresses = {
             name: self.home.node_address(number) for number, name in enumerate(self.nodes, start=1)
         }
+        self.brokers: list[str] = []
+        """The parts that messages go through."""
         self._parts: dict[str, Part] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._frozen: set[str] = set()
@@ -92,9 +94,11 @@ class Lab:
         generate_keys(self.home)
         where = embedded.layout(self.home, [*self.services, *self.nodes])
         self.nats_url, self.redis_url = where.nats_url, where.redis_url
+        brokers = self.brokering(where)
+        self.brokers = [part.name for part in brokers]
         self.events_webhook = f"http://127.0.0.1:{where.events_port}/api/v1/events"
         parts = [
-            embedded.nats_part(self.home, where),
+            *brokers,
             embedded.redis_part(self.home, where),
             *(embedded.service_part(self.home, where, name) for name in self.services),
         ]
@@ -131,6 +135,15 @@ class Lab:
     def arranged(self, part: Part) -> Part:
         """How a part is started in this lab."""
         return part
+
+    def brokering(self, where: embedded.Layout) -> list[Part]:
+        """The broker; `nats_url` is where it is."""
+        return [embedded.nats_part(self.home, where)]
+
+    @property
+    def entry(self) -> Entry:
+        """How a test gets to the broker."""
+        return Entry(self.nats_url)
 
     def part(self, name: str) -> Part:
         return self._parts[name]
@@ -198,10 +211,11 @@ class Lab:
         """Everything in the order of `bumpless down`. A node whose executor is down is asked through a new one."""
         for name in tuple(self._frozen):
             self.thaw(name)
-        if self.runs("nats"):
+        if any(map(self.runs, self.brokers)):
             self.start(*(name for name in self.nodes if not self.runs(name) and name in self._running))
-        services = [name for name in self._parts if name not in (*self.nodes, *SERVERS)]
-        for group in (self.nodes, services, SERVERS):
+        servers = ("redis", *self.brokers)
+        services = [name for name in self._parts if name not in (*self.nodes, *servers)]
+        for group in (self.nodes, services, servers):
             self.end(*(name for name in group if self.runs(name)))
 
     def processes(self) -> list[int]:
@@ -240,7 +254,7 @@ class Lab:
     # people and clients
 
     def client(self) -> AbstractAsyncContextManager[Client]:
-        return client(self.nats_url, timeout_s=20)
+        return client(self.entry, timeout_s=20)
 
     async def cli(self, *words: str) -> Ended:
         """`bumpless` as a person would run it against this lab."""
@@ -293,7 +307,7 @@ class Lab:
                 code = process.poll()
                 assert code is None, f"{name} ended with {code}: {self.log_file(name).read_text()[-2000:]}"
             try:
-                async with client(self.nats_url, timeout_s=1) as found:
+                async with client(self.entry, timeout_s=1) as found:
                     missing = "the planner"
                     await found.plan(_probe(), timeout_s=1)
                     missing = "the nodes"

@@ -182,6 +182,7 @@ _RECORD = _either(
     _object("version", record={"type": "null"}, faults=_FAULTS),
     _object("reason reachable:a", record={"type": "null"}),
 )
+_SERVERS = _a("urls ca", servers=_array(_object("server address folder expires")))
 _NODE_KEY = _a("node state seed accounts reloaded:b")
 _DRAINED = _either(
     _object("node answer text"),
@@ -270,6 +271,8 @@ ANSWERS: Mapping[str, Answer] = {
     "fleet show": Answer(_of(Node), BASE),
     "fleet drain": Answer(_DRAINED, {**BASE, 3: "not drained after --timeout"}),
     "fleet undrain": Answer(_DRAINED, {**BASE, 3: "does not serve after --timeout"}),
+    "cluster init": Answer(_SERVERS, BASE),
+    "cluster renew": Answer(_SERVERS, BASE),
     "node enroll": Answer(_NODE_KEY, BASE),
     "node rotate": Answer(_NODE_KEY, BASE),
     "node revoke": Answer(_NODE_KEY, BASE),

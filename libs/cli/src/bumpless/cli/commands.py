@@ -86,6 +86,7 @@ def command() -> TyperGroup:
         LazyCommand("gate", "gate_commands", "Gates without a rollout: what they would read, recorded traces, simulated traffic."),
         LazyCommand("fleet", "fleet_commands", "Nodes, and what runs on them."),
         LazyCommand("drill", "drill_commands", "Drills: a fault injected into one node, and what came of it."),
+        LazyCommand("cluster", "cluster_commands", "A broker of three servers: configuration and certificates."),
         LazyCommand("node", "node_commands", "Nodes: the keys with which they come to the broker."),
         LazyCommand("alert", "alert_commands", "Alerts: what is wrong, who takes care of it, and what is silenced."),
         LazyCommand("webhook", "webhook_commands", "Webhooks to other tools: how deliveries stand."),
