@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bumpless.common.access.entry import Entry
 from bumpless.common.errors import Refused
+from bumpless.common.shell.deployment import Weakness
 
 
 class Settings(BaseSettings):
@@ -70,8 +71,9 @@ class DeclaringSettings(NatsSettings):
 
 
 class BrokerSettings(DeclaringSettings):
-    """What every service that keeps a state needs."""
+    """What every service that keeps a state needs. `accept` names what is weak and meant to be so (docs/operations.md)."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"
+    accept: frozenset[Weakness] = frozenset()
     ops_port: int = 0
     log_level: str = "info"

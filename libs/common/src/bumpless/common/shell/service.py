@@ -22,7 +22,7 @@ from bumpless.common.contract.commands import RequestReport
 from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Refused, ReleaseError, Retryable
 from bumpless.common.settings import BrokerSettings
-from bumpless.common.shell import clock, tracing
+from bumpless.common.shell import clock, deployment, tracing
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.cancelling import cancelled
 from bumpless.common.shell.commanded import ANSWERING, answer_nodes
@@ -136,6 +136,7 @@ async def _turns(owner: str, settings: BrokerSettings, build: Build, turn: Turn)
         await _until(turn.stop, declare)
         if owner in ANSWERING:
             await answer_nodes(connection)
+        await _until(turn.stop, lambda: _admit(store, settings))
         while await turn.mine():
             try:
                 with turn.working():
@@ -263,6 +264,15 @@ async def _keep_topology(
             await _until(stop, declare)
         except Refused as error:  # who is at work goes on with what is there; who starts would not
             log.error("streams are not as declared", reason=str(error))
+
+
+async def _admit(store: RedisState, settings: BrokerSettings) -> None:
+    """Raises: Refused: the store may lose what it said it has. Retryable: it is away."""
+    facts = await store.facts()
+    for weak in deployment.admit(facts, settings.accept):
+        log.warning("weak, and asked for", weakness=weak.weakness, found=weak.found)
+    if hidden := deployment.unknown(facts):
+        log.warning("Redis does not say how it keeps what it is told", settings=hidden)
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -7,16 +7,18 @@ whether this is still the store we filled.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Retryable
+from bumpless.common.shell.deployment import StoreFacts
 
 
 class Conflict(Exception):
@@ -283,6 +285,37 @@ class RedisState:
         except _AWAY as error:
             raise _away(error) from error
 
+    async def facts(self) -> StoreFacts:
+        """How this Redis keeps what it is told. Who may not read its settings reads of them what it tells everybody."""
+        settings = await self._told(self._redis.config_get, "appendonly", "appendfsync", "maxmemory*")
+        if settings is not None:
+            limited = settings.get("maxmemory", "0") != "0"
+            return StoreFacts(
+                append_only=settings.get("appendonly") == "yes",
+                fsync=settings.get("appendfsync"),
+                eviction=settings.get("maxmemory-policy") if limited else "noeviction",
+            )
+        kept = await self._told(self._redis.info, "persistence") or {}
+        memory = await self._told(self._redis.info, "memory") or {}
+        append_only = kept.get("aof_enabled")
+        policy = memory.get("maxmemory_policy")
+        return StoreFacts(
+            append_only=None if append_only is None else bool(append_only),
+            eviction=policy if memory.get("maxmemory") else policy and "noeviction",
+        )
+
+    async def _told(
+        self, ask: Callable[..., Awaitable[dict[str, Any]]], *words: str
+    ) -> dict[str, Any] | None:
+        """None: it may not be asked. Raises: Retryable: it is away."""
+        try:
+            found: list[dict[str, Any]] = [await ask(word) for word in words]
+        except ResponseError:
+            return None
+        except _AWAY as error:
+            raise _away(error) from error
+        return {_text(key): _text(value) for each in found for key, value in each.items()}
+
     async def mark(self) -> None:
         try:
             await self._redis.set(self._key("incarnation"), self._token, nx=True)
@@ -292,6 +325,10 @@ class RedisState:
 
 def _away(error: BaseException) -> Retryable:
     return Retryable(f"Redis is away: {error!r}")
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _join(parts: tuple[bytes, ...]) -> bytes:
