@@ -149,15 +149,17 @@ def table(rows: list[Shown], seconds: float) -> str:
         f"{len(rows)} rollouts in {seconds / 60:.0f} minutes, {sum(not one.found.failure for one in rows)} held. "
         f"Load of the machine: {min(loads):.0f} to {max(loads):.0f}, on {os.cpu_count()} cores.",
         "",
-        "| hurt | ended | rollout moved on after, s | left by its clients after, s | whole rollout, s | held |",
-        "|---|---|---|---|---|---|",
+        "| hurt | ended | moved on after, s | left by its clients after, s | whole rollout, s | replicas whole after, s | held |",
+        "|---|---|---|---|---|---|---|",
     ]
     for one in rows:
         held = "yes" if not one.found.failure else "**no**: " + one.found.failure.splitlines()[0][:160]
         moved = "-" if one.found.slowest_s is None else f"{one.found.slowest_s:.1f}"
         left = "-" if one.left_s is None else f"{one.left_s:.1f}"
+        whole = "-" if one.whole_s is None else f"{one.whole_s:.1f}"
+        what = f"{one.found.row} ({one.server})"
         lines.append(
-            f"| {one.found.row} ({one.server}) | {one.found.ending} | {moved} | {left} | {one.found.took_s:.0f} | {held} |"
+            f"| {what} | {one.found.ending} | {moved} | {left} | {one.found.took_s:.0f} | {whole} | {held} |"
         )
     return "\n".join(lines) + "\n"
 

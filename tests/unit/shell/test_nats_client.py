@@ -82,7 +82,8 @@ def with_client(found: list[Deaf]) -> tuple[Deaf, Deaf]:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nats_client, "LEAVE_S", 0.3)
+    monkeypatch.setattr(nats_client, "FEW_S", 0.3)
+    monkeypatch.setattr(nats_client, "SILENT_S", 0.3)
 
 
 async def test_a_server_that_sees_few_of_the_others_is_left() -> None:
@@ -108,6 +109,32 @@ async def test_a_server_whose_streams_do_not_answer_is_left() -> None:
         with pytest.raises(nats.errors.TimeoutError):
             await found.request("some.stream", b"", timeout=0.4)
         await comes_true(lambda: other.clients and not one.clients, "the client to leave")
+
+
+async def test_requests_without_an_answer_that_are_far_apart_do_not_add_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nats_client, "SILENT_S", 60.0)
+    async with servers([], []) as both, client(*both) as found:
+        one, other = with_client(both)
+        now = asyncio.get_running_loop().time()
+        found._unanswered = (now - 300, now - 290)  # of a consumer without a leader, minutes ago
+        found.unanswered(now)
+        await found.flush()
+        assert (one.clients, other.clients) == (1, 0)
+
+
+async def test_a_server_is_left_as_soon_the_second_time_it_was_whole_meanwhile() -> None:
+    async with servers(ALL, ALL) as both, client(*both) as found:
+        for _ in range(2):
+            one, other = with_client(both)
+            one.tell(ALL[:1])
+            await comes_true(
+                lambda one=one, other=other: other.clients and not one.clients, "the client to leave"
+            )
+            await comes_true(lambda: found.is_connected, "the client to be back")
+            one.tell(ALL)
+        assert found._few_s == nats_client.FEW_S
 
 
 async def test_that_a_service_does_not_answer_says_nothing_about_the_server() -> None:

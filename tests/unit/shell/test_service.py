@@ -10,8 +10,10 @@ import pytest
 from bumpless.common.errors import Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import service
+from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.service import Active, Lease, run_service
 from bumpless.common.shell.state import RedisState
+from bumpless.common.shell.topology import ensure_topology
 from support.memory_state import MemoryState, MemoryStore
 from support.waiting import comes_true
 
@@ -56,6 +58,9 @@ async def test_a_process_that_stands_by_works_soon_after_the_other_is_gone(
 
     monkeypatch.setattr(service, "RedisState", Watched)
     settings = BrokerSettings(nats_url=nats_url, redis_url=redis_url)
+    keeper = await Connection.connect(nats_url, name="keeper")
+    await ensure_topology(keeper)
+    await keeper.close()
     running = asyncio.create_task(run_service("tried", settings, build))
     try:
         async with asyncio.timeout(60):

@@ -8,7 +8,7 @@ import pytest
 
 from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import STREAM_SUBJECTS, Stream
-from bumpless.common.errors import Refused
+from bumpless.common.errors import Refused, Retryable
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.topology import DURABLES, MAX_DELIVER, ensure_topology
 
@@ -63,6 +63,38 @@ async def test_what_was_tampered_with_is_brought_back(connection: Connection) ->
     assert await configs(connection) != before
     await ensure_topology(connection)
     assert await configs(connection) == before
+
+
+async def test_what_was_found_of_a_tampered_stream_is_said(
+    connection: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = (await connection.js.stream_info(Stream.CMD.value)).config
+    await connection.js.update_stream(config.evolve(max_msgs_per_subject=9, republish=None))
+    await ensure_topology(connection)
+    said = capsys.readouterr().out
+    assert "max_msgs_per_subject=9 (declared: none)" in said or "max_msgs_per_subject=9 (declared: 1)" in said
+    assert "republish=none" in said
+
+
+async def test_others_than_the_keeper_wait_for_it(connection: Connection) -> None:
+    config = (await connection.js.stream_info(Stream.DLQ.value)).config
+    await connection.js.update_stream(config.evolve(max_bytes=1 << 20))
+    with pytest.raises(Retryable, match="max_bytes=1048576"):
+        await ensure_topology(connection, "rollback")
+    await connection.js.delete_stream(Stream.DLQ.value)
+    with pytest.raises(Retryable, match="stream DLQ is not there; waiting for planner"):
+        await ensure_topology(connection, "rollback")
+    await ensure_topology(connection)
+    await connection.js.delete_stream(Stream.PROG.value)
+    await ensure_topology(connection, "rollback")  # held in memory: whoever comes first makes it
+
+
+async def test_replicas_are_refused_where_a_server_is_alone(connection: Connection) -> None:
+    await connection.js.delete_stream(Stream.REL.value)
+    with pytest.raises(Refused, match="a cluster of nats-servers for 3 replicas"):
+        await ensure_topology(connection, replicas=3)
+    await ensure_topology(connection)
+    await ensure_topology(connection, "rollback", replicas=3)  # how many there are is the keeper's affair
 
 
 async def test_a_consumer_that_was_changed_or_removed_is_brought_back(connection: Connection) -> None:

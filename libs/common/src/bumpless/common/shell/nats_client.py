@@ -34,11 +34,13 @@ NODE_PING_S = 2.5
 """Between two looks whether the connection still carries anything; of nodes, because there are many."""
 PINGS_UNANSWERED = 2
 """More of them, and the connection is given up: after three such times at most."""
-LEAVE_S = 4.0
-"""How long a server may leave what is asked of streams without an answer, or be without most of the others, before it
-is left for another. A stream whose leader was killed has a new one about as soon."""
+FEW_S, SILENT_S = 3.0, 8.0
+"""How long a server may be without most of the others, or leave what is asked of streams without an answer, before it is
+left for another. A stream whose leader was killed has a new one in less than that."""
 LONGEST_S = 60.0
 """The same where leaving it did not help: it is doubled each time."""
+APART_S = 10.0
+"""Requests without an answer that are further apart have nothing to do with each other."""
 
 _LASTING = {
     "max_reconnect_attempts": -1,
@@ -65,11 +67,11 @@ class LastingClient(Client):
     def __init__(self, servers: int = 1) -> None:
         """`servers`: how many there are to be, as far as is known."""
         super().__init__()
-        self._unanswered: float | None = None
-        """Since when nothing that was asked of streams was answered."""
-        self._patience = LEAVE_S
         self._most_seen = servers
         self._leaving: asyncio.TimerHandle | None = None
+        self._unanswered: tuple[float, float] | None = None
+        """When a request to a stream that nobody answered was made, the first and the last of them."""
+        self._few_s, self._silent_s = FEW_S, SILENT_S
 
     async def _attempt_reconnect(self) -> None:
         self._unanswered = None
@@ -89,12 +91,14 @@ class LastingClient(Client):
         await super()._process_info(info, initial_connection)
         told = len(info.get("connect_urls") or ())
         self._most_seen = max(self._most_seen, told)
-        if told and 2 * told < self._most_seen:
-            if self._leaving is None:
-                wait, loop = self._patience * random.uniform(0.5, 1), asyncio.get_running_loop()
-                self._leaving = loop.call_later(wait, self._leave, "it sees few of the other servers")
-        else:
+        if not told or 2 * told >= self._most_seen:
             self._stay()
+            self._few_s = FEW_S if told else self._few_s
+        elif self._leaving is None:
+            wait = self._few_s * random.uniform(
+                0.5, 1
+            )  # all that have the same server must not leave it at once
+            self._leaving = asyncio.get_running_loop().call_later(wait, self._leave_few)
 
     async def request(
         self,
@@ -121,19 +125,26 @@ class LastingClient(Client):
 
     def answered(self) -> None:
         """A stream or a consumer answered."""
-        self._unanswered, self._patience = None, LEAVE_S
+        self._unanswered, self._silent_s = None, SILENT_S
 
     def unanswered(self, since: float) -> None:
         """Something was asked of a stream at `since` (of the loop's clock), and nobody answered."""
-        self._unanswered = since if self._unanswered is None else min(since, self._unanswered)
-        if asyncio.get_running_loop().time() - self._unanswered >= self._patience:
+        now = asyncio.get_running_loop().time()
+        known = self._unanswered
+        first = since if known is None or since - known[1] > APART_S else min(since, known[0])
+        self._unanswered = (first, now)
+        if now - first >= self._silent_s:
+            self._silent_s = min(LONGEST_S, 2 * self._silent_s)
             self._leave("its streams do not answer")
+
+    def _leave_few(self) -> None:
+        self._few_s = min(LONGEST_S, 2 * self._few_s)
+        self._leave("it sees few of the other servers")
 
     def _leave(self, reason: str) -> None:
         self._stay()
         if len(self._server_pool) < 2 or not self.is_connected:
             return
-        self._patience = min(LONGEST_S, 2 * self._patience)
         where = self.connected_url
         log.warning("leaving a server for another", server=where.netloc if where else "", reason=reason)
         self._forced = asyncio.create_task(self.force_reconnect())

@@ -33,6 +33,8 @@ ALERT_HISTORY = 200
 """Changes of one alert that are kept."""
 ALREADY_OTHERWISE = 10058
 """There is a stream of that name with other settings."""
+NOT_CHANGEABLE = 10052
+"""The server cannot change a stream that is there to have these settings."""
 NO_CLUSTER = 10074
 """Replicas were asked of a server that is alone."""
 TOO_FEW = (10005, 10023)
@@ -178,8 +180,8 @@ KEEPERS_OWN = ("num_replicas", "persist_mode")
 async def ensure_topology(connection: Connection, owner: str = KEEPER, replicas: int = 1) -> None:
     """Create what is missing, bring the rest to what is written here, and read it back.
 
-    Other owners than the keeper make their own consumers only, and wait for the keeper where a stream is not as it
-    should be.
+    Other owners than the keeper make their own consumers, and what a broker that was started again no longer has in
+    memory; for all else they wait for the keeper.
 
     Raises:
         Refused: the server is too old, is alone where replicas are wanted, or did not take a setting.
@@ -196,7 +198,7 @@ async def ensure_topology(connection: Connection, owner: str = KEEPER, replicas:
         )
     js = connection.js
     for config in streams(replicas):
-        await _stream(js, config, owner)
+        await (_stream(js, config) if owner == KEEPER else _made_by_keeper(js, config))
     for durable in DURABLES:
         if owner not in (KEEPER, durable.name):
             continue
@@ -221,29 +223,36 @@ async def ensure_topology(connection: Connection, owner: str = KEEPER, replicas:
         await _bucket(js, bucket, ttl_s, owner, replicas)
 
 
-async def _stream(js: JetStreamContext, config: api.StreamConfig, owner: str) -> None:
+async def _stream(js: JetStreamContext, config: api.StreamConfig) -> None:
     """Have one stream as declared. Raises: as `ensure_topology`."""
-    besides = () if owner == KEEPER else KEEPERS_OWN
     try:
         info = await js.add_stream(config)
     except nats.js.errors.APIError as error:
         if error.err_code != ALREADY_OTHERWISE:
             raise _not_made(config, error) from error
-        info = await js.stream_info(str(config.name))
-        before = differences(config, info.config, besides=besides)
-        if owner != KEEPER and before:
-            raise Retryable(
-                f"stream {config.name} has {in_words(before)}; waiting for {KEEPER} to change it"
-            ) from error
-        if owner == KEEPER:
-            info = await _changed(js, config, before)
-    left = differences(config, info.config, besides=besides)
+        found = (await js.stream_info(str(config.name))).config
+        info = await _changed(js, config, differences(config, found))
+    left = differences(config, info.config)
     if left:
         raise Refused(
             f"stream {config.name} as declared",
             in_words(left),
-            f"nats-server {OLDEST_SERVER[0]}.{OLDEST_SERVER[1]} or newer takes all of it; see docs/cluster.md",
+            f"nats-server {OLDEST_SERVER[0]}.{OLDEST_SERVER[1]} or newer takes all of it",
         )
+
+
+async def _made_by_keeper(js: JetStreamContext, config: api.StreamConfig) -> None:
+    """Raises: Retryable: the keeper has not made it, or not changed it back, yet."""
+    try:
+        found = (await js.stream_info(str(config.name))).config
+    except nats.js.errors.NotFoundError as error:
+        if config.storage is api.StorageType.MEMORY:  # gone when the broker was started again
+            await _stream(js, config)
+            return
+        raise Retryable(f"stream {config.name} is not there; waiting for {KEEPER} to make it") from error
+    left = differences(config, found, besides=KEEPERS_OWN)
+    if left:
+        raise Retryable(f"stream {config.name} has {in_words(left)}; waiting for {KEEPER} to change it")
 
 
 async def _changed(
@@ -271,11 +280,11 @@ def _not_made(
             f"expected {config.num_replicas} nats-servers with room for stream {config.name}, found fewer: "
             f"{error.description}"
         )
-    if found and isinstance(error, nats.js.errors.BadRequestError):
+    if found and error.err_code == NOT_CHANGEABLE:
         return Refused(
             f"stream {config.name} to take the settings it is declared with",
             f"{in_words(found)}, and a server that says: {error.description}",
-            "back the stream up and delete it (`nats stream`); it is made again",
+            "see docs/cluster.md#from-one-to-three",
         )
     return error
 
@@ -330,7 +339,9 @@ async def _bucket(js: JetStreamContext, bucket: str, ttl_s: float | None, owner:
     """Have an object store. How many replicas it has is changed; the rest is the client's."""
     try:
         config = (await js.stream_info(subjects.bucket_stream(bucket))).config
-    except nats.js.errors.NotFoundError:
+    except nats.js.errors.NotFoundError as missing:
+        if owner != KEEPER:
+            raise Retryable(f"bucket {bucket} is not there; waiting for {KEEPER} to make it") from missing
         wanted = api.ObjectStoreConfig(
             bucket=bucket, storage=api.StorageType.FILE, ttl=ttl_s, replicas=replicas
         )
