@@ -46,8 +46,11 @@ class Settings(BaseSettings):
 class NatsSettings(Settings):
     """`nats_url` is one server or, with commas between, all of a cluster. `nats_seed` is the file with this part's key,
     `nats_ca` one with the authorities that vouch for the broker.
+
+    `ops_host` is the address of the ops port, which every part has: 0.0.0.0 where a Prometheus comes from elsewhere.
     """
 
+    ops_host: str = "127.0.0.1"
     nats_url: str = "nats://127.0.0.1:4222"
     nats_seed: Path | None = None
     nats_ca: Path | None = None

@@ -117,7 +117,7 @@ async def run(settings: DashboardSettings) -> None:
         site = Site(guard, doors, views, picture, give, clock.now)
         site.app.on_response_prepare.append(leave)
         runner = web.AppRunner(site.app, access_log=None, shutdown_timeout=2)
-        ops = await serve_ops(settings.ops_port, feeds.healthy)
+        ops = await serve_ops(settings.ops_port, feeds.healthy, host=settings.ops_host)
         try:
             feeds.start()
             await runner.setup()

@@ -115,7 +115,7 @@ async def run(settings: EventsSettings) -> None:
     config = Config(settings.config)
     async with Turn.of_this_process() as turn:
         connection = await Connection.connect(settings.broker, name=OWNER)
-        ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected)
+        ops = await serve_ops(settings.ops_port, lambda: connection.nc.is_connected, host=settings.ops_host)
         try:
             while await turn.mine():
                 with turn.working():

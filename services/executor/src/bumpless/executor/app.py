@@ -112,7 +112,7 @@ async def run_executor(
             telemetry.FREE_BYTES.set(free_bytes(settings.data_dir))
             telemetry.UNREPORTED.set(executor.unreported)
 
-        ops = await serve_ops(settings.ops_port, lambda: connection.is_connected, measure)
+        ops = await serve_ops(settings.ops_port, lambda: connection.is_connected, measure, settings.ops_host)
         if ops is not None:
             held.push_async_callback(ops.cleanup)
         await executor.start()

@@ -121,7 +121,12 @@ async def _turns(owner: str, settings: BrokerSettings, build: Build, turn: Turn)
     connection = await Connection.connect(settings.broker, name=owner, on_reconnect=back)
     store = RedisState(settings.redis_url, owner, clock.fresh_id())
     measures = turn.measure = Measures(owner, connection, store, clock.now)
-    ops = await serve_ops(settings.ops_port, lambda: store_answers and connection.nc.is_connected, measures)
+    ops = await serve_ops(
+        settings.ops_port,
+        lambda: store_answers and connection.nc.is_connected,
+        measures,
+        settings.ops_host,
+    )
 
     async def measured(connection: Connection, store: RedisState, fenced: Callable[[], None]) -> Active:
         active = await build(connection, store, fenced)
