@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
+import signal
 import time
 from array import array
 from collections.abc import Iterable, Sequence
@@ -233,8 +235,12 @@ async def verify_jobs(
 
 async def _measure(options: argparse.Namespace) -> None:
     load = Load(options.gateways, rate=options.rate, run=f"load-{time.time_ns()}")
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
     load.start()
-    await asyncio.sleep(options.seconds)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(told.wait(), options.seconds or None)
     report = await load.stop()
     result: dict[str, object] = {
         "requests_total": report.requests_total,
@@ -258,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("gateways", nargs="+", help="host:port")
     parser.add_argument("--rate", type=float, default=250.0, help="requests per second")
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=10.0, help="0: until SIGTERM or SIGINT")
     parser.add_argument("--database", default="", help="host:port, to check the jobs at the end")
     asyncio.run(_measure(parser.parse_args()))
 
