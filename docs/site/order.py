@@ -14,6 +14,7 @@ SECTIONS: dict[str, list[str]] = {
         "docs/identities.md",
         "docs/cluster.md",
         "docs/systemd.md",
+        "docs/containers.md",
         "docs/hooks.md",
         "docs/hooks-in-releases.md",
         "docs/strategies.md",
