@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import redis.asyncio
 import redis.exceptions
+from nats.js import api
 
 from bumpless.cli.doctor_checks import SERVICES
 from bumpless.cli.doctor_facts import Broker, Certificate, Facts, Heard, Key, Parked, Storage, Store, Taken
@@ -32,16 +33,14 @@ from bumpless.common.shell.broker import Connection, Received
 from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.reading import read
 from bumpless.common.shell.state import lease_key
-from bumpless.common.shell.topology import DURABLES, declared_streams
+from bumpless.common.shell.stream_settings import differences
+from bumpless.common.shell.topology import DURABLES, KEEPERS_OWN
+from bumpless.common.shell.topology import streams as streams_declared
 
 ANSWER_S = 3.0
 LOOK_EVERY_S = 0.5
 NOT_THERE = (10059, 10014)
 """Error codes of the broker: no such stream, no such consumer."""
-OUTGROWN = ("num_replicas", "name")
-"""Of a stream's settings: not declared in one way for all sites."""
-LEFT_TO_BROKER = ("duplicate_window",)
-"""The broker has a value of its own where none is declared."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,8 @@ async def _through_broker(where: Where) -> _Seen:
             url=where.entry.url,
             version=(version.major, version.minor, version.patch),
             differs={
-                config.name or "": _differences(config.as_dict(), found["config"])
-                for config in declared_streams()
+                config.name or "": _differences(config, found["config"])
+                for config in streams_declared(replicas=1)
                 if (found := streams.get(config.name or "")) and "config" in found
             },
             missing=tuple(name for name, found in streams.items() if _code(found) in NOT_THERE),
@@ -134,21 +133,10 @@ def _code(answer: Mapping[str, Any]) -> int:
     return int(answer.get("error", {}).get("err_code", 0))
 
 
-def _differences(declared: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the broker has other than it is declared. Settings that are left out are the broker's own."""
-    wrong = []
-    for name, value in declared.items():
-        has = found.get(name)
-        if name in OUTGROWN or has == value or (not value and (not has or name in LEFT_TO_BROKER)):
-            continue
-        if isinstance(value, dict) and isinstance(has, dict) and value.items() <= has.items():
-            continue
-        wrong.append(f"{name} is {_short(has)}, not {_short(value)}")
-    return tuple(wrong)
-
-
-def _short(value: Any) -> str:
-    return json.dumps(value)[:80]
+def _differences(declared: api.StreamConfig, found: dict[str, Any]) -> tuple[str, ...]:
+    """What the broker has other than it is declared. How many replicas there are is the site's choice."""
+    other = differences(declared, api.StreamConfig.from_response(found), besides=KEEPERS_OWN)
+    return tuple(map(str, other))
 
 
 def _ahead(answer: Mapping[str, Any]) -> timedelta | None:

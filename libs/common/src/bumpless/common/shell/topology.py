@@ -166,11 +166,6 @@ def streams(replicas: int) -> tuple[api.StreamConfig, ...]:
     )
 
 
-def declared_streams() -> tuple[api.StreamConfig, ...]:
-    """Every stream, as it should be at the broker."""
-    return _streams()
-
-
 KEEPER = "planner"
 """May change streams, and makes the consumers of all services. How many replicas there are is what it is told."""
 KEEPERS_OWN = ("num_replicas", "persist_mode")
