@@ -87,7 +87,7 @@ def command() -> TyperGroup:
         LazyCommand("fleet", "fleet_commands", "Nodes, and what runs on them."),
         LazyCommand("drill", "drill_commands", "Drills: a fault injected into one node, and what came of it."),
         LazyCommand("cluster", "cluster_commands", "A broker of three servers: configuration and certificates."),
-        LazyCommand("node", "node_commands", "Nodes: the keys with which they come to the broker."),
+        LazyCommand("node", "node_commands", "Nodes: their keys, and what is installed on them."),
         LazyCommand("alert", "alert_commands", "Alerts: what is wrong, who takes care of it, and what is silenced."),
         LazyCommand("webhook", "webhook_commands", "Webhooks to other tools: how deliveries stand."),
         LazyCommand("dashboard", "dashboard_commands", "The dashboard: who may log in, and links that do."),
