@@ -31,6 +31,7 @@ SECTIONS: dict[str, list[str]] = {
         "docs/stores.md",
         "docs/operations.md",
         "docs/doctor.md",
+        "docs/backup.md",
         "docs/self-upgrade.md",
         "docs/control-plane-upgrade.md",
         "docs/dashboard.md",

@@ -150,6 +150,8 @@ NOWHERE: dict[str, str] = dict.fromkeys(
     "",
 ) | {
     "doctor": "",
+    "backup": "{tmp}/none.zip",
+    "restore": "{tmp}/none.zip",
     "apply": "{tmp}/none.yaml",
     "release publish": "{tmp}/none.yaml",
     "rehearsed": "--fleet staging",
@@ -255,6 +257,12 @@ FLEET: tuple[tuple[str, Run], ...] = (
 )
 """What is asked of a fleet, in this order. What the words in braces are, and what `first` does: tests/e2e/test_every_command.py."""
 
+BACKED: dict[str, tuple[Run, ...]] = {
+    "backup": (Run("{file}"), Run("{file}", 1)),
+    "restore": (Run("{file}"), Run("{file}", 1)),
+}
+"""Run by tests/e2e/test_backup.py, where there is something to lose."""
+
 DOCTOR: dict[str, tuple[Run, ...]] = {"doctor": (Run(""), Run("", 1))}
 """Run by tests/integration/test_doctor.py, at a deployment that is well and at one that is not."""
 
@@ -267,7 +275,7 @@ JUDGED: dict[str, tuple[Run, ...]] = {"gate dry-run": (Run("{file}"),)}
 
 def all_runs() -> dict[str, tuple[Run, ...]]:
     """Every run of every command."""
-    found: dict[str, tuple[Run, ...]] = {**ALONE, **DOCTOR, **UP, **JUDGED}
+    found: dict[str, tuple[Run, ...]] = {**ALONE, **BACKED, **DOCTOR, **UP, **JUDGED}
     for name, words in NOWHERE.items():
         found[name] = (*found.get(name, ()), Run(words, 1))
     for name, run in FLEET:

@@ -196,6 +196,8 @@ ANSWERS: Mapping[str, Answer] = {
         _rows("state check found expected do"),
         {0: "nothing is wrong", 1: "something is wrong, or no broker is named"},
     ),
+    "backup": Answer(lambda: _object(f"bytes:i {_KEPT}", streams=_STREAMS), BASE),
+    "restore": Answer(lambda: _object(f"written:a {_KEPT}", streams=_STREAMS), BASE),
     "keys generate": Answer(lambda: {"type": "object", "additionalProperties": {"type": "string"}}, BASE),
     "keys trust": Answer(_rows("role keyid public"), BASE),
     "agent run": Answer(None, {0: "stopped by SIGTERM", 1: "refused or wrong"}),
@@ -391,5 +393,7 @@ ANSWERS: Mapping[str, Answer] = {
     ),
 }
 
+_KEPT = "file at broker files:a"
+_STREAMS: Schema = _array(_object("stream messages:i bytes:i"))
 _CLUSTER = "pid:i nats_url redis_url alerts_webhook ops:o nodes:a parts:o"
 _CONTRACT = "consumer provider consumer_version? provider_version? pact interactions:i messages:i verified:b failures:a file?"

@@ -74,6 +74,8 @@ def command() -> TyperGroup:
         LazyCommand("rehearsed", "statement_commands", "Sign that a release succeeded on this fleet, for another fleet that asks for a rehearsal."),
         LazyCommand("rollback", "rollback_command", "Take back what a rollout did, in reverse order; works while the planner is down."),
         LazyCommand("doctor", "doctor_command", "Look at the whole deployment: broker, state store, keys, services, nodes, clocks, parked messages, certificates."),
+        LazyCommand("backup", "backup_commands", "Write keys, settings, and every stream and bucket of the broker into one file, while all goes on."),
+        LazyCommand("restore", "backup_commands", "Fill an empty broker from a backup, and put keys and settings where they are missing."),
         LazyCommand("keys", "control_commands", "Signing keys."),
         LazyCommand("agent", "control_commands", "The executor of one node."),
         artifact_commands.group(),
