@@ -14,7 +14,11 @@ import redis
 from nats.js import api
 
 from bumpless.cli.control_commands import generate_keys
+from bumpless.cli.doctor_checks import certificates
+from bumpless.cli.doctor_facts import State
+from bumpless.cli.doctor_looking import Where, look
 from bumpless.cli.home import Home
+from bumpless.common.access.entry import Entry
 from bumpless.common.contract import events as e
 from bumpless.common.model.fleet import Node
 from bumpless.common.shell import clock
@@ -24,6 +28,8 @@ from bumpless.common.shell.topology import DURABLES, ensure_topology
 from support.command_check import check
 from support.command_table import Run
 from support.fleet_lab import run_cli
+from support.servers import NatsServer
+from support.stores import certificate
 
 LEASED = ("planner", "health-gate", "rollback", "alerts")
 
@@ -152,6 +158,26 @@ async def test_two_executors_under_one_name_and_two_control_planes_at_one_broker
         await asyncio.wait(others)
     assert "pid 1 (i1) | pid 2 (i2)" in wrong["node web-1"]["found"]
     assert wrong["one control plane"]["found"] == "several processes work as planner"
+
+
+async def test_certificates_that_end_soon_are_told(tmp_path: Path) -> None:
+    _, authority = certificate(tmp_path)  # good for two days
+    more = tmp_path / "tls.conf"
+    more.write_text(f'tls {{ cert_file: "{authority}", key_file: "{tmp_path / "tls.key"}" }}\n')
+    with NatsServer(tmp_path / "nats", include=more) as server:
+        entry = Entry(server.url.replace("tls://", "nats://"), ca=authority)
+        facts = await look(Where(entry, listen_s=0))
+        assert facts.broker.reached == ""
+        mine, theirs = certificates(facts)
+        assert (mine.state, theirs.state) == (State.WRONG, State.WRONG)
+        assert (mine.found, theirs.found) == ("it ends in 48 h", "it ends in 48 h")
+        assert theirs.check.startswith("certificate of the broker at 127.0.0.1:")
+
+        (tmp_path / "other").mkdir()
+        _, stranger = certificate(tmp_path / "other")
+        facts = await look(Where(Entry(entry.url, ca=stranger), listen_s=0))
+        assert "not reached" in facts.broker.reached
+        assert "certificate verify failed" in list(certificates(facts))[-1].found
 
 
 async def test_neither_broker_nor_store_is_there(tmp_path: Path) -> None:

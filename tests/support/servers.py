@@ -89,7 +89,7 @@ class NatsServer:
 
 
 def _answers(url: str) -> bool:
-    host, port = url.removeprefix("nats://").rsplit(":", 1)
+    host, port = url.rpartition("://")[2].rsplit(":", 1)
     try:
         with socket.create_connection((host, int(port)), timeout=1) as found:
             return found.recv(4) == b"INFO"
