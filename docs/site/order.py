@@ -32,6 +32,7 @@ SECTIONS: dict[str, list[str]] = {
         "docs/operations.md",
         "docs/doctor.md",
         "docs/backup.md",
+        "docs/sizing.md",
         "docs/self-upgrade.md",
         "docs/control-plane-upgrade.md",
         "docs/dashboard.md",
