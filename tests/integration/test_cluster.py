@@ -12,6 +12,7 @@ from support.cluster_kills import Shown, leader_killed, run_one
 from support.cluster_lab import ClusterLab
 from support.crash_rows import baking
 from support.crash_run import install
+from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -30,3 +31,18 @@ async def test_a_rollout_goes_on_whose_leader_is_killed(lab: ClusterLab) -> None
     shown = await run_one(lab, "leader of RO killed", "succeeded", baking, killed)
     assert shown.found.failure == ""
     assert shown.found.faults == 1
+
+
+async def test_a_stream_that_was_changed_by_hand_is_put_back_when_the_planner_starts(lab: ClusterLab) -> None:
+    async with lab.client() as found:
+        js = found.connection.js
+
+        async def kept() -> int:
+            return (await js.stream_info(Stream.CMD.value)).config.max_msgs_per_subject
+
+        config = (await js.stream_info(Stream.CMD.value)).config
+        await js.update_stream(config.evolve(max_msgs_per_subject=9))
+        lab.kill("planner")
+        lab.start("planner")
+        await eventually(kept, lambda number: number == 1, "the stream to keep one command of each")
+    assert "max_msgs_per_subject=9 (declared: 1)" in lab.log_file("planner").read_text()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 
 import pytest
+from redis.asyncio import Redis
 
-from bumpless.common.errors import Retryable
+from bumpless.common.errors import Refused, Retryable
 from bumpless.common.settings import BrokerSettings
 from bumpless.common.shell import service
 from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.deployment import Weakness
 from bumpless.common.shell.service import Active, Lease, run_service
 from bumpless.common.shell.state import RedisState
 from bumpless.common.shell.topology import ensure_topology
@@ -73,3 +76,28 @@ async def test_a_process_that_stands_by_works_soon_after_the_other_is_gone(
         with contextlib.suppress(asyncio.CancelledError):
             await running
         await other.close()
+
+
+async def test_a_store_that_loses_what_it_said_it_has_is_refused_unless_asked_for(
+    nats_url: str, redis_url: str
+) -> None:
+    keeper = await Connection.connect(nats_url, name="keeper")
+    await ensure_topology(keeper)
+    await keeper.close()
+    async with Redis.from_url(redis_url) as people:
+        await people.config_set("appendonly", "no")
+    working = asyncio.Event()
+
+    async def build(*_: object) -> Active:
+        working.set()
+        raise Retryable("that was all")
+
+    settings = BrokerSettings(nats_url=nats_url, redis_url=redis_url)
+    with pytest.raises(Refused, match=r"append-only file.*volatile-redis"):
+        await asyncio.wait_for(run_service("tried", settings, build), 60)
+    assert not working.is_set()
+    accepted = settings.model_copy(update={"accept": frozenset({Weakness.VOLATILE_REDIS})})
+    running = asyncio.create_task(run_service("tried", accepted, build))
+    await asyncio.wait_for(working.wait(), 60)
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(running, 60)

@@ -39,7 +39,7 @@ CLOSE_S = 5.0
 """For what is still to be sent when a connection is closed."""
 BATCH_LIMIT = 1000
 """The server takes at most this many messages in one atomic batch."""
-LOOKS, LOOK_AGAIN_S = 30, 0.3
+PATIENT_S, LOOK_AGAIN_S = 10.0, 0.3
 """For a stream to have a leader again, and for a replica to catch up with what that says."""
 STALE_SEQUENCE = 10071
 DUPLICATE_IN_BATCH = 10201
@@ -236,22 +236,20 @@ class Connection:
     ) -> list[Received]:
         """What the stream holds now: the last message per subject, or with `history` every message."""
         wanted = [filters] if isinstance(filters, str) else list(filters)
-        behind = ""
-        for _ in range(LOOKS):
+        clock = asyncio.get_running_loop().time
+        until = clock() + (PATIENT_S if self.clustered else 0)
+        while True:
             try:
                 least = await self._counted(stream, wanted, history) if self.clustered else 0
                 found = await self._read(stream, wanted, history)
                 if len(found) >= least:
                     return found
-                behind = f"expected {least} messages, found {len(found)}: a replica is behind"
-            except nats.js.errors.ServiceUnavailableError as error:
-                if not self.clustered:
-                    raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
-                behind = f"no leader: {error!r}"
-            except Away as error:
-                raise Retryable(f"broker is away: reading {wanted}: {error!r}") from error
+                why = f"expected {least} messages, found {len(found)}: a replica is behind"
+            except Away as error:  # in a cluster there may be no leader yet
+                why = f"broker is away: {error!r}"
+            if clock() > until:
+                raise Retryable(f"reading {wanted}: {why}")
             await asyncio.sleep(LOOK_AGAIN_S)
-        raise Retryable(f"reading {wanted}: {behind}")
 
     async def _read(self, stream: Stream, wanted: list[str], history: bool) -> list[Received]:
         policy = api.DeliverPolicy.ALL if history else api.DeliverPolicy.LAST_PER_SUBJECT
@@ -330,7 +328,7 @@ class Connection:
         if not seen:
             return 0
         last = (await self.js.stream_info(stream.value)).state.last_seq
-        for _ in range(LOOKS if self.clustered else 0):
+        for _ in range(int(PATIENT_S / LOOK_AGAIN_S) if self.clustered else 0):
             if last >= seen:
                 break
             await asyncio.sleep(
