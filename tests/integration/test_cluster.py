@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bumpless.common.access.certificates import Authority
 from bumpless.common.contract.subjects import Stream
+from bumpless.common.errors import Retryable
+from bumpless.common.shell import clock
+from bumpless.common.shell.broker import Connection
 from support.cluster_kills import Shown, leader_killed, run_one
 from support.cluster_lab import ClusterLab
 from support.crash_rows import baking
@@ -46,3 +52,10 @@ async def test_a_stream_that_was_changed_by_hand_is_put_back_when_the_planner_st
         lab.start("planner")
         await eventually(kept, lambda number: number == 1, "the stream to keep one command of each")
     assert "max_msgs_per_subject=9 (declared: 1)" in lab.log_file("planner").read_text()
+
+
+async def test_servers_that_nobody_we_trust_vouches_for_are_none(lab: ClusterLab, tmp_path: Path) -> None:
+    other = Authority.make(tmp_path / "ca.pem", tmp_path / "ca.key", "another", clock.now())
+    entry = replace(lab.entry, ca=other.file)
+    with pytest.raises(Retryable, match=r"found none within 2 s .*certificate verify failed"):
+        await Connection.connect(entry, name="test", connect_timeout_s=2)

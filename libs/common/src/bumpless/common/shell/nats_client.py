@@ -166,8 +166,10 @@ async def opened(entry: Entry, within_s: float, **options: Any) -> LastingClient
     """
     known = {**entry.options(), **_LASTING, **in_turn(entry), **options}
     refused: list[Exception] = []
+    said: list[Exception] = []
 
     async def failed(error: Exception) -> None:
+        said[:] = [error]
         if _unknown(error):
             refused.append(error)
         log.warning("broker error", error=str(error) or type(error).__name__)
@@ -186,9 +188,10 @@ async def opened(entry: Entry, within_s: float, **options: Any) -> LastingClient
                 continue
             if _unknown(error) or refused:
                 raise _key_unknown(entry) from error
+            why = said[0] if said and isinstance(error, TimeoutError) else error
             raise Retryable(
                 f"expected a NATS server at {entry.url}, found none within {within_s:g} s "
-                f"({error or type(error).__name__}); start one with `bumpless up`, or name the right one with --nats"
+                f"({why or type(why).__name__}); start one with `bumpless up`, or name the right one with --nats"
             ) from error
 
 
