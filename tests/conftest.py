@@ -13,7 +13,7 @@ from support import inside
 from support.servers import NatsServer, RedisServer
 from support.snapshots import Snapshots
 
-WITH_PROCESSES = ("contract", "contract_services", "disk", "drivers", "e2e", "integration")
+WITH_PROCESSES = ("containers", "contract", "contract_services", "disk", "drivers", "e2e", "integration")
 """Folders whose tests run real processes, and share the machine with whatever else runs on it."""
 
 

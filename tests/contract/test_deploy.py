@@ -126,3 +126,35 @@ def test_what_a_query_asks_for() -> None:
     found = asked('sum by (le, job) (rate(a_total{x="}", y=~"b"}[5m])) or bumpless_c unless on () up == 0')
     assert found.metrics == {"a_total": {"x", "y"}, "bumpless_c": frozenset(), "up": frozenset()}
     assert found.grouped == {"le", "job"}
+
+
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml(ROOT / "compose.yaml")["services"]
+    return found
+
+
+SHARED = {"nats": "keys-broker", "bumpless": "keys-operator", "shop": "keys-ci"}
+"""Whose volume of keys has another name than the service."""
+
+
+@pytest.mark.parametrize("name", services())
+def test_a_container_has_its_own_keys_and_no_others(name: str) -> None:
+    mounted = {str(each).partition(":")[0] for each in services()[name].get("volumes", ())}
+    keys = {volume for volume in mounted if volume.startswith("keys")}
+    if name == "setup":
+        assert keys == {
+            volume for volume in yaml(ROOT / "compose.yaml")["volumes"] if volume.startswith("keys")
+        }
+    else:
+        assert keys <= {SHARED.get(name, f"keys-{name}")}
+
+
+@pytest.mark.parametrize("name", services())
+def test_a_container_is_confined_and_its_image_may_be_another(name: str) -> None:
+    service = services()[name]
+    assert service["image"].startswith("${")
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+    if name != "grafana":  # what is not ours runs as its image has it
+        assert (service["user"], service["read_only"]) == ("65532:65532", True)
