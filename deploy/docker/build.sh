@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds the images of compose.yaml: all of them, or the targets that are named (bumpless shop nats redis prometheus).
+# `build.sh base` fetches what the base is made of, and stops there.
 #
 #   BASE_IMAGE    what they stand on; without it one is made of Debian's packages (needs root and debootstrap)
 #   *_IMAGE       their names, as in compose.yaml
@@ -22,6 +23,7 @@ not_fetched() {
 # Debian's mirror, release and key, as apt has them here.
 make_base() {
     local release mirror root=build/docker/root
+    mkdir -p build/docker
     release=$(. /etc/os-release && echo "$VERSION_CODENAME")
     mirror=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' | awk -v r="$release" '$1 == r && $2 == "main" { print $3; exit }')
     [ -n "$mirror" ] || not_fetched "Debian $release: apt knows no mirror of it"
@@ -80,6 +82,10 @@ name_of() {
     esac
 }
 
+if [ "${1:-}" = base ]; then
+    [ -e build/docker/base.tar ] || make_base
+    exit
+fi
 [ $# -gt 0 ] || set -- bumpless shop nats redis prometheus
 for target in "$@"; do name_of "$target" >/dev/null; done
 rm -rf "$context"
