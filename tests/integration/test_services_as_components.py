@@ -17,6 +17,8 @@ from bumpless.cli.home import Home
 from bumpless.common.contract.events import StepOutcome
 from bumpless.common.model.plan import Direction, Target
 from bumpless.common.model.release import Timing
+from bumpless.common.shell.broker import Connection
+from bumpless.common.shell.topology import ensure_topology
 from bumpless.executor.ports import Unanswered
 from support.real_node import RealNode
 from support.waiting import eventually
@@ -41,6 +43,13 @@ def version(node: RealNode, name: str, env: Mapping[str, str], **run: Any) -> Ta
     return node.version(name, main="", command=command, env=dict(env), timing=TIMING, **run)
 
 
+async def declared(nats_url: str) -> None:
+    """The streams are there, as the planner of the site has made them."""
+    connection = await Connection.connect(nats_url, name="test")
+    await ensure_topology(connection)
+    await connection.close()
+
+
 async def leading(node: RealNode) -> dict[str, bool]:
     """Which versions run here, and whether each holds the lease; without one that is just ending."""
     record = node.executor.record(node.component)
@@ -63,6 +72,7 @@ async def test_a_lease_goes_to_the_new_version_and_back_to_the_one_that_was_kept
         "BUMPLESS_ROLLBACK_DEPLOY_KEY": str(home.deploy_key),
         "BUMPLESS_ROLLBACK_TRUST": str(home.trust),
     }
+    await declared(nats_url)
     async with component(tmp_path, "rollback") as node:
         v1, v2 = (version(node, name, env, listen={}) for name in ("v1", "v2"))
         assert (await node.apply(v1)).outcome is StepOutcome.DONE
