@@ -12,7 +12,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C.UTF-8
 
-PYTHON=${PYTHON:-/usr/bin/python3}
 context=build/docker/context
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 not_fetched() {
@@ -37,23 +36,6 @@ make_base() {
         -c . >build/docker/base.tar.part
     as_root rm -rf "$root"
     mv build/docker/base.tar.part build/docker/base.tar
-}
-
-# pip checks hashes here: one package comes as its source, and the wheel that is made of it has a hash of its own.
-fetch_wheels() {
-    local wheels=build/docker/wheels mark
-    mark=$("$PYTHON" --version && sha256sum <requirements/runtime.txt)
-    if [ "$mark" != "$(cat build/docker/wheels.mark 2>/dev/null)" ]; then
-        echo "images: wheels"
-        rm -rf "$wheels" build/docker/venv
-        "$PYTHON" -m venv build/docker/venv
-        build/docker/venv/bin/pip wheel --quiet --require-hashes --wheel-dir "$wheels" -r requirements/runtime.txt ||
-            not_fetched "the wheels of requirements/runtime.txt"
-        echo "$mark" >build/docker/wheels.mark
-    fi
-    cp -r "$wheels" "$context/wheels"
-    .venv/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$context/wheels" \
-        libs/common libs/service libs/cli services/*/
 }
 
 fetch_prometheus() {
@@ -99,7 +81,7 @@ if [ -z "${BASE_IMAGE:-}" ]; then
         docker import build/docker/base.tar "$BASE_IMAGE" >/dev/null
     fi
 fi
-fetch_wheels
+deploy/wheels.sh "$context/wheels"
 case " $* " in *" prometheus "*) fetch_prometheus ;; *) : >"$context/prometheus" ;; esac
 for target in "$@"; do
     echo "images: $(name_of "$target")"

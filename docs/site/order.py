@@ -30,6 +30,7 @@ SECTIONS: dict[str, list[str]] = {
         "docs/observability.md",
         "docs/stores.md",
         "docs/operations.md",
+        "docs/air-gapped.md",
         "docs/doctor.md",
         "docs/backup.md",
         "docs/sizing.md",
