@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bumpless.cli.cluster_files import Cluster, ClusterFolder, Server, configuration
-from bumpless.common.access.certificates import expires
+from bumpless.common.access.certificates import Authority, expires, holds_for
 from bumpless.common.errors import Refused
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -92,3 +92,12 @@ def test_the_key_of_another_authority_is_refused(tmp_path: Path) -> None:
     (kept.folder / "ca.key").write_bytes((other.folder / "ca.key").read_bytes())
     with pytest.raises(Refused, match="another one"):
         kept.renew(NOW, 30)
+
+
+def test_a_certificate_tells_for_whom_it_holds(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path / "ca.pem", tmp_path / "ca.key", "test", NOW)
+    file = tmp_path / "own.pem"
+    authority.certify(["nats", "127.0.0.1"], tmp_path / "own.key", file, NOW, 30)
+    assert holds_for(file, ["127.0.0.1", "nats"])
+    assert not holds_for(file, ["nats"])
+    assert not holds_for(file, ["nats", "127.0.0.1", "broker.example.org"])

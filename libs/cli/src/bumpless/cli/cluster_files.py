@@ -167,7 +167,7 @@ class ClusterFolder:
         for server in cluster.servers:
             own = self.of(server)
             own.mkdir(mode=0o700, exist_ok=True)
-            authority.certify(server.host, own / "server.key", own / "server.pem", now, days)
+            authority.certify([server.host], own / "server.key", own / "server.pem", now, days)
             shutil.copyfile(self.ca, own / "ca.pem")
             if accounts is not None:
                 shutil.copyfile(accounts, own / "accounts.conf")
@@ -181,7 +181,7 @@ class ClusterFolder:
         authority = Authority(self.ca, self.folder / "ca.key")
         for server in cluster.servers:
             own = self.of(server)
-            authority.certify(server.host, own / "server.key", own / "server.pem", now, days)
+            authority.certify([server.host], own / "server.key", own / "server.pem", now, days)
         return cluster
 
     def read(self) -> Cluster:

@@ -1,13 +1,14 @@
-"""An authority of one's own for the servers of a cluster: its key, and a key and a certificate for each server.
+"""An authority of an installation's own: its key, and a key and a certificate for each of its servers.
 
-Keys are on curve P-256, in files of mode 0600, and never overwritten. A certificate holds for one host, and for both
-ends of a route: servers prove themselves to clients and to each other.
+Keys are on curve P-256, in files of mode 0600, and never overwritten. A certificate holds for both ends of a connection:
+servers of a cluster prove themselves to clients and to each other.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -53,17 +54,21 @@ class Authority:
         _write(certificate, _pem(built))
         return cls(certificate, key)
 
-    def certify(self, host: str, key: Path, certificate: Path, now: datetime, days: int) -> datetime:
-        """A certificate for `host` with the key in `key`, which is made where there is none; returns when it expires."""
+    def certify(
+        self, names: Sequence[str], key: Path, certificate: Path, now: datetime, days: int
+    ) -> datetime:
+        """A certificate for hosts of these names and addresses with the key in `key`, which is made where there is none;
+        returns when it expires.
+        """
         own = _key_in(key) if key.exists() else _new_key(key)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         built = (
             _for(subject, self._certificate.subject, own, now, days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(both, critical=False)
-            .add_extension(x509.SubjectAlternativeName([_named(host)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(list(map(_named, names))), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
             )
@@ -75,8 +80,18 @@ class Authority:
 
 def expires(certificate: Path) -> datetime:
     """When a certificate ends. Raises: Refused: there is none in the file."""
+    return _read(certificate).not_valid_after_utc
+
+
+def holds_for(certificate: Path, names: Sequence[str]) -> bool:
+    """Whether it is one for these names and addresses, and no others. Raises: Refused: there is none in the file."""
+    found = _read(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return set(found) == set(map(_named, names))
+
+
+def _read(certificate: Path) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+        return x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
         raise Refused(f"a certificate (PEM) in {certificate}", str(error)) from error
 
