@@ -23,7 +23,7 @@ from bumpless.common.shell.consume import (
     start_subscribers,
     stop_subscribers,
 )
-from bumpless.common.shell.topology import PLANNER_OPERATORS
+from bumpless.common.shell.topology import PLANNER_OPERATORS, PLANNER_RELEASES
 from support.plans import T0
 from support.tcp_proxy import Proxies
 from support.waiting import comes_true, eventually
@@ -254,3 +254,30 @@ async def test_subscribers_are_stopped_over_a_connection_that_is_lost(
         await comes_true(lambda: client.is_reconnecting, "the connection to be lost")
         await stop_subscribers(broker, 5.0)
         assert client.is_closed
+
+
+async def test_a_service_stands_back_whose_results_do_not_come_to_their_end(
+    nats_url: str, connection: Connection
+) -> None:
+    """Handlers that wait for a store which is away outlast the time that there is; nothing may be fetched meanwhile or
+    afterwards, over a connection that is closed."""
+    going, ended = asyncio.Event(), asyncio.Event()
+
+    async def waits(message: Message, tries: int) -> None:
+        going.set()
+        await ended.wait()
+
+    async def beside(message: e.ReleaseAnnounced) -> None:
+        pass
+
+    service = Service(nats_url, connection, waits)
+    on_durable(service.broker, PLANNER_RELEASES, title="beside")(beside)
+    await start_subscribers(service.broker)
+    await connection.publish(pause("r1"), source="cli")
+    await asyncio.wait_for(going.wait(), 10)
+    client = service.broker._connection
+    await stop_subscribers(service.broker, 0.2)
+    ended.set()
+    assert client is not None
+    assert client.is_closed
+    assert not any(subscriber.running for subscriber in service.broker.subscribers)

@@ -16,6 +16,7 @@ from faststream.nats.message import NatsMessage
 from faststream.nats.security import NatsNKey, NatsSecurity
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError
 from nats.js import JetStreamContext
 from nats.js.errors import ServiceUnavailableError
 
@@ -139,12 +140,15 @@ class ServiceBroker(NatsBroker):
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> None:
+        for subscriber in self.subscribers:
+            subscriber.running = False  # what is fetched one by one is not fetched on while results come to their end
         await asyncio.gather(*(fan_in.stop() for fan_in in self.fan_ins))
         await super().stop(exc_type, exc_val, exc_tb)
 
 
 def _be_patient(pulled: JetStreamContext.PullSubscription) -> None:
-    """A consumer whose stream has no leader refuses at once what FastStream would ask again at once."""
+    """A consumer whose stream has no leader refuses at once what FastStream would ask again at once, and so does a closed
+    connection: without a pause between them nothing else in the process would ever run."""
     fetch, client = pulled.fetch, pulled._nc
     assert isinstance(client, LastingClient)
 
@@ -154,6 +158,9 @@ def _be_patient(pulled: JetStreamContext.PullSubscription) -> None:
             found = await fetch(batch, timeout, heartbeat)
         except ServiceUnavailableError:
             client.unanswered(began)
+            await asyncio.sleep(AGAIN_S)
+            raise
+        except ConnectionClosedError:
             await asyncio.sleep(AGAIN_S)
             raise
         if found:
