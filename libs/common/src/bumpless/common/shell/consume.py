@@ -141,7 +141,9 @@ class ServiceBroker(NatsBroker):
         exc_tb: TracebackType | None = None,
     ) -> None:
         for subscriber in self.subscribers:
-            subscriber.running = False  # what is fetched one by one is not fetched on while results come to their end
+            subscriber.running = (
+                False  # what is fetched one by one is not fetched on while results come to their end
+            )
         await asyncio.gather(*(fan_in.stop() for fan_in in self.fan_ins))
         await super().stop(exc_type, exc_val, exc_tb)
 
