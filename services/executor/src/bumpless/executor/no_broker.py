@@ -10,7 +10,6 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
-from bumpless.common.artifacts.errors import StoreUnavailable
 from bumpless.common.artifacts.stores.store import BlobReader
 from bumpless.common.contract.base import Message
 from bumpless.common.errors import Retryable
@@ -31,6 +30,7 @@ class LateConnection:
     def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
         self._connect = connect
         self._joined: Connection | None = None
+        self._there = asyncio.Event()
 
     @property
     def joined(self) -> Connection | None:
@@ -50,6 +50,13 @@ class LateConnection:
                 log.warning("no broker yet; what ran before is served", reason=str(error))
                 await asyncio.sleep(wait * random.uniform(0.5, 1))
                 wait = min(LONGEST_WAIT_S, 2 * wait)
+        self._there.set()
+        return self._joined
+
+    async def wait(self) -> Connection:
+        """The connection, once somebody has joined."""
+        await self._there.wait()
+        assert self._joined is not None
         return self._joined
 
     async def publish(self, message: Message, *, source: str) -> int:
@@ -64,17 +71,18 @@ class LateConnection:
 
 
 class LateBlobs(BlobReader):
-    """A store that lies in the broker; `open_in` makes it of the connection."""
+    """A store that lies in the broker; `open_in` makes it of the connection. Who asks it for something waits for the broker:
+    a staging that goes on after a restart must not fail because it begins before there is a connection."""
 
     def __init__(self, connection: LateConnection, open_in: Callable[[Connection], BlobReader]) -> None:
         self._connection, self._open_in = connection, open_in
         self._opened: BlobReader | None = None
 
     async def has(self, digest: str) -> bool:
-        return await self._store().has(digest)
+        return await (await self._store()).has(digest)
 
     async def read(self, digest: str, start: int = 0) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self._store().read(digest, start)) as pieces:
+        async with aclosing((await self._store()).read(digest, start)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -82,10 +90,8 @@ class LateBlobs(BlobReader):
         if self._opened is not None:
             await self._opened.close()
 
-    def _store(self) -> BlobReader:
+    async def _store(self) -> BlobReader:
         if self._opened is None:
-            joined = self._connection.joined
-            if joined is None:
-                raise StoreUnavailable("the store in the broker", "no broker yet")
-            self._opened = self._open_in(joined)
+            joined = await self._connection.wait()
+            self._opened = self._opened or self._open_in(joined)
         return self._opened
