@@ -9,6 +9,7 @@ from bumpless.common.errors import Retryable
 from bumpless.common.shell.state import Conflict, Fenced, RedisState, Stored
 from support.plans import at
 from support.servers import RedisServer
+from support.tcp_proxy import Proxies
 from support.waiting import eventually
 
 LONG_S = 60.0
@@ -204,3 +205,23 @@ async def test_a_redis_that_is_away_is_retryable_and_what_it_kept_comes_back(
     assert await state.load("r1") == value(1, b"x")
     assert await state.due(at(1)) == [("r1", Deadline("staging", at(1)))]
     await state.close()
+
+
+async def test_a_lease_that_runs_out_in_the_middle_of_a_write_fences_it(redis_url: str) -> None:
+    """The way to the store is so slow that the lease is gone between reading and writing; nobody else took it."""
+    with Proxies() as proxies:
+        link = proxies.open(redis_url)
+        state = RedisState(link.url, "planner", "mine")
+        await state.acquire(LONG_S)
+        await state.save("r1", value(1), None)
+        link.slow(0.15)
+        assert await state.renew(
+            0.75
+        )  # reading the lease and the revision takes 0.9 s more, then writing begins
+        with pytest.raises(Fenced):
+            await state.save("r1", value(2), None)
+        link.heal()
+        found = await state.load("r1")
+        assert found is not None
+        assert found.revision == 1
+        await state.close()

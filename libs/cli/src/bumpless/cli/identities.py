@@ -2,6 +2,7 @@
 
 FOLDER/identities.json        names and public keys; `bumpless` alone writes it
 FOLDER/accounts.conf          what the configuration of every nats-server includes
+FOLDER/redis.acl              users of Redis, its `aclfile`
 FOLDER/services/NAME.seed     keys of services, of people (`operator`) and of CI (`ci`)
 FOLDER/nodes/NAME.seed        keys of nodes, to be moved to the nodes
 """
@@ -16,13 +17,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from bumpless.common.access import nats_config
+from bumpless.common.access import nats_config, redis_users
 from bumpless.common.access.nkey import make_seed
 from bumpless.common.access.rights import PEOPLE, SERVICES
 from bumpless.common.errors import Refused
 
 Kind = Literal["services", "nodes"]
 ACCOUNTS = "accounts.conf"
+REDIS_USERS = "redis.acl"
 
 
 class Identities:
@@ -39,6 +41,10 @@ class Identities:
     def accounts(self) -> Path:
         return self.folder / ACCOUNTS
 
+    @property
+    def redis_users(self) -> Path:
+        return self.folder / REDIS_USERS
+
     def ensure(self, nodes: Iterable[str] = ()) -> None:
         """Every service, people, CI and these nodes have a key; the accounts are written anew.
 
@@ -48,6 +54,9 @@ class Identities:
             for name in (*SERVICES, *PEOPLE):
                 if not known["services"].get(name):
                     known["services"][name] = [self._made(name, "services")]
+            for name in redis_users.KNOWN:  # of an older installation only those whose keys are still here
+                if not known["redis"].get(name) and self.seed(name).exists():
+                    known["redis"][name] = [redis_users.digest(self.seed(name))]
             for name in nodes:
                 if name not in known["nodes"]:
                     known["nodes"][name] = [self._made(name, "nodes")]
@@ -88,12 +97,17 @@ class Identities:
                     f"end the exchange with `bumpless node rotate {name} --finish`",
                 )
             known[kind][name] = [*keys, self._made(name, kind)]
+            if kind == "services" and name in redis_users.KNOWN:
+                digest = redis_users.digest(self.seed(name))
+                known["redis"][name] = [*known["redis"].get(name, []), digest]
         return self.seed(name, kind)
 
     def settle(self, name: str, kind: Kind = "nodes") -> None:
         """Only the newest key is good. Raises: Refused: no such identity."""
         with self._changing() as known:
             known[kind][name] = self._keys(known, name, kind)[-1:]
+            if kind == "services" and name in known["redis"]:
+                known["redis"][name] = known["redis"][name][-1:]
 
     def revoke(self, name: str) -> None:
         """No key of a node is good any more. Raises: Refused: no such node."""
@@ -117,9 +131,13 @@ class Identities:
     def _read(self) -> dict[str, dict[str, list[str]]]:
         try:
             found = json.loads(self._file.read_text())
-            return {"services": dict(found["services"]), "nodes": dict(found["nodes"])}
+            return {
+                "services": dict(found["services"]),
+                "nodes": dict(found["nodes"]),
+                "redis": dict(found.get("redis", {})),
+            }
         except FileNotFoundError:
-            return {"services": {}, "nodes": {}}
+            return {"services": {}, "nodes": {}, "redis": {}}
         except (ValueError, KeyError, TypeError) as error:
             raise Refused(f"identities in {self._file}", f"{error}", "restore it from a backup") from error
 
@@ -133,6 +151,7 @@ class Identities:
             _write(self._file, json.dumps(known, indent=1, sort_keys=True))
             nodes = {name: keys for name, keys in known["nodes"].items() if keys}
             _write(self.accounts, nats_config.accounts(known["services"], nodes))
+            _write(self.redis_users, redis_users.acl(known["redis"]))
 
 
 def _write(file: Path, text: str) -> None:

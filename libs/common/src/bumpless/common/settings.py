@@ -10,6 +10,7 @@ from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bumpless.common.access.entry import Entry
+from bumpless.common.access.redis_entry import RedisEntry
 from bumpless.common.errors import Refused
 from bumpless.common.shell.deployment import Weakness
 
@@ -74,9 +75,19 @@ class DeclaringSettings(NatsSettings):
 
 
 class BrokerSettings(DeclaringSettings):
-    """What every service that keeps a state needs. `accept` names what is weak and meant to be so (docs/operations.md)."""
+    """What every service that keeps a state needs. `accept` names what is weak and meant to be so (docs/operations.md).
+
+    `redis_seed` is the file with this part's key, from which its password follows; `redis_ca` one with the authorities that
+    vouch for Redis, whose URL is rediss:// then.
+    """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_seed: Path | None = None
+    redis_ca: Path | None = None
     accept: frozenset[Weakness] = frozenset()
     ops_port: int = 0
     log_level: str = "info"
+
+    def store(self, owner: str) -> RedisEntry:
+        """How `owner` gets to its state."""
+        return RedisEntry(self.redis_url, owner, self.redis_seed, self.redis_ca)

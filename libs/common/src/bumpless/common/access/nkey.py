@@ -33,6 +33,16 @@ def public_key(file: Path) -> str:
     Raises:
         Refused: no file, no seed of a user in it, or others may read it.
     """
+    return _read(file)[1]
+
+
+def secret_of(file: Path) -> bytes:
+    """The seed in `file`, as text. Raises: Refused: as `public_key`."""
+    return _read(file)[0]
+
+
+def _read(file: Path) -> tuple[bytes, str]:
+    """The seed and its public part."""
     import nkeys
 
     try:
@@ -47,6 +57,6 @@ def public_key(file: Path) -> str:
     try:
         if not seed.startswith(b"SU"):
             raise ValueError("no seed of a user")
-        return str(nkeys.from_seed(bytearray(seed)).public_key.decode())
+        return seed, str(nkeys.from_seed(bytearray(seed)).public_key.decode())
     except (ValueError, nkeys.NkeysError) as error:
         raise Refused(f"the seed of an nkey (SU…) in {file}", "other text", "make a new one") from error

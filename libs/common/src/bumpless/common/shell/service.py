@@ -119,7 +119,7 @@ async def _turns(owner: str, settings: BrokerSettings, build: Build, turn: Turn)
         reconnected.set()
 
     connection = await Connection.connect(settings.broker, name=owner, on_reconnect=back)
-    store = RedisState(settings.redis_url, owner, clock.fresh_id())
+    store = RedisState(settings.store(owner), owner, clock.fresh_id())
     measures = turn.measure = Measures(owner, connection, store, clock.now)
     ops = await serve_ops(
         settings.ops_port,

@@ -11,14 +11,19 @@ from collections.abc import Awaitable, Callable
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
+from bumpless.common.access.redis_entry import RedisEntry
 from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Retryable
 from bumpless.common.shell.deployment import StoreFacts
+
+T = TypeVar("T")
+Pipeline = Any
+"""Of redis-py, whose types do not know what a pipeline answers while it watches."""
 
 
 class Conflict(Exception):
@@ -102,43 +107,6 @@ def _prefix(owner: str) -> str:
     return f"bumpless:{owner}:"
 
 
-_SAVE = """
-if redis.call('GET', KEYS[4]) ~= ARGV[1] then return 'fenced' end
-local found = redis.call('HGET', KEYS[1], 'revision') or '0'
-if tonumber(found) ~= tonumber(ARGV[2]) - 1 then return 'conflict' end
-redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'version', ARGV[3], 'state', ARGV[4],
-           'outbox', ARGV[5], 'log_sequence', ARGV[6])
-if ARGV[5] == '' then redis.call('SREM', KEYS[2], ARGV[7]) else redis.call('SADD', KEYS[2], ARGV[7]) end
-if ARGV[8] == '' then redis.call('HDEL', KEYS[5], ARGV[7]) redis.call('ZREM', KEYS[3], ARGV[7])
-else redis.call('ZADD', KEYS[3], ARGV[8], ARGV[7]) redis.call('HSET', KEYS[5], ARGV[7], ARGV[9]) end
-return 'ok'
-"""
-
-_FORGET = """
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'fenced' end
-redis.call('DEL', KEYS[1])
-return 'ok'
-"""
-
-_DISCARD = """
-if redis.call('GET', KEYS[4]) ~= ARGV[1] then return 'fenced' end
-redis.call('DEL', KEYS[1]) redis.call('SREM', KEYS[2], ARGV[2])
-redis.call('ZREM', KEYS[3], ARGV[2]) redis.call('HDEL', KEYS[5], ARGV[2])
-return 'ok'
-"""
-
-_ACQUIRE = """
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] then return 0 end
-if not held then redis.call('DEL', KEYS[2]) end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-
-_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
-
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-
 _AWAY = (RedisError, OSError, TimeoutError)
 
 
@@ -148,20 +116,24 @@ class RedisState:
     Keys, all under `bumpless:<owner>:`: `value:<id>` (hash), `unpublished` (set), `deadlines` (sorted set by
     milliseconds) with `deadline-names`, `lease`, `incarnation`. `token` stands for one term of one process and is
     never reused: neither an emptied Redis nor a second term lets what was begun in an earlier one write.
+
+    Changes are transactions that watch what they rest on, the lease included. No script is run, so a service needs no
+    right to load one (docs/adr/0047-*.md).
     """
 
-    def __init__(self, url: str, owner: str, token: str) -> None:
+    def __init__(self, entry: str | RedisEntry, owner: str, token: str) -> None:
+        """Raises: Refused: a key or authorities that cannot be read."""
+        where = RedisEntry.of(entry)
         self._redis: Any = Redis.from_url(
-            url, socket_timeout=5, socket_connect_timeout=2, retry_on_timeout=False, health_check_interval=10
+            where.url,
+            socket_timeout=5,
+            socket_connect_timeout=2,
+            retry_on_timeout=False,
+            health_check_interval=10,
+            **where.options(),
         )
         self._prefix = _prefix(owner)
         self._token = token
-        self._save = self._redis.register_script(_SAVE)
-        self._forget = self._redis.register_script(_FORGET)
-        self._discard = self._redis.register_script(_DISCARD)
-        self._acquire = self._redis.register_script(_ACQUIRE)
-        self._renew = self._redis.register_script(_RENEW)
-        self._release = self._redis.register_script(_RELEASE)
 
     def _key(self, name: str) -> str:
         return self._prefix + name
@@ -190,47 +162,68 @@ class RedisState:
         )
 
     async def save(self, aggregate: str, value: Stored, deadline: Deadline | None) -> None:
-        keys = ["value:" + aggregate, "unpublished", "deadlines", "lease", "deadline-names"]
-        try:
-            answer = await self._save(
-                keys=[self._key(k) for k in keys],
-                args=[
-                    self._token,
-                    value.revision,
-                    value.version,
-                    value.state,
-                    _join(value.outbox),
-                    value.log_sequence,
-                    aggregate,
-                    "" if deadline is None else int(deadline.due.timestamp() * 1000),
-                    "" if deadline is None else deadline.name,
-                ],
-            )
-        except _AWAY as error:
-            raise _away(error) from error
-        if answer == b"fenced":
-            raise Fenced(aggregate)
-        if answer == b"conflict":
-            raise Conflict(aggregate)
+        key = self._key("value:" + aggregate)
+
+        async def change(pipe: Pipeline) -> None:
+            await self._fence(pipe, aggregate)
+            if int(await pipe.hget(key, "revision") or 0) != value.revision - 1:
+                raise Conflict(aggregate)
+            pipe.multi()
+            fields = {"revision": value.revision, "version": value.version, "state": value.state}
+            outbox = {"outbox": _join(value.outbox), "log_sequence": value.log_sequence}
+            pipe.hset(key, mapping=fields | outbox)
+            if value.outbox:
+                pipe.sadd(self._key("unpublished"), aggregate)
+            else:
+                pipe.srem(self._key("unpublished"), aggregate)
+            if deadline is None:
+                self._no_deadline(pipe, aggregate)
+            else:
+                due = int(deadline.due.timestamp() * 1000)
+                pipe.zadd(self._key("deadlines"), {aggregate: due})
+                pipe.hset(self._key("deadline-names"), aggregate, deadline.name)
+
+        await self._changed(change, key)
 
     async def forget(self, aggregate: str) -> None:
-        try:
-            answer = await self._forget(
-                keys=[self._key("value:" + aggregate), self._key("lease")], args=[self._token]
-            )
-        except _AWAY as error:
-            raise _away(error) from error
-        if answer == b"fenced":
-            raise Fenced(aggregate)
+        async def change(pipe: Pipeline) -> None:
+            await self._fence(pipe, aggregate)
+            pipe.multi()
+            pipe.delete(self._key("value:" + aggregate))
+
+        await self._changed(change)
 
     async def discard(self, aggregate: str) -> None:
-        keys = ["value:" + aggregate, "unpublished", "deadlines", "lease", "deadline-names"]
+        async def change(pipe: Pipeline) -> None:
+            await self._fence(pipe, aggregate)
+            pipe.multi()
+            pipe.delete(self._key("value:" + aggregate))
+            pipe.srem(self._key("unpublished"), aggregate)
+            self._no_deadline(pipe, aggregate)
+
+        await self._changed(change)
+
+    def _no_deadline(self, pipe: Pipeline, aggregate: str) -> None:
+        pipe.zrem(self._key("deadlines"), aggregate)
+        pipe.hdel(self._key("deadline-names"), aggregate)
+
+    async def _fence(self, pipe: Pipeline, aggregate: str) -> None:
+        if await self._holder(pipe) != self._token:
+            raise Fenced(aggregate)
+
+    async def _holder(self, pipe: Pipeline) -> str | None:
+        held = await pipe.get(self._key("lease"))
+        return None if held is None else held.decode()
+
+    async def _changed(self, change: Callable[[Pipeline], Awaitable[T]], *watched: str) -> T:
+        """`change` reads, and says after `multi` what is written if nobody changes the lease or what is watched
+        meanwhile, or lets the lease run out; else it is asked again. Raises: Retryable."""
+        keys = (self._key("lease"), *watched)
         try:
-            answer = await self._discard(keys=[self._key(k) for k in keys], args=[self._token, aggregate])
+            found: T = await self._redis.transaction(change, *keys, value_from_callable=True)
         except _AWAY as error:
             raise _away(error) from error
-        if answer == b"fenced":
-            raise Fenced(aggregate)
+        return found
 
     async def unpublished(self) -> list[str]:
         try:
@@ -261,23 +254,35 @@ class RedisState:
             raise _away(error) from error
 
     async def acquire(self, ttl_s: float) -> bool:
-        try:
-            keys = [self._key("lease"), self._key("incarnation")]
-            return bool(await self._acquire(keys=keys, args=[self._token, int(ttl_s * 1000)]))
-        except _AWAY as error:
-            raise _away(error) from error
+        async def change(pipe: Pipeline) -> bool:
+            holder = await self._holder(pipe)
+            if holder not in (None, self._token):
+                return False
+            pipe.multi()
+            if holder is None:
+                pipe.delete(self._key("incarnation"))
+            pipe.set(self._key("lease"), self._token, px=int(ttl_s * 1000))
+            return True
+
+        return await self._changed(change)
 
     async def renew(self, ttl_s: float) -> bool:
-        try:
-            return bool(await self._renew(keys=[self._key("lease")], args=[self._token, int(ttl_s * 1000)]))
-        except _AWAY as error:
-            raise _away(error) from error
+        async def change(pipe: Pipeline) -> bool:
+            if await self._holder(pipe) != self._token:
+                return False
+            pipe.multi()
+            pipe.pexpire(self._key("lease"), int(ttl_s * 1000))
+            return True
+
+        return await self._changed(change)
 
     async def release(self) -> None:
-        try:
-            await self._release(keys=[self._key("lease")], args=[self._token])
-        except _AWAY as error:
-            raise _away(error) from error
+        async def change(pipe: Pipeline) -> None:
+            if await self._holder(pipe) == self._token:
+                pipe.multi()
+                pipe.delete(self._key("lease"))
+
+        await self._changed(change)
 
     async def known(self) -> bool:
         try:
@@ -324,6 +329,12 @@ class RedisState:
 
 
 def _away(error: BaseException) -> Retryable:
+    known = (error, error.__cause__)  # while it connects, the client wraps what Redis said
+    if any(isinstance(each, AuthenticationError | NoPermissionError) for each in known):
+        return Retryable(
+            f"expected a Redis that lets us in, found no such user with this password, or too few rights ({error}); give "
+            "it the redis.acl of our identities, and have it read that (`ACL LOAD`)"
+        )
     return Retryable(f"Redis is away: {error!r}")
 
 
