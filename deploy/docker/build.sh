@@ -72,7 +72,7 @@ fi
 for target in "$@"; do name_of "$target" >/dev/null; done
 rm -rf "$context"
 mkdir -p "$context/examples"
-cp deploy/docker/{Dockerfile,healthy.py,nats.conf,part.sh,setup.py} "$context/"
+cp deploy/docker/{Dockerfile,healthy.py,nats.conf,part.sh,redis.conf,setup.py} "$context/"
 cp -r examples/shop "$context/examples/"
 if [ -z "${BASE_IMAGE:-}" ]; then
     BASE_IMAGE=bumpless-base:local

@@ -43,6 +43,7 @@ def main() -> None:
     secret_at(home.dashboard_secret, make=True)
     ours = authority()
     certificate(ours, "broker", names)
+    certificate(ours, "redis", ["redis", "localhost", "127.0.0.1"])
     certificate(ours, "dashboard", ["localhost", "127.0.0.1"])
     for part, files in parts(home, identities, nodes).items():
         changed = [name for name, source in files.items() if give(source, PARTS / part / name)]
@@ -70,6 +71,12 @@ def parts(home: Home, identities: Identities, nodes: list[str]) -> dict[str, dic
         "accounts.conf": identities.accounts,
         "tls.pem": tls / "broker.pem",
         "tls.key": tls / "broker.key",
+    }
+    found["redis"] = {
+        "redis.conf": HERE / "redis.conf",
+        "redis.acl": identities.redis_users,
+        "tls.pem": tls / "redis.pem",
+        "tls.key": tls / "redis.key",
     }
     # Homes of the command line: people look and give orders, CI releases.
     for name in ("operator", "ci"):

@@ -38,6 +38,7 @@ ALONE: dict[str, tuple[Run, ...]] = {
     ),
     "dashboard link": (Run("", 1), Run("", before="--home {tmp}/linked")),
     "node enroll": (Run("web-1 --access {tmp}/access"), Run("web-1 --access {tmp}/access", 1)),
+    "keys redis-password": (Run("planner --access {tmp}/access"), Run("events --access {tmp}/access", 1)),
     "node rotate": (
         Run("web-1 --access {tmp}/access"),
         Run("web-1 --finish --access {tmp}/access"),

@@ -18,6 +18,7 @@ from typing import Any
 
 from bumpless.cli.control_commands import generate_keys
 from bumpless.cli.home import Home
+from bumpless.cli.identities import Identities
 from bumpless.cli.installing import PARTS, UNITS
 from bumpless.cli.units import SETTINGS
 from bumpless.dashboard.one_time import secret_at
@@ -56,7 +57,8 @@ def journal() -> str:
 
 async def install(prefix: Path) -> None:
     parts = [word for part in PARTS for word in ("--part", part)]
-    given = ("--trust", str(HOME.trust), "--prefix", str(prefix))
+    key = str(Identities(HOME.access).seed("node-1", "nodes"))
+    given = ("--trust", str(HOME.trust), "--access", str(HOME.access), "--key", key, "--prefix", str(prefix))
     await bumpless("node", "install", "node-1", *parts, *given)
 
 
@@ -96,9 +98,10 @@ def alive(pids: list[int]) -> bool:
 
 
 def prepare() -> None:
-    """What a site brings along: keys. And where the interpreter of these tests lies in somebody's home, the way to it."""
+    """What a site brings along: keys, and identities. And where the interpreter of these tests lies in somebody's home, the way to it."""
     HOME.path.mkdir()
     generate_keys(HOME)
+    Identities(HOME.access).ensure(["node-1"])
     (HOME.keys / "dashboard-users.json").write_text('{"users": {}}')
     secret_at(HOME.dashboard_secret, make=True)
     NEXT.parent.mkdir(exist_ok=True)

@@ -66,10 +66,29 @@ def test_a_service_sees_its_key_as_a_copy_of_its_own(tmp_path: Path) -> None:
         "Environment=BUMPLESS_PLANNER_NATS_URL=nats://10.0.0.1:4222",
         "LoadCredential=nats.seed:/etc/bumpless/access/services/planner.seed",
         "Environment=BUMPLESS_PLANNER_NATS_SEED=%d/nats.seed",
+        "Environment=BUMPLESS_PLANNER_REDIS_SEED=%d/nats.seed",
     ]
     seed = root / "etc/bumpless/access/services/planner.seed"
     assert seed.read_bytes() == known.seed("planner").read_bytes()
     assert stat.S_IMODE(seed.stat().st_mode) == 0o600
+
+
+def test_servers_know_who_comes(tmp_path: Path) -> None:
+    known = Identities(tmp_path / "access")
+    known.ensure()
+    root = tmp_path / "root"
+    parts = ["nats", "redis", "events"]
+    write(root, control_files(parts, Broker(BROKER.url, access=known.folder), PREFIX), replace=False)
+    assert text(root, "etc/bumpless/nats.conf").endswith('include "accounts.conf"\n')
+    assert text(root, "etc/bumpless/accounts.conf") == known.accounts.read_text()
+    assert text(root, "etc/bumpless/redis.acl") == known.redis_users.read_text()
+    users = text(root, "etc/systemd/system/bumpless-redis.service.d/users.conf").splitlines()
+    assert users[-2:] == [
+        "ExecStart=",
+        "ExecStart=/usr/bin/redis-server /etc/bumpless/redis.conf --supervised systemd --daemonize no "
+        "--aclfile /etc/bumpless/redis.acl",
+    ]
+    assert "REDIS_SEED" not in text(root, "etc/systemd/system/bumpless-events.service.d/broker.conf")
 
 
 def test_every_part_has_a_unit(tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ ANSWERS: Mapping[str, Answer] = {
     "restore": Answer(lambda: _object(f"written:a {_KEPT}", streams=_STREAMS), BASE),
     "keys generate": Answer(lambda: {"type": "object", "additionalProperties": {"type": "string"}}, BASE),
     "keys trust": Answer(_rows("role keyid public"), BASE),
+    "keys redis-password": Answer(_a("user password"), BASE),
     "agent run": Answer(None, {0: "stopped by SIGTERM", 1: "refused or wrong"}),
     "plan": Answer(
         _of(PlanView),

@@ -218,8 +218,9 @@ def _check_store(home: Home, url: str | None, *, embedded: bool) -> None:
             "no state of an earlier control plane", str(home.path / "redis"), do + "; remove that directory"
         )
     if url is not None:
+        options = home.store(url).options()
         try:
-            with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as store:
+            with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5, **options) as store:
                 left = next(store.scan_iter("bumpless:*", count=1000), None)
         except redis.exceptions.RedisError as error:
             raise Refused(f"a Redis at {url.rpartition('@')[2]}", str(error)) from error

@@ -19,7 +19,11 @@ from bumpless.cli.client import client
 from bumpless.cli.context import Context
 from bumpless.cli.dashboard_commands import login_link
 from bumpless.cli.home import Home
+from bumpless.cli.identities import Identities
 from bumpless.cli.output import records, table
+from bumpless.common.access.redis_entry import password
+from bumpless.common.access.redis_users import KNOWN
+from bumpless.common.access.rights import ADMIN
 from bumpless.common.artifacts.signing import PublicKey, Role, SigningKey, TrustStore
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Digest
@@ -35,6 +39,7 @@ def register(app: typer.Typer) -> None:
     keys = typer.Typer(no_args_is_help=True, help="Signing keys.")
     keys.command("generate")(keys_generate)
     keys.command("trust")(keys_trust)
+    keys.command("redis-password")(keys_redis_password)
     app.add_typer(keys, name="keys")
     agent = typer.Typer(no_args_is_help=True, help="The executor of one node.")
     agent.command("run")(agent_run)
@@ -262,6 +267,26 @@ def keys_trust(
     rows = [[str(one), key.keyid, key.text] for one, key in sorted(found, key=lambda r: (r[0], r[1].keyid))]
     columns = ["Role", "Keyid", "Public"]
     context.output.data(records(columns, rows), table(columns, rows))
+
+
+def keys_redis_password(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(help="Whose: admin, operator, or a service that keeps a state.")
+    ] = ADMIN,
+    access: Annotated[
+        Path | None, typer.Option(help="Folder of the identities; the home directory's by default.")
+    ] = None,
+) -> None:
+    """Show the password of a user of Redis, which follows from that user's key; for redis-cli, in an emergency.
+
+    Example: REDISCLI_AUTH=$(bumpless keys redis-password) redis-cli --user admin -s .bumpless/redis.sock FLUSHALL
+    """
+    context: Context = ctx.obj
+    if name not in KNOWN:
+        raise Refused(f"one of {', '.join(KNOWN)}", name)
+    found = password(Identities(access or context.home.access).seed(name))
+    context.output.data({"user": name, "password": found}, found)
 
 
 def _save(store: TrustStore, file: Path) -> None:

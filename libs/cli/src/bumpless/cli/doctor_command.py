@@ -13,6 +13,7 @@ from bumpless.cli.doctor_checks import judged
 from bumpless.cli.doctor_facts import State
 from bumpless.cli.doctor_looking import Where, look
 from bumpless.cli.output import records, table
+from bumpless.common.access.redis_entry import RedisEntry
 from bumpless.common.errors import Refused
 
 
@@ -59,7 +60,7 @@ def doctor(
     folder = keys or context.home.keys
     where = Where(
         entry=context.home.entry(context.nats),
-        redis_url=_redis(context, redis),
+        store=_store(context, redis),
         keys=folder,
         trust=folder / "trusted.json",
         health={**cluster.get("ops", {}), **dict(_pair(one) for one in ops or ())},
@@ -75,9 +76,9 @@ def doctor(
     return 1 if wrong else 0
 
 
-def _redis(context: Context, given: str | None) -> str | None:
+def _store(context: Context, given: str | None) -> RedisEntry | None:
     try:
-        return context.home.redis_url(given)
+        return context.home.store(given)
     except Refused:
         return None
 

@@ -22,6 +22,7 @@ from bumpless.cli.doctor_checks import SERVICES
 from bumpless.cli.doctor_facts import Broker, Certificate, Facts, Heard, Key, Parked, Storage, Store, Taken
 from bumpless.cli.doctor_tls import authorities, shown_by
 from bumpless.common.access.entry import Entry
+from bumpless.common.access.redis_entry import RedisEntry
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.signing import PublicKey, Role, SigningKey, TrustStore
 from bumpless.common.contract import events as e
@@ -49,7 +50,7 @@ class Where:
     machine; `listen_s` is for how long nodes are listened to."""
 
     entry: Entry
-    redis_url: str | None = None
+    store: RedisEntry | None = None
     keys: Path | None = None
     trust: Path | None = None
     health: Mapping[str, str] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Where:
 async def look(where: Where) -> Facts:
     """All facts; takes about `listen_s`."""
     store, health, found = await asyncio.gather(
-        _store(where.redis_url), _health(where.health), _through_broker(where)
+        _store(where.store), _health(where.health), _through_broker(where)
     )
     trust, keys = _keys(where)
     broker, nodes, parked, listened = found
@@ -270,10 +271,13 @@ async def _parked(connection: Connection) -> tuple[Parked, ...] | None:
 # the state store
 
 
-async def _store(url: str | None) -> Store | None:
-    if url is None:
+async def _store(entry: RedisEntry | None) -> Store | None:
+    if entry is None:
         return None
-    client = redis.asyncio.Redis.from_url(url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S)
+    url = entry.url
+    client = redis.asyncio.Redis.from_url(
+        url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, **entry.options()
+    )
     try:
         await client.ping()
         persistence = await _may(client.info("persistence"))

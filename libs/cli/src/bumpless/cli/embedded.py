@@ -19,8 +19,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
+from urllib.parse import urlsplit
 
 from bumpless.cli.home import SOCKET_PATH_LIMIT, Home
+from bumpless.cli.identities import Identities
 from bumpless.common.errors import Refused
 from bumpless.dashboard.one_time import secret_at
 
@@ -83,7 +85,7 @@ def layout(home: Home, names: list[str]) -> Layout:
         if len(str(socket_path)) <= SOCKET_PATH_LIMIT:
             known["redis"] = f"unix://{socket_path}"
         else:
-            known["redis"] = f"redis://:{secrets.token_hex(16)}@127.0.0.1:{_free_port()}/0"
+            known["redis"] = f"redis://127.0.0.1:{_free_port()}/0"
     ops = known.setdefault("ops", {})
     for name in names:
         ops.setdefault(name, _free_port())
@@ -115,6 +117,8 @@ def nats_part(home: Home, where: Layout) -> Part:
 
 
 def redis_part(home: Home, where: Layout) -> Part:
+    identities = Identities(home.access)
+    identities.ensure()
     data = home.path / "redis"
     data.mkdir(exist_ok=True)
     settings = {
@@ -123,6 +127,7 @@ def redis_part(home: Home, where: Layout) -> Part:
         "save": '""',
         "dir": f'"{data}"',
         "daemonize": "no",
+        "aclfile": f'"{identities.redis_users}"',
     }
     if where.redis_url.startswith("unix://"):
         settings |= {
@@ -131,9 +136,7 @@ def redis_part(home: Home, where: Layout) -> Part:
             "unixsocketperm": "700",
         }
     else:
-        found = re.match(r"redis://:(\w+)@127.0.0.1:(\d+)/0", where.redis_url)
-        assert found is not None
-        settings |= {"bind": "127.0.0.1", "port": found[2], "requirepass": found[1]}
+        settings |= {"bind": "127.0.0.1", "port": str(urlsplit(where.redis_url).port)}
     config = home.path / "redis.conf"
     config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
     config.chmod(0o600)
@@ -172,6 +175,7 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
     }
     if name != "events":  # it keeps everything in the broker
         env[prefix + "REDIS_URL"] = where.redis_url
+        env[prefix + "REDIS_SEED"] = str(Identities(home.access).seed(name))
     if name in ("planner", "rollback"):
         env[prefix + "DEPLOY_KEY"] = str(home.deploy_key)
         env[prefix + "TRUST"] = str(home.trust)

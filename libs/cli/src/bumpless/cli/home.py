@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bumpless.common.access.entry import Entry
+from bumpless.common.access.redis_entry import RedisEntry
 from bumpless.common.errors import Refused
 
+OPERATOR = "operator"
+"""People, as `access.rights` names them; that module takes long to import."""
 SOCKET_PATH_LIMIT = 100
 """A unix socket's path may have 107 bytes; the rest is for a name."""
 
@@ -128,20 +131,22 @@ class Home:
         BUMPLESS_NATS_CA names the authorities that vouch for the broker. Raises: Refused: no broker is named.
         """
         seed, ca = os.environ.get("BUMPLESS_NATS_SEED"), os.environ.get("BUMPLESS_NATS_CA")
-        own = self.access / "services" / "operator.seed"
+        own = self.access / "services" / f"{OPERATOR}.seed"
         chosen = Path(seed) if seed else own if own.exists() else None
         return Entry(self.nats_url(given), chosen, Path(ca) if ca else None)
 
-    def redis_url(self, given: str | None) -> str:
-        """The state store: as given, by BUMPLESS_REDIS_URL, or the one that `bumpless up` started here.
+    def store(self, given: str | None) -> RedisEntry:
+        """The state store, to look into: as given, by BUMPLESS_REDIS_URL, or the one that `bumpless up` started here.
 
-        Raises:
-            Refused: none of them.
+        People come to this one with the key of `operator` here, to others with that which BUMPLESS_REDIS_SEED names.
+        BUMPLESS_REDIS_CA names the authorities that vouch for it. Raises: Refused: no store is named.
         """
-        url = given or os.environ.get("BUMPLESS_REDIS_URL")
-        if url is None:
-            with contextlib.suppress(FileNotFoundError):
-                url = json.loads((self.path / "ports.json").read_text()).get("redis")
+        own = None
+        with contextlib.suppress(FileNotFoundError):
+            own = json.loads((self.path / "ports.json").read_text()).get("redis")
+        url = given or os.environ.get("BUMPLESS_REDIS_URL") or own
         if url is None:
             raise Refused(f"a state store in {self.path}", "none", "name the services' own with --redis URL")
-        return str(url)
+        seed, ca = os.environ.get("BUMPLESS_REDIS_SEED"), os.environ.get("BUMPLESS_REDIS_CA")
+        chosen = Path(seed) if seed else self.access / "services" / f"{OPERATOR}.seed" if url == own else None
+        return RedisEntry(str(url), OPERATOR, chosen, Path(ca) if ca else None)

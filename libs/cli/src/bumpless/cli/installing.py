@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bumpless.cli import units
+from bumpless.cli.identities import ACCOUNTS, REDIS_USERS
 from bumpless.cli.units import SETTINGS
+from bumpless.common.access.redis_users import OWNERS
 from bumpless.common.access.rights import SERVICES as KEYED
 from bumpless.common.errors import Refused
 
@@ -23,8 +25,9 @@ PARTS = (NATS, REDIS, *(service.name for service in units.SERVICES))
 """What a machine of the control plane can be given."""
 SECRET, OPEN = 0o600, 0o644
 
+_NOBODY = "# Without accounts: with --access, the broker knows who comes.\n"
 _NATS_CONF = """\
-# The broker of one machine, on loopback and without accounts: docs/identities.md says how others come to it.
+# The broker of one machine, on loopback: docs/identities.md says how others come to it.
 server_name: nats
 listen: "127.0.0.1:4222"
 max_payload: 8MB
@@ -108,9 +111,9 @@ def control_files(parts: Sequence[str], broker: Broker, prefix: Path) -> list[Wa
             raise Refused(f"one of {', '.join(PARTS)}", part)
         files.append(_unit(part, prefix))
         if part == NATS:
-            files.append(Wanted(Path(SETTINGS) / "nats.conf", _NATS_CONF.encode()))
+            files += _nats(broker.access)
         elif part == REDIS:
-            files.append(Wanted(Path(SETTINGS) / "redis.conf", _REDIS_CONF.encode()))
+            files += _redis(broker.access)
         else:
             files += _to_the_broker(part, broker)
     return files
@@ -160,6 +163,29 @@ def _unit(part: str, prefix: Path) -> Wanted:
     return Wanted(UNITS / name, units.units(prefix)[name].encode(), ours=True)
 
 
+def _nats(access: Path | None) -> list[Wanted]:
+    if access is None:
+        return [Wanted(Path(SETTINGS) / "nats.conf", f"{_NOBODY}{_NATS_CONF}".encode())]
+    accounts = _read(access / ACCOUNTS, "who the broker knows")
+    return [
+        Wanted(Path(SETTINGS) / "nats.conf", f'{_NATS_CONF}include "{ACCOUNTS}"\n'.encode()),
+        Wanted(Path(SETTINGS) / ACCOUNTS, accounts, ours=True),
+    ]
+
+
+def _redis(access: Path | None) -> list[Wanted]:
+    """The users are named by a drop-in, so that they come into force also where the settings are the site's."""
+    files = [Wanted(Path(SETTINGS) / "redis.conf", _REDIS_CONF.encode())]
+    if access is not None:
+        users = Wanted(
+            Path(SETTINGS) / REDIS_USERS, _read(access / REDIS_USERS, "who Redis knows"), ours=True
+        )
+        started = units.redis_start(f" --aclfile {users.path}")
+        text = f"# Written by `bumpless node install`.\n[Service]\nExecStart=\n{started}"
+        files += [users, Wanted(UNITS / "bumpless-redis.service.d" / "users.conf", text.encode(), ours=True)]
+    return files
+
+
 def _to_the_broker(part: str, broker: Broker) -> list[Wanted]:
     """A drop-in, because the service sees keys as copies of its own only."""
     variable = f"BUMPLESS_{part.upper().replace('-', '_')}_"
@@ -169,6 +195,8 @@ def _to_the_broker(part: str, broker: Broker) -> list[Wanted]:
         key = _read(broker.access / "services" / f"{part}.seed", f"the key of {part}")
         files.append(Wanted(place, key, SECRET))
         lines += [f"LoadCredential=nats.seed:{place}\n", f"Environment={variable}NATS_SEED=%d/nats.seed\n"]
+        if part in OWNERS:
+            lines.append(f"Environment={variable}REDIS_SEED=%d/nats.seed\n")
     if broker.ca is not None:
         ca = _ca(broker.ca)
         files.append(ca)

@@ -14,6 +14,7 @@ from bumpless.cli.client import Client
 from bumpless.cli.completing import RolloutArg
 from bumpless.cli.context import Context
 from bumpless.cli.statement_commands import moment
+from bumpless.common.access.redis_entry import RedisEntry
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
@@ -95,7 +96,7 @@ def replay(
     """
     context: Context = ctx.obj
     first, last = (None if text is None else moment(text, clock.now()) for text in (since, until))
-    url = context.home.redis_url(redis) if verify else None
+    store = context.home.store(redis) if verify else None
 
     async def work(client: Client) -> shown.Replay:
         chosen = await client.find(rollout)
@@ -104,7 +105,7 @@ def replay(
             shown.chosen(part, components=component or (), nodes=node or (), since=first, until=last)
             for part in parts_of(logs)
         )
-        verified = None if url is None else await verified_by(client, chosen, url)
+        verified = None if store is None else await verified_by(client, chosen, store)
         return shown.Replay(rollout=chosen, parts=parts, verified=verified)
 
     found = context.with_client(work)
@@ -191,8 +192,8 @@ def _part(one: Read) -> shown.Part:
 # verified
 
 
-async def verified_by(client: Client, rollout: RolloutId, redis_url: str) -> tuple[held.Held, ...]:
-    """The logs held against the store at `redis_url`, last values and events.
+async def verified_by(client: Client, rollout: RolloutId, store: RedisEntry) -> tuple[held.Held, ...]:
+    """The logs held against the store, last values and events.
 
     Raises: Retryable: the broker or the store is away.
     """
@@ -201,14 +202,16 @@ async def verified_by(client: Client, rollout: RolloutId, redis_url: str) -> tup
         if look:
             await asyncio.sleep(BETWEEN_S)
         logs = await logs_of(client, rollout)
-        found = await _look(client, logs, redis_url)
+        found = await _look(client, logs, store)
         if all(one.agrees for one in found) or any(one.problem for one in logs.rollouts):
             return found
     return found
 
 
-async def _look(client: Client, logs: Logs, url: str) -> tuple[held.Held, ...]:
-    stores = {owner: RedisState(url, owner, "bumpless-cli") for owner in ("planner", "rollback", gates.OWNER)}
+async def _look(client: Client, logs: Logs, entry: RedisEntry) -> tuple[held.Held, ...]:
+    stores = {
+        owner: RedisState(entry, owner, "bumpless-cli") for owner in ("planner", "rollback", gates.OWNER)
+    }
     try:
         found: list[held.Held] = []
         for one in logs.rollouts:

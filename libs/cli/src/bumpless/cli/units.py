@@ -163,13 +163,20 @@ def _nats(prefix: Path) -> str:
     )
 
 
+def redis_start(more: str = "") -> str:
+    """How the state store is started, with `more` options."""
+    return (
+        f"ExecStart=/usr/bin/redis-server {SETTINGS}/redis.conf --supervised systemd --daemonize no{more}\n"
+    )
+
+
 _REDIS = (
     "# The state store. Explained in docs/operations.md.\n"
     "[Unit]\nDescription=Bumpless: state store\nStartLimitIntervalSec=0\n\n"
     "[Service]\n"
     "# Debian's redis-server says when it is ready; it has no watchdog.\n"
     f"Type=notify\nNotifyAccess=main\nTimeoutStartSec=300\n{_RESTART}"
-    f"ExecStart=/usr/bin/redis-server {SETTINGS}/redis.conf --supervised systemd --daemonize no\n"
+    f"{redis_start()}"
     "# Who writes out its log must not be cut off.\nTimeoutStopSec=150\n"
     "StateDirectory=bumpless-redis\nStateDirectoryMode=0700\nRuntimeDirectory=bumpless-redis\nRuntimeDirectoryMode=0750\n"
     f"LimitNOFILE=65536\nGroup={GROUP}\n"

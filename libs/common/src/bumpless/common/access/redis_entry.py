@@ -6,8 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bumpless.common.access.redis_users import password
+from bumpless.common.access.nkey import secret_of
 from bumpless.common.errors import Refused
+
+
+def password(seed: Path) -> str:
+    """What the owner of this key shows Redis. It follows from the key, so nobody keeps two secrets, and exchanging the key
+    exchanges both. Raises: Refused: no such key."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"bumpless redis password")
+    return derived.derive(secret_of(seed)).hex()
 
 
 @dataclass(frozen=True)

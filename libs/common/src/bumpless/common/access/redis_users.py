@@ -1,7 +1,6 @@
 """Who Redis knows, and what each may do: the text of its `aclfile`.
 
-A password follows from the key that its owner has for the broker, so nobody keeps two secrets, and exchanging the key
-exchanges both. The file holds digests of passwords only.
+It holds digests of passwords only.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bumpless.common.access.nkey import secret_of
+from bumpless.common.access.redis_entry import password
 from bumpless.common.access.rights import ADMIN, OPERATOR
 
 OWNERS = ("planner", "rollback", "health-gate", "alerts")
@@ -19,15 +18,6 @@ KNOWN = (*OWNERS, OPERATOR, ADMIN)
 _READS = "get exists hget hgetall hmget smembers zrange zrangebyscore"
 _WRITES = "set del pexpire hset hdel sadd srem zadd zrem watch unwatch multi exec discard"
 _LOOKS = "type pttl scan dbsize config|get"
-
-
-def password(seed: Path) -> str:
-    """What the owner of this key shows Redis. Raises: Refused: no such key."""
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"bumpless redis password")
-    return derived.derive(secret_of(seed)).hex()
 
 
 def digest(seed: Path) -> str:

@@ -50,7 +50,7 @@ class Live:
 def store(logged: Logged, live: Live | None) -> Held:
     """The value in the store against the end of the log."""
     key = f"bumpless:{logged.owner}:value:{logged.aggregate}"
-    rebuild = f"remove it: `redis-cli DEL {key}`; the {logged.owner} builds it again from the log"
+    rebuild = f"remove it, as `admin`: `redis-cli DEL {key}`; the {logged.owner} builds it again from the log"
 
     def held(agrees: bool, text: str, advice: str = "") -> Held:
         return Held(subject="store", aggregate=logged.aggregate, agrees=agrees, text=text, advice=advice)
@@ -101,7 +101,8 @@ def deadline(logged: Logged, live: Live | None, has_deadline: bool, known: bool)
     return held(
         False,
         "it waits for a deadline, and the store has none: nothing would wake it",
-        f"restart the {logged.owner} after `redis-cli DEL bumpless:{logged.owner}:incarnation`: it fills the store again",
+        f"restart the {logged.owner} after `redis-cli DEL bumpless:{logged.owner}:incarnation`, as `admin`: it fills the "
+        "store again",
     )
 
 
