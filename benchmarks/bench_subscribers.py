@@ -37,6 +37,8 @@ from typing import Any
 
 from bumpless.cli.embedded import Layout
 from bumpless.cli.home import Home
+from bumpless.common.access.entry import Entry
+from bumpless.common.access.rights import ADMIN
 from bumpless.common.artifacts.signing import SigningKey
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
@@ -147,7 +149,8 @@ async def watched(
                 pids["dashboard"] = stack.enter_context(dashboard(home, where))
             address = where.dashboard_url
         with on(others):
-            watching = helper("watch", kind, str(BROWSERS), address, str(home.dashboard_secret))
+            key = home.seed(ADMIN) if kind == "direct" else home.dashboard_secret
+            watching = helper("watch", kind, str(BROWSERS), address, str(key))
             browsers = await stack.enter_async_context(watching)
         before = await _shown(browsers)
         yield pids
@@ -170,7 +173,8 @@ async def measured(
     where: Layout, home: Home, pids: dict[str, int], ours: int, others: int
 ) -> dict[str, list[Pair]]:
     """By kind, pairs of a rollout with browsers and its neighbour without."""
-    connection = await Connection.connect(where.nats_url, name="bench")
+    entry = Entry(where.nats_url, home.seed(ADMIN))
+    connection = await Connection.connect(entry, name="bench")
     await ensure_topology(connection)
     key = SigningKey.load(home.release_key)
     names = (f"v{number}" for number in itertools.count())
@@ -179,7 +183,7 @@ async def measured(
     async def one(beside: dict[str, int] | None = None) -> Run:
         return await rollout(connection, key, next(names), pids, beside or {})
 
-    async with helper("fleet", where.nats_url, str(NODES)):
+    async with helper("fleet", where.nats_url, str(home.seed(ADMIN)), str(NODES)):
         await one()
         for _ in range(ROUNDS):
             for kind in KINDS:
@@ -228,8 +232,8 @@ async def main() -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["fleet", address, nodes]:
-            asyncio.run(serve_fleet(address, int(nodes)))
+        case ["fleet", address, seed, nodes]:
+            asyncio.run(serve_fleet(Entry(address, Path(seed)), int(nodes)))
         case ["watch", how, number, address, secret]:
             asyncio.run(watch(how, int(number), address, secret))
         case _:

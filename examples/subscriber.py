@@ -1,21 +1,24 @@
 """Shows rollouts live, from the broker alone: an example for dashboards, with nats-py and nothing of Bumpless.
 
-    python examples/subscriber.py [nats-url]
+    python examples/subscriber.py [nats-url [seed]]
 
 It may join at any time: the stream PROG keeps the last value of every subject, so the picture is whole at once.
-Without a URL it takes the one in `.bumpless/cluster.json` of the current folder. Ends on Ctrl-C.
+`seed` is the file with the key that looks and changes nothing (`services/reader.seed` of the installation). Without a URL
+it takes the broker that `bumpless up` started from the current folder, and that key there. Ends on Ctrl-C.
 """
 
 import asyncio
 import contextlib
 import json
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
 import nats
 from nats.aio.msg import Msg
-from nats.js.api import DeliverPolicy
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 
 last_id: dict[str, str] = {}
@@ -59,7 +62,7 @@ async def show(message: Msg) -> None:
         print(f"{body['at'][11:19]} {text}", flush=True)
 
 
-async def main(url: str) -> None:
+async def main(url: str, seed: str | None) -> None:
     again = asyncio.Event()
 
     async def reconnected() -> None:
@@ -68,30 +71,56 @@ async def main(url: str) -> None:
     async def failed(error: Exception) -> None:
         print(f"broker: {error or type(error).__name__}", file=sys.stderr)
 
-    broker = await nats.connect(url, max_reconnect_attempts=-1, reconnected_cb=reconnected, error_cb=failed)
+    broker = await nats.connect(
+        url, nkeys_seed=seed, max_reconnect_attempts=-1, reconnected_cb=reconnected, error_cb=failed
+    )
     while True:
         again.clear()
         try:
-            following = await broker.jetstream().subscribe(
-                "prog.>",
-                stream="PROG",
-                ordered_consumer=True,
-                deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-                cb=show,
-            )
+            await follow(broker.jetstream(), again)
         except (JetStreamError, nats.errors.Error):
             await asyncio.sleep(1)  # PROG is in memory: after a restart of the broker it is made again
-            continue
-        await again.wait()
-        with contextlib.suppress(JetStreamError, nats.errors.Error):
-            await following.unsubscribe()
 
 
-def embedded() -> str:
-    """The broker that `bumpless up` started from this folder."""
-    return str(json.loads(Path(".bumpless/cluster.json").read_text())["nats_url"])
+async def follow(js: JetStreamContext, again: asyncio.Event) -> None:
+    """Show the last values and then what changes, until there was another connection."""
+    consumer = ConsumerConfig(
+        name=f"subscriber-{secrets.token_hex(8)}",  # only consumers with a name may be made
+        filter_subject="prog.>",
+        deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+        ack_policy=AckPolicy.NONE,
+        inactive_threshold=60,
+        mem_storage=True,
+    )
+    await js.add_consumer("PROG", consumer)
+    following = await js.pull_subscribe_bind(consumer.name, stream="PROG")
+    while not again.is_set():
+        try:
+            messages = await following.fetch(100, timeout=5)
+        except nats.errors.TimeoutError:
+            continue  # nothing changed
+        for message in messages:
+            await show(message)
+
+
+def embedded() -> tuple[str, str]:
+    """The broker that `bumpless up` started from this folder, and the key to look with."""
+    home = Path(".bumpless")
+    url = json.loads((home / "cluster.json").read_text())["nats_url"]
+    return str(url), str(home / "access/services/reader.seed")
+
+
+def given(words: list[str]) -> tuple[str, str | None]:
+    """What was asked for: broker and key."""
+    match words:
+        case []:
+            return embedded()
+        case [url]:
+            return url, None
+        case _:
+            return words[0], words[1]
 
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else embedded()))
+        asyncio.run(main(*given(sys.argv[1:])))

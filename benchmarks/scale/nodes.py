@@ -1,12 +1,13 @@
 """Simulated executors: as many as one process is told to hold, each on a connection of its own.
 
-    python -m scale.nodes URL TRUST FIRST COUNT PRODUCT_FILE
+    python -m scale.nodes URL HOME FIRST COUNT PRODUCT_FILE
 
-Each hears, verifies and answers signed commands with the messages of the real one, tells its progress and its
+Each comes with its key, hears, verifies and answers signed commands with the messages of the real one, tells its progress and its
 inventory as often, and ships metrics where it is told to. It has no disk and runs nothing, says from templates what it
 says, reads of a command what it needs, and sends what nobody waits for (progress, inventory) without waiting for an
 acknowledgement: ten thousand nodes would have a processor each for that.
-On `cmd.NODE.bare` it answers any bytes with as many as an answer has: the same way through the broker, without us.
+On `cmd.NODE.bare` it answers any bytes with as many as an answer has: the same way through the broker, without us. It
+answers on subjects of its own that no part of the benchmark reads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from typing import Any
 
 import structlog
 
+from bumpless.cli.home import Home
+from bumpless.common.access.entry import Entry
+from bumpless.common.access.rights import ADMIN
 from bumpless.common.artifacts.signing import Role, TrustStore
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
@@ -35,10 +39,13 @@ from bumpless.common.shell import clock
 from bumpless.common.shell.broker import Away, Connection, Received
 from bumpless.common.shell.nats_client import NODE_PING_S
 from bumpless.executor.results import SHARES
+from bumpless.executor.standing import Standing
 
 BARE = "bare"
 BARE_MARK = 8
 """The first bytes of a bare command number its round."""
+BARE_SAID, BARE_TOLD = "returned-to-previous", "metrics-pushed"
+"""What a node may say, and nobody here reads: in place of an answer, and of an inventory."""
 BARE_ANSWER, BARE_PROGRESS, BARE_INVENTORY = b"x" * 900, b"x" * 330, b"x" * 1000
 """As large as what a step says."""
 METRICS = "bench.metrics"
@@ -60,10 +67,11 @@ class SimNode:
         self._switched = 0
         self._bare = ""
 
-    async def start(self, url: str) -> None:
+    async def start(self, entry: Entry) -> None:
         self._connection = await Connection.connect(
-            url, name=self.name, on_reconnect=self._catch_up, connect_timeout_s=120, ping_s=NODE_PING_S
+            entry, name=self.name, on_reconnect=self._catch_up, connect_timeout_s=120, ping_s=NODE_PING_S
         )
+        self._commands = Standing(self._connection, self.name, lambda: (self._target.component,))
         await self._connection.subscribe(subjects.commands_live(self.name), self._heard)
         await self._observe(waiting=True)
 
@@ -87,7 +95,7 @@ class SimNode:
 
     async def _catch_up(self) -> None:
         with suppress(Retryable):
-            for received in await self._connection.last(Stream.CMD, [subjects.commands_last(self.name)]):
+            for received in await self._commands.read():
                 await self._heard(received)
 
     async def _heard(self, received: Received) -> None:
@@ -112,9 +120,9 @@ class SimNode:
         for state in SHARES:
             subject = f"prog.{BARE}.step.{self.name}.{BARE}"
             await self._tell(subject, BARE_PROGRESS, f"{BARE}-{number}-{self.name}-{state}")
-        subject = f"evt.{self.name}.{BARE}"
+        subject = f"evt.{self.name}.{BARE_SAID}"
         await self._say_bytes(subject, BARE_ANSWER, f"{BARE}-{number}-{self.name}", Stream.EVT)
-        subject = f"evt.{self.name}.{BARE}-inventory"
+        subject = f"evt.{self.name}.{BARE_TOLD}"
         await self._tell(subject, BARE_INVENTORY, f"{BARE}-{number}-{self.name}-inventory")
 
     async def _obey(self, command: dict[str, Any]) -> None:
@@ -274,13 +282,15 @@ BUCKETS = tuple(
 )
 
 
-async def run(url: str, trust: TrustStore, first: int, count: int, target: Target) -> None:
+async def run(url: str, home: Home, first: int, count: int, target: Target) -> None:
+    trust = TrustStore.load(home.trust)
     nodes = [SimNode(name_of(number), target, trust) for number in range(first, first + count)]
     for start in range(0, count, CONNECT_AT_ONCE):
-        await asyncio.gather(*(node.start(url) for node in nodes[start : start + CONNECT_AT_ONCE]))
+        starting = nodes[start : start + CONNECT_AT_ONCE]
+        await asyncio.gather(*(node.start(Entry(url, home.node_seed(node.name))) for node in starting))
     beats = [asyncio.create_task(work) for node in nodes for work in (node.beat(), node.keep_up())]
     shipping: list[asyncio.Task[None]] = []
-    control = await Connection.connect(url, name=f"nodes-{first}")
+    control = await Connection.connect(Entry(url, home.seed(ADMIN)), name=f"nodes-{first}")
 
     async def metrics(received: Received) -> None:
         for task in shipping:
@@ -304,16 +314,9 @@ def name_of(number: int) -> str:
 def main() -> None:
     # What is said on standard output is for whoever started this.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    url, trust, first, count, target = sys.argv[1:]
-    asyncio.run(
-        run(
-            url,
-            TrustStore.load(Path(trust)),
-            int(first),
-            int(count),
-            Target.model_validate_json(Path(target).read_bytes()),
-        )
-    )
+    url, home, first, count, file = sys.argv[1:]
+    target = Target.model_validate_json(Path(file).read_bytes())
+    asyncio.run(run(url, Home(Path(home)), int(first), int(count), target))
 
 
 if __name__ == "__main__":

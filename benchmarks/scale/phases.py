@@ -29,7 +29,7 @@ from bumpless.common.model.rollout import rollout_id
 from bumpless.common.model.strategy import Strategy, StrategyKind
 from bumpless.common.shell import clock
 from bumpless.common.shell.broker import BATCH_LIMIT, Connection, StaleSequence
-from scale.nodes import BARE, BARE_MARK, METRICS, name_of
+from scale.nodes import BARE, BARE_MARK, BARE_SAID, METRICS, name_of
 from scale.plane import Plane
 
 PRODUCT, COMPONENT = "bench", "api"
@@ -135,7 +135,7 @@ class Fleet:
                 "EVT",
                 api.ConsumerConfig(
                     durable_name=BARE,
-                    filter_subject=f"evt.*.{BARE}",
+                    filter_subject=f"evt.*.{BARE_SAID}",
                     ack_policy=api.AckPolicy.EXPLICIT,
                     max_ack_pending=10_000,
                     deliver_policy=api.DeliverPolicy.NEW,
@@ -256,7 +256,7 @@ class Fleet:
 
 async def measured(plane: Plane, nodes: int, *, gates: bool) -> dict[str, Any]:
     """All phases on a fleet of `nodes`, which run 1.0.0; `gates`: also one that is judged."""
-    connection = await Connection.connect(plane.url, name="bench")
+    connection = await Connection.connect(plane.entry, name="bench")
     seen = Seen(connection)
     following = asyncio.create_task(seen.follow())
     fleet = Fleet(plane, connection, seen, nodes)

@@ -17,7 +17,10 @@ from pathlib import Path
 from bumpless.cli import embedded
 from bumpless.cli.control_commands import generate_keys
 from bumpless.cli.home import Home
+from bumpless.common.access.entry import Entry
+from bumpless.common.access.rights import ADMIN
 from bumpless.common.model.plan import Target
+from scale.nodes import name_of
 
 SERVICES = ("planner", "rollback", "health-gate")
 NODE_PROCESSES = 2
@@ -28,10 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass
 class Plane:
-    """What runs: the address of the broker, the home with the keys, and the processes by their part."""
+    """What runs: how the benchmark gets to the broker, the home with the keys, and the processes by their part."""
 
     home: Home
-    url: str
+    entry: Entry
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def cpu_s(self) -> dict[str, float]:
@@ -61,10 +64,10 @@ def running(folder: Path, nodes: int, target: Target) -> Iterator[Plane]:
     home = Home(folder)
     generate_keys(home)
     where = embedded.layout(home, list(SERVICES))
-    plane = Plane(home, where.nats_url)
+    plane = Plane(home, Entry(where.nats_url, home.seed(ADMIN)))
     with ExitStack() as stack:
         for part in (
-            embedded.nats_part(home, where),
+            embedded.nats_part(home, where, map(name_of, range(nodes))),
             embedded.redis_part(home, where),
             *(embedded.service_part(home, where, name) for name in SERVICES),
         ):
@@ -76,7 +79,7 @@ def running(folder: Path, nodes: int, target: Target) -> Iterator[Plane]:
         each = -(-nodes // NODE_PROCESSES)
         starting = []
         for number, first in enumerate(range(0, nodes, each)):
-            command = [sys.executable, "-m", "scale.nodes", plane.url, str(home.trust), str(first)]
+            command = [sys.executable, "-m", "scale.nodes", plane.entry.url, str(home.path), str(first)]
             process = stack.enter_context(
                 _child([*command, str(min(each, nodes - first)), str(file)], f"nodes-{number}", folder)
             )

@@ -16,6 +16,7 @@ import nats
 from nats.aio.msg import Msg
 from nats.js.api import DeliverPolicy
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.model.rollout import TERMINAL, RolloutStatus
@@ -108,9 +109,9 @@ class Audience:
         await asyncio.gather(*(enter(browser) for browser in self._browsers))
         self._reading = [asyncio.create_task(browser.follow("rollouts")) for browser in self._browsers]
 
-    async def at_broker(self, number: int, url: str) -> None:
+    async def at_broker(self, number: int, entry: Entry) -> None:
         for _ in range(number):
-            broker = await nats.connect(url, max_reconnect_attempts=-1)
+            broker = await nats.connect(entry.url, **entry.options(), max_reconnect_attempts=-1)
             await broker.jetstream().subscribe(
                 subjects.progress_subjects(),
                 stream=Stream.PROG.value,
@@ -130,10 +131,10 @@ class Audience:
 
 
 async def watch(kind: str, number: int, address: str, secret: str) -> None:
-    """The process of the browsers: prints how many successes they were shown, for every line that comes in."""
+    """The process of the browsers, who come with the dashboard's secret or a key for the broker: prints how many successes they were shown, for every line that comes in."""
     audience = Audience()
     if kind == "direct":
-        await audience.at_broker(number, address)
+        await audience.at_broker(number, Entry(address, Path(secret)))
     else:
         await audience.at_dashboard(number, address, Path(secret))
     print("ready", flush=True)

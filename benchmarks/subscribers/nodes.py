@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from bumpless.common.access.entry import Entry
 from bumpless.common.contract import commands as c
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
@@ -111,9 +112,9 @@ class Fleet:
         await self._connection.publish(message, source="executor")
 
 
-async def serve_fleet(url: str, nodes: int) -> None:
+async def serve_fleet(broker: Entry, nodes: int) -> None:
     """The process of the nodes."""
-    connection = await Connection.connect(url, name="fleet")
+    connection = await Connection.connect(broker, name="fleet")
     fleet = Fleet(connection, nodes)
     await fleet.appear()
     waiting: asyncio.Queue[Received] = asyncio.Queue()

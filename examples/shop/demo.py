@@ -25,6 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bumpless.cli.client import Client, Watched, client
+from bumpless.cli.home import Home
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import RolloutId
@@ -75,8 +76,7 @@ async def main() -> int:
     console.print(f"[bold]1.[/] control plane and {NODES} nodes on this machine")
     bumpless("up", "--nodes", str(NODES))
     try:
-        url = json.loads((HOME / "cluster.json").read_text())["nats_url"]
-        async with client(url) as found:
+        async with client(Home(HOME).entry(None)) as found:
             report, facts = await story(found)
     finally:
         bumpless("down")

@@ -1,11 +1,13 @@
 // Shows rollouts live, from the broker alone: an example for dashboards, with nats.js and nothing of Bumpless.
 //
-//     npm install && node subscriber.mjs nats://127.0.0.1:4222
+//     npm install && node subscriber.mjs nats://127.0.0.1:4222 access/services/reader.seed
 //
 // It may join at any time: the stream PROG keeps the last value of every subject, so the picture is whole at once.
-import { connect, DeliverPolicy, JSONCodec } from "nats";
+import { readFileSync } from "node:fs";
+import { connect, DeliverPolicy, JSONCodec, nkeyAuthenticator } from "nats";
 
 const url = process.argv[2] ?? "nats://127.0.0.1:4222";
+const seed = process.argv[3]; // the file with the key that looks and changes nothing
 const json = JSONCodec();
 const versions = new Map(); // the highest `version` seen of each rollout; lower ones are late and dropped
 
@@ -28,7 +30,11 @@ function line(body) {
   }
 }
 
-const broker = await connect({ servers: url, maxReconnectAttempts: -1 });
+const broker = await connect({
+  servers: url,
+  maxReconnectAttempts: -1,
+  authenticator: seed && nkeyAuthenticator(new TextEncoder().encode(readFileSync(seed, "utf8").trim())),
+});
 const stream = await broker.jetstream().consumers.get("PROG", {
   filterSubjects: ["prog.>"],
   deliver_policy: DeliverPolicy.LastPerSubject,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bumpless.common.access.rights import DASHBOARD
 from bumpless.common.contract import events as e
 from support.dashboard_lab import LIMIT_MS, Dashboard, browser, needs_chromium
 from support.fleet_lab import Lab
@@ -21,7 +22,8 @@ pytestmark = [needs_chromium, pytest.mark.timeout(300), pytest.mark.asyncio(loop
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     """Stays open from one test to the next, as a person's would."""
-    with Dashboard(tmp_path_factory.mktemp("dashboard"), lab.nats_url) as dashboard:
+    seed = lab.home.seed(DASHBOARD)
+    with Dashboard(tmp_path_factory.mktemp("dashboard"), lab.nats_url, seed) as dashboard:
         await dashboard.answers()
         async with browser() as chromium:
             page = await chromium.new_page()

@@ -19,6 +19,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from bumpless.cli.client import Client
+from bumpless.common.access.entry import Entry
+from bumpless.common.access.rights import CI, READER
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import Stream
@@ -113,7 +115,7 @@ async def served(lab: Lab, webhook: str) -> None:
 
 @contextlib.asynccontextmanager
 async def plain(lab: Lab) -> AsyncIterator[nats.NATS]:
-    broker = await nats.connect(lab.nats_url)
+    broker = await nats.connect(lab.nats_url, **Entry(lab.nats_url, lab.home.seed(CI)).options())
     try:
         yield broker
     finally:
@@ -237,6 +239,7 @@ def variables(lab: Lab, folder: Path) -> dict[str, str]:
     """What a person puts into the CI system, and what the system sets by itself."""
     return {
         "BUMPLESS_NATS_URL": lab.nats_url,
+        "BUMPLESS_NATS_SEED": str(lab.home.seed(CI)),
         "BUMPLESS_RELEASE_KEY": lab.home.release_key.read_text(),
         "BUMPLESS_TRUSTED": lab.home.trust.read_text(),
         "BUMPLESS_RELEASE_KEY_FILE": str(lab.home.release_key),
@@ -338,7 +341,11 @@ async def test_a_sample_subscriber_shows_what_was_when_it_came(
             pytest.skip("expected the module nats; npm install --prefix build/node nats@2")
     await something_ran(lab)
     process = await asyncio.create_subprocess_exec(
-        *command, lab.nats_url, stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        *command,
+        lab.nats_url,
+        str(lab.home.seed(READER)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     assert process.stdout is not None
     try:

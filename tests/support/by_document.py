@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 
 import jsonschema
 import nats
+import nats.errors
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from nats.js.api import DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 DOCUMENT = json.loads((Path(__file__).resolve().parents[2] / "docs/asyncapi.json").read_text())
 POLICIES = {"last_per_subject": DeliverPolicy.LAST_PER_SUBJECT, "all": DeliverPolicy.ALL}
@@ -103,17 +105,25 @@ async def progress(broker: nats.NATS) -> AsyncIterator[dict[str, Any]]:
     names = {m for c in DOCUMENT["channels"].values() if c.get("x-jetstream") == kept for m in c["messages"]}
     told = re.search(r"Consume `([^`]+)`", DOCUMENT["info"]["description"])
     assert told is not None
-    sub = await broker.jetstream().subscribe(
-        told[1],
-        stream=kept["stream"],
-        ordered_consumer=True,
+    config = ConsumerConfig(
+        name=f"tool-{secrets.token_hex(4)}",
+        filter_subject=told[1],
         deliver_policy=POLICIES[kept["deliver"]],
+        ack_policy=AckPolicy.NONE,
     )
-    async for message in sub.messages:
-        body = json.loads(message.data)
-        assert body["type"] in names
-        check(DOCUMENT["components"]["messages"][body["type"]], body, dict(message.headers or {}))
-        yield body
+    js = broker.jetstream()
+    await js.add_consumer(kept["stream"], config)
+    sub = await js.pull_subscribe_bind(config.name, stream=kept["stream"])
+    while True:
+        try:
+            messages = await sub.fetch(100, timeout=1)
+        except nats.errors.TimeoutError:
+            continue
+        for message in messages:
+            body = json.loads(message.data)
+            assert body["type"] in names
+            check(DOCUMENT["components"]["messages"][body["type"]], body, dict(message.headers or {}))
+            yield body
 
 
 def over(body: dict[str, Any]) -> bool:

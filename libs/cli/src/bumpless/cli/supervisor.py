@@ -39,7 +39,7 @@ class Supervisor:
             home, [*embedded.SERVICES, embedded.DASHBOARD, *(node.name for node in nodes)]
         )
         self._parts: list[Part] = [
-            embedded.nats_part(home, self._where),
+            embedded.nats_part(home, self._where, [node.name for node in nodes]),
             embedded.redis_part(home, self._where),
             *(embedded.service_part(home, self._where, name) for name in embedded.SERVICES),
             embedded.dashboard_part(home, self._where),

@@ -23,7 +23,7 @@ ADMIN = "admin"
 DASHBOARD = "dashboard"
 SERVICES = ("planner", "rollback", "health-gate", "alerts", "events", DASHBOARD)
 READER = "reader"
-"""Looks: other tools, and in an embedded control plane whoever comes from this machine without a key."""
+"""Looks: other tools, which may use the inboxes of everybody, but must name the consumers they make."""
 PEOPLE = (OPERATOR, CI, ADMIN, READER)
 BUCKETS = (s.ARTIFACT_BUCKET, s.PLAN_BUCKET, s.SHOWN_BUCKET)
 STORED = tuple(stream for stream in Stream if stream is not Stream.CORE)

@@ -12,6 +12,11 @@ Bumpless upgrades a running product on many nodes. This is everything it says an
 **Operations.** Bumpless is the application that this document describes: what it *sends* you can subscribe to, what it
 *receives* you can publish, if the broker's permissions let you.
 
+**Coming in.** The broker knows its clients by nkeys; the seeds are in the installation's `access/services`. With `reader` you
+may subscribe and consume, with `ci` also publish `rel.<product>.published`. `reader` may have its answers on
+plain `_INBOX.>`; `ci` has inboxes of its own, below `_INBOX_<public key>`. Give a consumer a name when you make it, and
+pull from it: requests to make one without a name are refused.
+
 **Streams.** Channels with `x-jetstream` are kept in that JetStream stream. Publish to them as to any subject; with a
 `Nats-Msg-Id` header the broker drops copies. To read, make a consumer on the stream with the address as its filter, every
 parameter replaced by `*`. Where `deliver` is `last_per_subject`, that policy gives the whole picture at once, then what
