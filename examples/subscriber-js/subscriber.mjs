@@ -36,7 +36,7 @@ const broker = await connect({
   authenticator: seed && nkeyAuthenticator(new TextEncoder().encode(readFileSync(seed, "utf8").trim())),
 });
 const stream = await broker.jetstream().consumers.get("PROG", {
-  filterSubjects: ["prog.>"],
+  filterSubjects: "prog.>", // a list would be asked for without a name, which is refused
   deliver_policy: DeliverPolicy.LastPerSubject,
 });
 for await (const message of await stream.consume()) {

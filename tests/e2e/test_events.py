@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from bumpless.cli.client import Client
 from bumpless.common.access.entry import Entry
-from bumpless.common.access.rights import CI, READER
+from bumpless.common.access.rights import ADMIN, CI, READER
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import Stream
@@ -239,7 +239,9 @@ def variables(lab: Lab, folder: Path) -> dict[str, str]:
     """What a person puts into the CI system, and what the system sets by itself."""
     return {
         "BUMPLESS_NATS_URL": lab.nats_url,
-        "BUMPLESS_NATS_SEED": str(lab.home.seed(CI)),
+        "BUMPLESS_NATS_SEED": ".bumpless/ci.seed",
+        "BUMPLESS_CI_SEED": lab.home.seed(CI).read_text(),
+        "BUMPLESS_CI_SEED_FILE": str(lab.home.seed(CI)),
         "BUMPLESS_RELEASE_KEY": lab.home.release_key.read_text(),
         "BUMPLESS_TRUSTED": lab.home.trust.read_text(),
         "BUMPLESS_RELEASE_KEY_FILE": str(lab.home.release_key),
@@ -378,7 +380,12 @@ async def test_the_nats_command_starts_a_rollout_and_shows_it(lab: Lab, tmp_path
     event = tmp_path / "published.json"
     ended = await lab.cli("release", "build", str(path), "--event", str(event))
     assert ended.code == 0, ended.err
-    env = {**os.environ, "NATS_URL": lab.nats_url, "HOME": str(tmp_path)}
+    env = {
+        **os.environ,
+        "NATS_URL": lab.nats_url,
+        "NATS_NKEY": str(lab.home.seed(ADMIN)),
+        "HOME": str(tmp_path),
+    }
     publish = of_docs("nats pub rel.shop").replace("rel.shop.", "rel.tiny.")
     done = await ran(publish, tmp_path, env)
     assert done.code == 0, done.err

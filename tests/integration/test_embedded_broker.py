@@ -95,6 +95,9 @@ async def test_a_node_may_no_more_than_at_a_site(home: Home, where: Layout, brok
 async def test_a_home_keeps_its_keys_and_enrolls_nodes_that_it_had_not(home: Home, where: Layout) -> None:
     embedded.nats_part(home, where, NODES[:1])
     before = {file: file.read_bytes() for file in home.access.glob("*/*.seed")}
+    accounts = (home.access / "accounts.conf").read_bytes()
+    embedded.nats_part(home, where)
+    assert (home.access / "accounts.conf").read_bytes() == accounts
     embedded.nats_part(home, where, NODES)
     after = {file: file.read_bytes() for file in home.access.glob("*/*.seed")}
     assert before.items() < after.items()

@@ -56,7 +56,7 @@ def accounts(services: Keys, nodes: Keys) -> str:
 
 
 def _users(known: Mapping[str, tuple[Sequence[str], Rights]]) -> list[dict[str, Any]]:
-    return [_user(key, having) for keys, having in known.values() for key in keys]
+    return [_user(key, having) for _, (keys, having) in sorted(known.items()) for key in keys]
 
 
 def _user(key: str, having: Rights) -> dict[str, Any]:
