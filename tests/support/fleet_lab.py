@@ -2,7 +2,7 @@
 
 Broker, store, services and executors are started with the commands and settings of `bumpless up`, below a short
 temporary folder. Nothing restarts a part but the test, and executors themselves in a lab that keeps them. Leaving the lab stops everything, the services on the nodes
-too, and fails if a process is left over. With FLEET_LAB_KEEP in the environment the folder, logs included, is kept.
+too, and fails if a process is left over, or if the broker refused anybody anything. With FLEET_LAB_KEEP in the environment the folder, logs included, is kept.
 """
 
 from __future__ import annotations
@@ -129,9 +129,11 @@ class Lab:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        refused = self.refused()
         if "FLEET_LAB_KEEP" not in os.environ:
             shutil.rmtree(self.home.path, ignore_errors=True)
         assert not left, f"expected no process of {self.home.path} to be left, found {left}"
+        assert not refused, f"expected nobody to try what its key does not allow, found {refused}"
 
     # parts
 
@@ -223,6 +225,12 @@ class Lab:
 
     def processes(self) -> list[int]:
         return processes_of(self.home)
+
+    def refused(self) -> list[str]:
+        """What somebody tried to say or hear that the broker did not let it, by its logs."""
+        logs = [self.log_file(name) for name in self.brokers]
+        lines = [line for log in logs if log.exists() for line in log.read_text().splitlines()]
+        return [line for line in lines if "Violation" in line]
 
     def starts_file(self, node: str) -> Path:
         """The pids of every process that was started as the node's executor, where executors are kept."""
