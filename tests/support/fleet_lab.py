@@ -30,7 +30,6 @@ from bumpless.cli.client import Client, client
 from bumpless.cli.control_commands import generate_keys
 from bumpless.cli.embedded import NodeSpec, Part
 from bumpless.cli.home import Home
-from bumpless.cli.identities import Identities
 from bumpless.common.access.entry import Entry
 from bumpless.common.access.redis_entry import RedisEntry
 from bumpless.common.access.rights import ADMIN
@@ -260,7 +259,7 @@ class Lab:
         self.start("redis")
 
     def _redis(self) -> redis.Redis:
-        entry = RedisEntry(self.redis_url, ADMIN, Identities(self.home.access).seed(ADMIN))
+        entry = RedisEntry(self.redis_url, ADMIN, self.home.seed(ADMIN))
         return redis.Redis.from_url(entry.url, socket_timeout=5, **entry.options())
 
     # people and clients

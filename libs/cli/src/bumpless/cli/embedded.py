@@ -180,7 +180,7 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
     }
     if name != "events":  # it keeps everything in the broker
         env[prefix + "REDIS_URL"] = where.redis_url
-        env[prefix + "REDIS_SEED"] = str(Identities(home.access).seed(name))
+        env[prefix + "REDIS_SEED"] = str(home.seed(name))
     if name in ("planner", "rollback"):
         env[prefix + "DEPLOY_KEY"] = str(home.deploy_key)
         env[prefix + "TRUST"] = str(home.trust)

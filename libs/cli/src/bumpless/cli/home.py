@@ -155,5 +155,5 @@ class Home:
         if url is None:
             raise Refused(f"a state store in {self.path}", "none", "name the services' own with --redis URL")
         seed, ca = os.environ.get("BUMPLESS_REDIS_SEED"), os.environ.get("BUMPLESS_REDIS_CA")
-        chosen = Path(seed) if seed else self.access / "services" / f"{OPERATOR}.seed" if url == own else None
+        chosen = Path(seed) if seed else self.seed(OPERATOR) if url == own else None
         return RedisEntry(str(url), OPERATOR, chosen, Path(ca) if ca else None)
