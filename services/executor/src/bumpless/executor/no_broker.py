@@ -33,10 +33,6 @@ class LateConnection:
         self._there = asyncio.Event()
 
     @property
-    def joined(self) -> Connection | None:
-        return self._joined
-
-    @property
     def is_connected(self) -> bool:
         return self._joined is not None and self._joined.nc.is_connected
 

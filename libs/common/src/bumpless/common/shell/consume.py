@@ -141,9 +141,8 @@ class ServiceBroker(NatsBroker):
         exc_tb: TracebackType | None = None,
     ) -> None:
         for subscriber in self.subscribers:
-            subscriber.running = (
-                False  # what is fetched one by one is not fetched on while results come to their end
-            )
+            # What is fetched one by one is not fetched on while results come to their end.
+            subscriber.running = False
         await asyncio.gather(*(fan_in.stop() for fan_in in self.fan_ins))
         await super().stop(exc_type, exc_val, exc_tb)
 
