@@ -25,7 +25,8 @@ from bumpless.executor.record import Instance
 from bumpless.service.handover import Handover, HandoverError, read_handover, write_handover
 from drivers import hooked_probe_ask
 from drivers.fake_switch import FakeSwitch, World
-from support.haproxy import Haproxy, free_port
+from support.haproxy import Haproxy
+from support.servers import free_port
 
 PROBE = Path(__file__).with_name("probe.py")
 HOOKED = Path(__file__).with_name("hooked_probe.py")

@@ -20,8 +20,9 @@ from bumpless.executor.drivers.native import NativeSwitch
 from bumpless.executor.drivers.proxied import ProxiedSwitch
 from bumpless.executor.ports import Launch, NotReady, Unanswered
 from bumpless.executor.record import Instance
-from support.haproxy import Haproxy, free_port
+from support.haproxy import Haproxy
 from support.mixed_load import TEMPERS, MixedLoad, version_at
+from support.servers import free_port
 
 PROBE = Path(__file__).with_name("probe.py")
 READY_S = 60.0

@@ -34,9 +34,9 @@ from bumpless.common.shell import clock
 from bumpless.common.webhooks import post, signing
 from bumpless.common.webhooks.post import Outcome
 from support.alertmanager import RealAlertmanager
-from support.haproxy import free_port
 from support.http_target import HttpTarget
 from support.memory_channel import MemoryChannel
+from support.servers import free_port
 from support.waiting import eventually
 from unit.alerts.scenes import World, observed
 

@@ -37,10 +37,10 @@ from bumpless.events.handlers import Events
 from bumpless.events.receiver import MAX_BYTES, PATH, Receiver
 from bumpless.events.triggers import Triggers
 from support.delivery import TRIGGER
-from support.haproxy import free_port
 from support.http_target import HttpTarget
 from support.plans import component, release
 from support.samples import SAMPLES
+from support.servers import free_port
 from support.waiting import eventually
 
 SECRET = b"0123456789abcdef0123456789abcdef"

@@ -17,7 +17,7 @@ from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.probe import CommandProbe, HttpProbe
 from bumpless.common.model.scenario import Call, Expected
 from bumpless.executor.drivers import probing, scenarios
-from support.prometheus import free_port
+from support.servers import free_port
 
 LIMIT_S = 30.0
 

@@ -18,7 +18,7 @@ from bumpless.health_gate.sources.prometheus.answers import BadAnswer
 from bumpless.health_gate.sources.prometheus.client import Away, Prometheus, PrometheusAccess
 from bumpless.health_gate.sources.prometheus.source import PrometheusSource
 from bumpless.health_gate.window import Member
-from support.prometheus import free_port
+from support.servers import free_port
 from support.waiting import comes_true
 
 EMPTY = '{"status":"success","data":{"resultType":"matrix","result":[]}}'

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pytest
 
-from support.haproxy import free_port
+from support.servers import free_port
 
 START_S = 60.0
 

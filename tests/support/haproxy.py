@@ -13,6 +13,8 @@ from typing import Self
 
 import pytest
 
+from support.servers import free_port
+
 START_S = 30.0
 CONFIG = """
 global
@@ -79,9 +81,3 @@ class Haproxy:
                 return self.socket.exists()
         except OSError:
             return False
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -12,6 +12,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -97,13 +98,21 @@ def _answers(url: str) -> bool:
         return False
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class RedisServer:
     """redis-server on a unix socket that writes everything through. `stop` and `start` keep the files.
 
-    `users` is its `aclfile`."""
+    `users` is its `aclfile`. With `certificate`, and its key beside it (`.key`), it is at `tls_url` too."""
 
-    def __init__(self, users: Path | None = None) -> None:
-        self._users = users
+    def __init__(self, users: Path | None = None, certificate: Path | None = None) -> None:
+        self._users, self._certificate = users, certificate
+        self._tls_port = free_port()
+        self.tls_url = f"rediss://127.0.0.1:{self._tls_port}"
         self._directory = Path(tempfile.mkdtemp(prefix="rd"))
         self._socket = self._directory / "s"
         self._process: subprocess.Popen[bytes] | None = None
@@ -123,6 +132,7 @@ class RedisServer:
             *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"),
             *("--logfile", self._directory / "log.txt"),
             *(() if self._users is None else ("--aclfile", self._users)),
+            *(() if self._certificate is None else self._tls(self._certificate)),
         ]
         self._socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(command)
@@ -136,6 +146,11 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def _tls(self, certificate: Path) -> Iterator[str | Path]:
+        yield from ("--bind", "127.0.0.1", "--tls-port", str(self._tls_port), "--tls-auth-clients", "no")
+        yield from ("--tls-cert-file", certificate, "--tls-key-file", certificate.with_suffix(".key"))
+        yield from ("--tls-ca-cert-file", certificate)
 
     def _answers(self) -> bool:
         try:

@@ -108,9 +108,13 @@ def certificate(directory: Path) -> tuple[ssl.SSLContext, Path]:
         check=True,
         capture_output=True,
     )
+    return server_context(cert, key), cert
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    return context, cert
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 class S3Server:

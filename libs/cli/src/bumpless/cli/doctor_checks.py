@@ -329,12 +329,7 @@ def certificates(facts: Facts) -> Iterable[Finding]:
     for one in facts.certificates:
         check = f"certificate of {one.of}"
         if one.fault or one.ends is None:
-            yield _wrong(
-                check,
-                one.fault or "no end",
-                "a certificate that can be read and is good",
-                "see docs/identities.md",
-            )
+            yield _wrong(check, one.fault or "no end", "a certificate that can be read and is good", one.do)
         elif one.ends <= facts.now:
             yield _wrong(
                 check, f"it ended {_age(facts.now - one.ends)} ago", "one that is good", "replace it now"

@@ -111,11 +111,12 @@ class Parked:
 
 @dataclass(frozen=True)
 class Certificate:
-    """`of` says whose it is; `fault` is empty, or why it could not be read."""
+    """`of` says whose it is; `fault` is empty, or why it could not be read or is none that we trust."""
 
     of: str
     ends: datetime | None = None
     fault: str = ""
+    do: str = "see docs/identities.md"
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from nats.js import api
 
 from bumpless.cli.doctor_checks import SERVICES
 from bumpless.cli.doctor_facts import Broker, Certificate, Facts, Heard, Key, Parked, Storage, Store, Taken
-from bumpless.cli.doctor_tls import authorities, shown_by
+from bumpless.cli.doctor_tls import authorities, of_broker, of_redis
 from bumpless.common.access.entry import Entry
 from bumpless.common.access.redis_entry import RedisEntry
+from bumpless.common.access.untrusted import untrusted
 from bumpless.common.artifacts.errors import ArtifactError
 from bumpless.common.artifacts.signing import PublicKey, Role, SigningKey, TrustStore
 from bumpless.common.contract import events as e
@@ -75,7 +76,7 @@ async def look(where: Where) -> Facts:
         nodes=nodes,
         listened=timedelta(seconds=listened),
         parked=parked,
-        certificates=await _certificates(where.entry),
+        certificates=await _certificates(where),
     )
 
 
@@ -296,7 +297,8 @@ async def _store(entry: RedisEntry | None) -> Store | None:
             leases=frozenset(held),
         )
     except (redis.exceptions.RedisError, OSError) as error:
-        return Store(_without_password(url), reached=f"not reached: {error}")
+        why = "; ".join(untrusted(error) or (str(error),))
+        return Store(_without_password(url), reached=f"not reached: {why}")
     finally:
         await client.aclose()
 
@@ -354,7 +356,12 @@ async def _healthz(session: aiohttp.ClientSession, url: str) -> str | None:
         return None
 
 
-async def _certificates(entry: Entry) -> tuple[Certificate, ...]:
-    if entry.ca is None:
-        return ()
-    return (*authorities(entry.ca), await shown_by(entry, ANSWER_S))
+async def _certificates(where: Where) -> tuple[Certificate, ...]:
+    broker, store = where.entry, where.store
+    named = {one.ca: None for one in (broker, store) if one is not None and one.ca is not None}
+    found = [certificate for ca in named for certificate in authorities(ca)]
+    if broker.ca is not None:
+        found.append(await of_broker(broker, ANSWER_S))
+    if store is not None and store.url.startswith("rediss://"):
+        found.append(await of_redis(store, ANSWER_S))
+    return tuple(found)

@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
 from bumpless.common.access.entry import Entry
+from bumpless.common.access.untrusted import untrusted
 from bumpless.common.contract.subjects import DIRECT_GET
 from bumpless.common.errors import Refused, Retryable
 from bumpless.common.shell.log import get_logger
@@ -161,7 +162,7 @@ async def opened(entry: Entry, within_s: float, **options: Any) -> LastingClient
     `options` are those of `Client.connect`.
 
     Raises:
-        Retryable: no broker answered in that time; says where it was looked for.
+        Retryable: no broker that we trust answered in that time; says where it was looked for.
         Refused: the broker does not know our key, or the key or the URL cannot be read.
     """
     known = {**entry.options(), **_LASTING, **in_turn(entry), **options}
@@ -172,7 +173,12 @@ async def opened(entry: Entry, within_s: float, **options: Any) -> LastingClient
         said[:] = [error]
         if _unknown(error):
             refused.append(error)
-        log.warning("broker error", error=str(error) or type(error).__name__)
+        shown = untrusted(error)
+        log.warning(
+            "broker error",
+            error=str(error) or type(error).__name__,
+            **({} if shown is None else {"found": shown[0], "do": shown[1]}),
+        )
 
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
@@ -189,6 +195,10 @@ async def opened(entry: Entry, within_s: float, **options: Any) -> LastingClient
             if _unknown(error) or refused:
                 raise _key_unknown(entry) from error
             why = said[0] if said and isinstance(error, TimeoutError) else error
+            if shown := untrusted(why):
+                raise Retryable(
+                    f"expected a NATS server at {entry.url} that we can trust, found {shown[0]}; {shown[1]}"
+                ) from error
             raise Retryable(
                 f"expected a NATS server at {entry.url}, found none within {within_s:g} s "
                 f"({why or type(why).__name__}); start one with `bumpless up`, or name the right one with --nats"

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from bumpless.common.access.redis_entry import RedisEntry
+from bumpless.common.access.untrusted import untrusted
 from bumpless.common.engine.decision import Deadline
 from bumpless.common.errors import Retryable
 from bumpless.common.shell.deployment import StoreFacts
@@ -335,6 +336,8 @@ def _away(error: BaseException) -> Retryable:
             f"expected a Redis that lets us in, found no such user with this password, or too few rights ({error}); give "
             "it the redis.acl of our identities, and have it read that (`ACL LOAD`)"
         )
+    if shown := untrusted(error):
+        return Retryable(f"expected a Redis that we can trust, found {shown[0]}; {shown[1]}")
     return Retryable(f"Redis is away: {error!r}")
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import aiohttp
 
+from bumpless.common.access.untrusted import untrusted
+
 from ..errors import BlobMissing, StoreUnavailable
 from ..limits import PIECE
 from .blobs import hex_name
@@ -107,7 +109,9 @@ class HttpBlobs(BlobReader):
         return True
 
     async def _wait(self, seconds: float | None, cause: Exception) -> None:
-        if seconds is None or isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        if shown := untrusted(cause):
+            raise StoreUnavailable(self._url, "; ".join(shown)) from cause
+        if seconds is None:
             # What a server sends instead of HTTP would be quoted in full.
             raise StoreUnavailable(self._url, str(cause)[:200] or type(cause).__name__) from cause
         await asyncio.sleep(seconds)
