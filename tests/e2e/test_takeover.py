@@ -28,7 +28,7 @@ from support.fleet_watch import (
     until,
     until_batch,
 )
-from support.waiting import eventually
+from support.waiting import comes_true, eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -93,3 +93,11 @@ async def test_two_planners_one_of_them_frozen_for_longer_than_its_lease(lab: La
 
         await check_log(found, log)
         await check_switches(lab, found, rollout, "core", new, lab.nodes)
+
+
+async def test_a_planner_that_was_killed_is_followed_at_once_by_the_next_one_in_its_place(lab: Lab) -> None:
+    before = lab.lease_of("planner")
+    lab.kill("planner")
+    lab.hold_lease("planner", 3600)
+    lab.start("planner")
+    await comes_true(lambda: lab.lease_of("planner") != before, "the next one to hold the lease")

@@ -69,6 +69,10 @@ class SimSources:
         """Nothing is kept for a gate."""
 
 
+SAME_PLACE = 0.5
+"""How often the next process of a service knows that the one before has ended."""
+
+
 class _Subscribers:
     """In place of the broker with every subscriber: from its start to its stop messages are handled."""
 
@@ -103,6 +107,7 @@ class Service:
         self.owner, self.name, self.judge = owner, name, judge
         self.skew = 0.0
         self.working: Working | None = None
+        self._before: str | None = None
         self.life = self._born()
 
     def _born(self) -> Life:
@@ -113,6 +118,8 @@ class Service:
     def _killed(self) -> None:
         self.working = None
         self.world.say(f"{self.name} is killed")
+        same_place = self.world.stream("place").random() < SAME_PLACE
+        self._before = self.life.token if same_place else None
         pause = self.world.stream("restart").choice((0.2, 1.0, 15.0))
         self.world.loop.call_later(pause, self._again)
 
@@ -132,17 +139,22 @@ class Service:
 
     async def _run(self, life: Life) -> None:
         """As `shell.service.run_service`, whose work while it leads is what runs here."""
-        store = SimState(self.memory, life, self.owner, life.token)
+        store = SimState(self.memory, life, self.owner, self._token(life))
         connection = SimConnection(self.broker, life)
         turn = Turn(Contract(managed=False), ServiceManager(None))  # nobody ends or pauses it
+        before = self._before
         while True:
             with contextlib.suppress(Retryable):
-                if await store.acquire(service.LEASE_S):
+                if await store.acquire(service.LEASE_S, before):
                     life.recovering = True
-                    term, store = store, store.next_term(self.world.fresh_id())
+                    term, store = store, store.next_term(self._token(life))
                     await service._term(self.owner, connection, term, self._active, turn)  # type: ignore[arg-type]
             life.recovering = False
             await asyncio.sleep(service.LEASE_S / 3)
+
+    def _token(self, life: Life) -> str:
+        """As `shell.predecessor` makes them."""
+        return f"{life.token}.{self.world.fresh_id()}"
 
     async def _active(self, connection: Any, store: Any, fenced: Callable[[], None]) -> Active:
         life = self.life

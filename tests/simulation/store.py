@@ -102,8 +102,8 @@ class SimState:
         found: list[str] = await self._read("waiting", self._state.waiting)
         return found
 
-    async def acquire(self, ttl_s: float) -> bool:
-        return await self._at_once("acquire", lambda: self._state.acquire(ttl_s))
+    async def acquire(self, ttl_s: float, ended: str | None = None) -> bool:
+        return await self._at_once("acquire", lambda: self._state.acquire(ttl_s, ended))
 
     async def renew(self, ttl_s: float) -> bool:
         return await self._at_once("renew", lambda: self._state.renew(ttl_s))

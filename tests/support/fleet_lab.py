@@ -251,6 +251,11 @@ class Lab:
         assert found is None or isinstance(found, bytes)
         return found
 
+    def hold_lease(self, service: str, seconds: int) -> None:
+        """As if it were given for so long."""
+        with contextlib.closing(self._redis()) as store:
+            assert store.expire(f"bumpless:{service}:lease", seconds)
+
     def lose_redis(self) -> None:
         """Kill Redis and throw its files away; it comes back empty."""
         self.kill("redis")

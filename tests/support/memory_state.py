@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bumpless.common.engine.decision import Deadline
 from bumpless.common.shell import clock
-from bumpless.common.shell.state import Conflict, Fenced, Stored
+from bumpless.common.shell.state import Conflict, Fenced, Stored, may_take
 
 
 @dataclass
@@ -84,10 +84,11 @@ class MemoryState:
     async def waiting(self) -> list[str]:
         return sorted(self._store.deadlines, key=lambda name: (self._store.deadlines[name].due, name))
 
-    async def acquire(self, ttl_s: float) -> bool:
-        if self._holder() not in (None, self._token):
+    async def acquire(self, ttl_s: float, ended: str | None = None) -> bool:
+        holder = self._holder()
+        if not may_take(self._token, holder, ended):
             return False
-        if self._holder() is None:
+        if holder != self._token:
             self._store.marked = False
         self._store.lease = (self._token, self._now() + timedelta(seconds=ttl_s))
         return True

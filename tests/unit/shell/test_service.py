@@ -50,8 +50,8 @@ async def test_a_process_that_stands_by_works_soon_after_the_other_is_gone(
     assert await other.acquire(3600)
 
     class Watched(RedisState):
-        async def acquire(self, ttl_s: float) -> bool:
-            found = await super().acquire(ttl_s)
+        async def acquire(self, ttl_s: float, ended: str | None = None) -> bool:
+            found = await super().acquire(ttl_s, ended)
             asked.set()
             return found
 

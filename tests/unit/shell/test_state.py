@@ -77,6 +77,25 @@ async def test_a_lease_that_runs_out_is_taken_over_and_fences_its_old_holder(sto
     await stores.other.save("r1", value(), None)
 
 
+async def test_what_a_process_that_has_ended_holds_is_free(stores) -> None:
+    held, later, stranger = map(stores.mine.next_term, ("first.term", "second.term", "third.term"))
+    assert await held.acquire(LONG_S)
+    await held.save("r1", value(1), None)
+    await held.mark()
+    for wrong in ("second", "firs", "third", ""):
+        assert not await stranger.acquire(LONG_S, wrong)
+    assert await later.acquire(LONG_S, "first")
+    assert not await later.known()  # what the first one did last is read from the log
+    with pytest.raises(Fenced):
+        await held.save("r1", value(2), None)
+    assert not await held.renew(LONG_S)
+    assert not await stranger.acquire(LONG_S, "first")
+    await later.mark()
+    assert await later.acquire(LONG_S, "first")
+    assert await later.known()
+    await later.save("r1", value(2), None)
+
+
 async def test_who_holds_the_lease_can_renew_it_and_nobody_else(stores) -> None:
     assert not await stores.mine.renew(LONG_S)
     await stores.mine.acquire(0.5)

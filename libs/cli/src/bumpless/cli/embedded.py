@@ -177,6 +177,7 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
         prefix + "NATS_URL": where.nats_url,
         prefix + "NATS_SEED": str(home.seed(name)),
         prefix + "OPS_PORT": str(where.ops_ports.get(name, 0)),
+        "STATE_DIRECTORY": str(home.state(name)),
     }
     if name != "events":  # it keeps everything in the broker
         env[prefix + "REDIS_URL"] = where.redis_url

@@ -98,6 +98,10 @@ class Home:
     def work(self) -> Path:
         return self.path / "work"
 
+    def state(self, service: str) -> Path:
+        """What a service of the control plane keeps for the next process of it."""
+        return self.path / "services" / service
+
     def node_dir(self, node: str) -> Path:
         return self.path / "nodes" / node
 

@@ -1,8 +1,8 @@
 """The life of a control-plane service: wait for the lease, recover, work, stand back when the lease is lost.
 
-Any number of processes of one service may run; one works, the others take over within the lease's time. Losing
-the lease, the store or the broker never ends the process: it stands back and tries again. Paused by an executor, it
-gives the lease back.
+Any number of processes of one service may run; one works, the others take over within the lease's time. One that was
+started again where it was killed takes over at once. Losing the lease, the store or the broker never ends the process:
+it stands back and tries again. Paused by an executor, it gives the lease back.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.measures import Measures
 from bumpless.common.shell.nats_client import Away
 from bumpless.common.shell.ops import serve_ops
+from bumpless.common.shell.predecessor import Predecessor
 from bumpless.common.shell.run import Runner
 from bumpless.common.shell.service_manager import ServiceManager
 from bumpless.common.shell.state import RedisState, StateStore
@@ -119,7 +120,8 @@ async def _turns(owner: str, settings: BrokerSettings, build: Build, turn: Turn)
         reconnected.set()
 
     connection = await Connection.connect(settings.broker, name=owner, on_reconnect=back)
-    store = RedisState(settings.store(owner), owner, clock.fresh_id())
+    last = Predecessor.of_this_process(owner)
+    store = RedisState(settings.store(owner), owner, last.token())
     measures = turn.measure = Measures(owner, connection, store, clock.now)
     ops = await serve_ops(
         settings.ops_port,
@@ -145,10 +147,10 @@ async def _turns(owner: str, settings: BrokerSettings, build: Build, turn: Turn)
         while await turn.mine():
             try:
                 with turn.working():
-                    leads = await store.acquire(LEASE_S)
+                    leads = await store.acquire(LEASE_S, last.ended())
                     store_answers = True
                     if leads:
-                        term, store = store, store.next_term(clock.fresh_id())
+                        term, store = store, store.next_term(last.token())
                         try:
                             await _term(owner, connection, term, measured, turn)
                         finally:
@@ -165,6 +167,7 @@ async def _turns(owner: str, settings: BrokerSettings, build: Build, turn: Turn)
         await connection.close()
         if ops is not None:
             await ops.cleanup()
+        last.close()
         await asyncio.to_thread(tracing.close_tracing)
 
 

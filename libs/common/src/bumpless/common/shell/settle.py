@@ -25,7 +25,7 @@ log = get_logger(__name__)
 TRIES = 5
 AGAIN_S = 1.0
 """Between two tries of a handler that failed."""
-HELD_EVERY_S = 3.0
+HELD_EVERY_S = 2.0
 HELD_S = 150.0
 """How long a handler may take before its message is delivered again, and how often the broker is told meanwhile. The
 longest is the trial of a channel, which may take 120 s to answer."""

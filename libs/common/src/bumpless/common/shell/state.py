@@ -84,9 +84,12 @@ class StateStore(Protocol):
     async def waiting(self) -> list[str]:
         """The aggregates that have a deadline, which is: those that are not at rest."""
 
-    async def acquire(self, ttl_s: float) -> bool:
+    async def acquire(self, ttl_s: float, ended: str | None = None) -> bool:
         """Take the lease; False while another holds it. Taken anew, the mark is gone: what the store has may be an old
-        copy, and says nothing of what began after it was made."""
+        copy, and says nothing of what began after it was made.
+
+        `ended` is the process that is known to be gone: what a token `<ended>.<anything>` holds is free.
+        """
 
     async def renew(self, ttl_s: float) -> bool:
         """Hold the lease for longer; False when it is not ours any more: it ran out, or the store was emptied."""
@@ -97,6 +100,11 @@ class StateStore(Protocol):
         anew."""
 
     async def mark(self) -> None: ...
+
+
+def may_take(token: str, holder: str | None, ended: str | None) -> bool:
+    """Whether the lease that `holder` has is free for `token`, as `StateStore.acquire` says."""
+    return holder in (None, token) or (ended is not None and str(holder).startswith(ended + "."))
 
 
 def lease_key(owner: str) -> str:
@@ -254,13 +262,13 @@ class RedisState:
         except _AWAY as error:
             raise _away(error) from error
 
-    async def acquire(self, ttl_s: float) -> bool:
+    async def acquire(self, ttl_s: float, ended: str | None = None) -> bool:
         async def change(pipe: Pipeline) -> bool:
             holder = await self._holder(pipe)
-            if holder not in (None, self._token):
+            if not may_take(self._token, holder, ended):
                 return False
             pipe.multi()
-            if holder is None:
+            if holder != self._token:
                 pipe.delete(self._key("incarnation"))
             pipe.set(self._key("lease"), self._token, px=int(ttl_s * 1000))
             return True

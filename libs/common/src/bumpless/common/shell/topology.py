@@ -53,7 +53,7 @@ class Durable:
     name: str
     stream: Stream
     filters: tuple[str, ...]
-    ack_wait_s: float = 7.0
+    ack_wait_s: float = 5.0
     deliver: api.DeliverPolicy = api.DeliverPolicy.ALL
 
 
