@@ -57,7 +57,7 @@ powercuts: $(STAMP)
 # Real processes killed at every transition, their servers and networks hurt (docs/crash-matrix.md): ROWS that have
 # this text, each TIMES over, by LABS fleets; DOCS=1 writes the page's table.
 crash-matrix: $(STAMP)
-	$(PY) tests/support/crash_matrix.py --only '$(ROWS)' --minutes $${MINUTES:-25} --labs $${LABS:-3} --times $${TIMES:-1} $(if $(DOCS),--docs)
+	$(PY) tests/support/crash_matrix.py --only '$(ROWS)' --minutes $${MINUTES:-40} --labs $${LABS:-2} --times $${TIMES:-1} $(if $(DOCS),--docs)
 
 # A broker of three servers during rollouts: its leader killed KILLS times, a disk wiped, a server cut off; DOCS=1 writes
 # the table of docs/cluster.md.

@@ -35,7 +35,7 @@ from support.crash_points import AGAIN
 from support.crash_rows import Row, rows
 from support.crash_run import NODES, RESUME_GOAL_S, ROW_S, Found, install, run_row
 
-LABS = 3
+LABS = 2
 LABS_LOST = 5
 """Fleets in a row that do not come up, after which nobody begins another in their place."""
 BEGIN_S = 180.0
