@@ -68,7 +68,8 @@ class Service:
     credentials: Mapping[str, str] = field(default_factory=dict)
     state: bool = True
     """Whether it uses the state store."""
-    nice: int = 0
+    weight: int | None = None
+    """CPUWeight, where it is not what every unit has (100)."""
 
     @property
     def unit(self) -> str:
@@ -100,7 +101,7 @@ SERVICES = (
         "bumpless.dashboard.app",
         credentials={"USERS": "keys/dashboard-users.json", "LOGIN_SECRET": "keys/dashboard.secret"},
         state=False,
-        nice=10,
+        weight=2,
     ),
 )
 
@@ -141,7 +142,7 @@ def _service(service: Service, prefix: Path) -> str:
         + "".join(loaded)
         + f"StateDirectory=bumpless-{service.name}\nStateDirectoryMode=0700\n"
         + (f"SupplementaryGroups={GROUP}\n" if service.state else "")
-        + (f"# It may not change it itself.\nNice={service.nice}\n" if service.nice else "")
+        + (f"# It gives way to the others.\nCPUWeight={service.weight}\n" if service.weight else "")
         + f"{_CONFINED}\n[Install]\nWantedBy=multi-user.target\n"
     )
 
