@@ -105,6 +105,12 @@ def says(fault: Fault) -> Callable[[Exception], bool]:
     return lambda error: fault.found in str(error) and fault.do in str(error)
 
 
+async def wrong_at(where: Where) -> dict[str, str]:
+    """What `doctor` says is wrong and what to do, by check."""
+    found = judged(await look(where))
+    return {one.check: f"{one.found}; {one.do}" for one in found if one.state is State.WRONG}
+
+
 async def test_a_broker_is_not_come_to(tmp_path: Path, fault: Fault) -> None:
     made = site(tmp_path, fault, clock.now())
     with NatsServer(tmp_path / "nats", include=made.broker) as server:
@@ -113,11 +119,7 @@ async def test_a_broker_is_not_come_to(tmp_path: Path, fault: Fault) -> None:
             Retryable, match=r"expected a NATS server at .* that we can trust", check=says(fault)
         ):
             await Connection.connect(Entry(url, ca=made.ca), name="test", connect_timeout_s=2)
-        wrong = {
-            one.check: f"{one.found}; {one.do}"
-            for one in judged(await look(Where(Entry(url, ca=made.ca), listen_s=0)))
-            if one.state is State.WRONG
-        }
+        wrong = await wrong_at(Where(Entry(url, ca=made.ca), listen_s=0))
         assert fault.found in wrong["broker"]
         shown = wrong[f"certificate of the broker at {url.removeprefix('nats://')}"]
         assert fault.found in shown
@@ -130,11 +132,7 @@ async def test_a_redis_is_not_come_to(tmp_path: Path, fault: Fault) -> None:
         entry = RedisEntry(server.tls_url, ca=made.ca)
         with pytest.raises(Retryable, match="expected a Redis that we can trust", check=says(fault)):
             await RedisState(entry, "planner", "mine").acquire(60)
-        wrong = {
-            one.check: f"{one.found}; {one.do}"
-            for one in judged(await look(Where(Entry(broker.url), entry, listen_s=0)))
-            if one.state is State.WRONG
-        }
+        wrong = await wrong_at(Where(Entry(broker.url), entry, listen_s=0))
         assert fault.found in wrong["state store"]
         shown = wrong[f"certificate of Redis at {server.tls_url.removeprefix('rediss://')}"]
         assert fault.found in shown

@@ -34,18 +34,18 @@ async def of_broker(entry: Entry, limit_s: float) -> Certificate:
     place = urlsplit(first if "://" in first else f"nats://{first}")
     port = place.port or NATS_PORT
     return await _shown(
-        f"the broker at {place.hostname}:{port}", place.hostname, port, entry.ca, limit_s, True
+        f"the broker at {place.hostname}:{port}", place.hostname, port, entry.ca, limit_s, greets=True
     )
 
 
 async def of_redis(entry: RedisEntry, limit_s: float) -> Certificate:
     place = urlsplit(entry.url)
     port = place.port or REDIS_PORT
-    return await _shown(f"Redis at {place.hostname}:{port}", place.hostname, port, entry.ca, limit_s, False)
+    return await _shown(f"Redis at {place.hostname}:{port}", place.hostname, port, entry.ca, limit_s)
 
 
 async def _shown(
-    name: str, host: str | None, port: int, ca: Path | None, limit_s: float, greets: bool
+    name: str, host: str | None, port: int, ca: Path | None, limit_s: float, *, greets: bool = False
 ) -> Certificate:
     writer = None
     try:

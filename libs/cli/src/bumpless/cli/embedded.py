@@ -177,11 +177,11 @@ def service_part(home: Home, where: Layout, name: str) -> Part:
         prefix + "NATS_URL": where.nats_url,
         prefix + "NATS_SEED": str(home.seed(name)),
         prefix + "OPS_PORT": str(where.ops_ports.get(name, 0)),
-        "STATE_DIRECTORY": str(home.state(name)),
     }
     if name != "events":  # it keeps everything in the broker
         env[prefix + "REDIS_URL"] = where.redis_url
         env[prefix + "REDIS_SEED"] = str(home.seed(name))
+        env["STATE_DIRECTORY"] = str(home.state(name))
     if name in ("planner", "rollback"):
         env[prefix + "DEPLOY_KEY"] = str(home.deploy_key)
         env[prefix + "TRUST"] = str(home.trust)
