@@ -96,6 +96,8 @@ async def test_two_planners_one_of_them_frozen_for_longer_than_its_lease(lab: La
 
 
 async def test_a_planner_that_was_killed_is_followed_at_once_by_the_next_one_in_its_place(lab: Lab) -> None:
+    ours = (lab.home.state("planner") / "planner.process").read_bytes()
+    await comes_true(lambda: (lab.lease_of("planner") or b"").startswith(ours), "it to hold the lease")
     before = lab.lease_of("planner")
     lab.kill("planner")
     lab.hold_lease("planner", 3600)
