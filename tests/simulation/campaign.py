@@ -25,7 +25,8 @@ SOURCES = (
     "services/health-gate/src",
     "services/executor/src",
     "tests/simulation",
-    "tests/support",
+    "tests/support/memory_state.py",
+    "tests/support/plans.py",
 )
 CHUNK = 50
 """Seeds of one child."""
@@ -126,8 +127,8 @@ def _read(path: Path) -> Piece | None:
 def sources_digest() -> str:
     """Of everything that decides what a seed does, except the packages that are installed."""
     found = hashlib.sha256()
-    for folder in SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for source in SOURCES:
+        for path in sorted((ROOT / source).rglob("*.py")) or [ROOT / source]:
             found.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return found.hexdigest()[:16]
 
