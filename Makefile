@@ -19,8 +19,9 @@ $(STAMP): requirements/dev.txt $(addsuffix /pyproject.toml,$(DISTS))
 demo: $(STAMP)
 	$(PY) examples/shop/demo.py
 
+# Two at a time: those that wait for real processes, and beside them all others (tests/support/beside.py).
 test: $(STAMP)
-	$(PY) -m pytest $(TEST_FLAGS)
+	$(PY) -m pytest -n 2 $(TEST_FLAGS)
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -10,12 +10,9 @@ import pytest
 import structlog
 from hypothesis import Phase, settings
 
-from support import inside
+from support import beside, inside
 from support.servers import NatsServer, RedisServer
 from support.snapshots import Snapshots
-
-WITH_PROCESSES = ("containers", "contract", "contract_services", "disk", "drivers", "e2e", "integration")
-"""Folders whose tests run real processes, and share the machine with whatever else runs on it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,14 +26,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--second-try"):
-        here = Path(__file__).parent
+        root = Path(__file__).parents[1]
         for item in items:
-            if item.path.relative_to(here).parts[0] in WITH_PROCESSES:
+            if beside.with_processes(item.path.relative_to(root)):
                 item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     inside.register(config)
+    beside.register(config)
 
 
 @pytest.fixture(autouse=True)
