@@ -63,7 +63,10 @@ def fleet(nodes: int, *, gates: bool) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="bumpless-scale-") as folder,
         running(Path(folder), nodes, phases.target("1.0.0")) as plane,
     ):
-        return asyncio.run(phases.measured(plane, nodes, gates=gates))
+        try:
+            return asyncio.run(phases.measured(plane, nodes, gates=gates))
+        except phases.NotReached as error:
+            sys.exit(str(error))
 
 
 def beside_ansible() -> tuple[dict[str, Any], dict[str, Any]] | None:

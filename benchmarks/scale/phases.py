@@ -39,6 +39,8 @@ BARE_COMMAND = b"x" * 2600
 """As large as a signed command."""
 METRICS_S = 10.0
 WINDOW_S = 20.0
+IDLE_S = 15.0
+"""One inventory of every node."""
 GATED_S = 240.0
 """After which the phase with gates is left out."""
 LIMIT_S = 900.0
@@ -83,6 +85,10 @@ class Turn:
     message: Any
 
 
+class NotReached(Exception):
+    """A phase did not come to its end; says what was expected and what was found."""
+
+
 class Seen:
     """Everything that is logged about rollouts, as it comes."""
 
@@ -105,13 +111,13 @@ class Seen:
                 if holds(turn.message):
                     return turn.at
                 if isinstance(turn.message, e.ReleaseRefused | e.RolloutFailed | e.RolloutHalted):
-                    raise SystemExit(f"expected {what}, found {turn.message}")
+                    raise NotReached(f"expected {what}, found {turn.message}")
             seen = len(self._turns)
             self._came.clear()
             try:
                 await asyncio.wait_for(self._came.wait(), deadline - time.monotonic())
             except TimeoutError:
-                raise SystemExit(f"expected {what} within {LIMIT_S:g} s, found nothing") from None
+                raise NotReached(f"expected {what} within {LIMIT_S:g} s, found nothing") from None
 
     async def status(self, rollout: str, status: str) -> float:
         return await self.when(
@@ -126,6 +132,12 @@ class Fleet:
     def __init__(self, plane: Plane, connection: Connection, seen: Seen, nodes: int) -> None:
         self._plane, self._connection, self._seen, self._nodes = plane, connection, seen, nodes
         self._key = SigningKey.load(plane.home.release_key)
+
+    async def idle(self) -> dict[str, Any]:
+        """What the fleet costs while nothing happens: inventories, and nothing else in its first half minute."""
+        async with self._measured() as figures:
+            await asyncio.sleep(IDLE_S)
+        return figures
 
     async def bare(self) -> dict[str, Any]:
         """The same number of messages of the same sizes, through the same broker and the same connections."""
@@ -152,7 +164,9 @@ class Fleet:
                 try:
                     found = await answers.fetch(min(left, 500), timeout=30)
                 except TimeoutError:
-                    raise SystemExit(f"{left} of {self._nodes} bare answers did not come") from None
+                    raise NotReached(
+                        f"expected {self._nodes} bare answers, found {self._nodes - left}"
+                    ) from None
                 await asyncio.gather(*(message.ack() for message in found))
                 left -= len(found)
             await sending
@@ -248,6 +262,7 @@ class Fleet:
         figures["cpu_s"] = {name: round(after[name] - before[name], 2) for name in after}
         figures["messages"] = await self._stored() - stored
         figures["messages_per_s"] = figures["messages"] / took
+        figures["took_s"] = took
 
     async def _stored(self) -> int:
         """How many messages the broker has stored so far."""
@@ -268,6 +283,7 @@ async def measured(plane: Plane, nodes: int, *, gates: bool) -> dict[str, Any]:
             found[name] = await work
             print(nodes, name, json.dumps(found[name]), flush=True)
 
+        await phase("idle", fleet.idle())
         await phase("bare", fleet.bare())
         await phase("all_at_once", fleet.upgrade("2.0.0", Strategy(kind=StrategyKind.ALL_AT_ONCE)))
         await phase("rollback", fleet.rollback(found["all_at_once"]["rollout"]))
@@ -275,7 +291,7 @@ async def measured(plane: Plane, nodes: int, *, gates: bool) -> dict[str, Any]:
         if gates:
             try:
                 await phase("gated", asyncio.wait_for(fleet.gated("4.0.0"), GATED_S))
-            except (TimeoutError, SystemExit) as error:  # the other figures are as good without it
+            except (TimeoutError, NotReached) as error:  # the other figures are as good without it
                 found["gated_failed"] = str(error) or f"no verdict within {GATED_S:g} s"
                 print(nodes, "gated: left out:", found["gated_failed"], flush=True)
         found["peak_mb"] = plane.peak_mb()

@@ -36,9 +36,11 @@ def test_goals_of_large_fleets_are_told_where_those_were_measured() -> None:
             "apply_cpu_s": batch_s,
             "whole_s": 2 + batch_s,
             "messages_per_s": 100.0,
+            "took_s": 2 + batch_s,
         }
         return {
             "nodes": nodes,
+            "idle": {"cpu_s": dict.fromkeys(PLANE, 0.0001 * nodes), "took_s": 1.0},
             "bare": {"s": 1.0, "cpu_s": 1.0},
             "peak_mb": dict.fromkeys(PLANE, 100.0),
             **{name: dict(phase) for name in ("all_at_once", "rollback", "rolling")},

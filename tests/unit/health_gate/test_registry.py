@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import cast
 
@@ -45,6 +46,31 @@ async def test_a_gate_without_a_source_waits_for_the_nodes_and_is_judged_by_them
     assert found.verdict is Verdict.PASS
     await sources.stop()
     assert not metrics.ready
+
+
+@pytest.mark.parametrize("source", [None, ELSEWHERE], ids=["nodes", "a source of its own"])
+async def test_others_go_on_while_a_gate_is_judged_and_what_comes_meanwhile_counts_the_next_time(
+    source: MetricsFrom | None,
+) -> None:
+    metrics = await nodes()
+    await metrics.start(at(-600))
+    sources = Sources(NOBODY, metrics, {}, lambda: at(70))
+    gate = Scene(GateSpec(rules=RULES, source=source)).gate
+    over: list[str] = []
+
+    async def other() -> None:
+        for sample in reports("n1", 60, 70, root=OLD):
+            await metrics.offer(sample)
+        over.append("other")
+
+    async def judged() -> None:
+        assert await sources.judged(gate, at(70)) == alone
+        over.append("judged")
+
+    alone = await sources.judged(gate, at(70))
+    await asyncio.gather(judged(), other())
+    assert over == ["other", "judged"]
+    await sources.end(gate.gate)
 
 
 async def test_a_prometheus_that_the_settings_do_not_know_is_no_data() -> None:

@@ -115,6 +115,17 @@ class SampleWindow:
         """All readings of each instance by time, not to be changed. A `born` one counts only where it is first."""
         return self._members.get(member, {})
 
+    def only(self, members: Iterable[Member]) -> SampleWindow:
+        """What there is now of `members`, in a window of its own: it stays as it is while this one changes."""
+        found = SampleWindow()
+        for member in members:
+            instances = self._members.get(member)
+            if instances:
+                found._members[member] = {name: list(readings) for name, readings in instances.items()}
+                if member in self._disorder:
+                    found._disorder[member] = self._disorder[member]
+        return found
+
     def disorder(self, member: Member) -> int:
         """How many readings of `member` came after a later one: who took the earlier ones in must begin again."""
         return self._disorder.get(member, 0)

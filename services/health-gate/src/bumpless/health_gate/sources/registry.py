@@ -57,9 +57,14 @@ class Sources:
         self._connection, self._nodes, self._known, self._clock = connection, nodes, known, clock
         self._own: dict[MessageId, _Own] = {}
         self._memory = Trials()
+        self._judging = asyncio.Lock()
 
     async def judged(self, gate: OpenGate, now: datetime) -> Judgement | None:
-        """What can be said of `gate` at `now`; None: what is already known is still being read."""
+        """What can be said of `gate` at `now`; None: what is already known is still being read.
+
+        It is worked out in a thread, on a copy: thousands of nodes take seconds, in which the lease has to be renewed
+        and samples have to be read.
+        """
         wanted = gate.spec.source
         if not self._nodes.ready:
             return None
@@ -69,15 +74,16 @@ class Sources:
                 return None
             gate = chosen or gate
         if wanted is None:
-            return judge(gate, self._nodes.window, now, self._memory)
+            said = self._nodes.window.only(members_of(gate))
+            async with self._judging:  # the memory is for one at a time
+                return await asyncio.to_thread(judge, gate, said, now, self._memory)
         own = await self._of(gate, wanted)
         if own.source is not None and not own.source.ready and now < gate.deadline:
             return None
-        foreign = SampleWindow() if own.source is None else own.source.window
-        both = merged(gate, self._nodes.window, foreign, now)
+        said = self._nodes.window.only(members_of(gate))
+        foreign = SampleWindow() if own.source is None else own.source.window.only(members_of(gate))
         trouble = own.trouble or (own.source.trouble if own.source is not None else "")
-        # Without memory: this window is made anew at every tick, and what was counted in another does not fit it.
-        return covered(gate, wanted, both.told, judge(gate, both.window, now), now, trouble)
+        return await asyncio.to_thread(_both, gate, wanted, said, foreign, now, trouble)
 
     async def end(self, gate: MessageId) -> None:
         """Let go of what the gate had of its own."""
@@ -161,6 +167,22 @@ class Sources:
         found = self._known.get(spec.name or "")
         names = ", ".join(sorted(self._known)) or "none"
         return found or f"the health gate's settings know no Prometheus of that name, but {names}"
+
+
+def _both(
+    gate: OpenGate,
+    wanted: MetricsFrom,
+    said: SampleWindow,
+    foreign: SampleWindow,
+    now: datetime,
+    trouble: str,
+) -> Judgement:
+    """The judgement of a gate with a source of its own.
+
+    Without memory: the merged window is made anew at every tick, and what was counted in another does not fit it.
+    """
+    both = merged(gate, said, foreign, now)
+    return covered(gate, wanted, both.told, judge(gate, both.window, now), now, trouble)
 
 
 def _said(window: SampleWindow, member: Member, now: datetime) -> dict[str, float]:
