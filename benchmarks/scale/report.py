@@ -65,9 +65,12 @@ def goals(by_size: dict[int, Found], peer: Found | None, ours_at_peer: Found | N
             goal(at + "memory of the planner", 1000, large["peak_mb"]["planner"], "MB"),
         ]
         if small := by_size.get(SMALL):
-            times = large["rolling"]["added_cpu_ms_per_node"] / small["rolling"]["added_cpu_ms_per_node"]
-            what = f"CPU of the control plane that a rolling upgrade adds per node, {LARGE:,} nodes over {SMALL:,}"
-            found.append(goal(what, 1.5, times, "×"))
+            for key, what in (
+                ("plane_cpu_ms_per_node", "CPU of the control plane per node of a rolling upgrade"),
+                ("added_cpu_ms_per_node", "the same without what an idle fleet costs"),
+            ):
+                times = large["rolling"][key] / small["rolling"][key]
+                found.append(goal(f"{what}, {LARGE:,} nodes over {SMALL:,}", 1.5, times, "×"))
     if peer is not None and ours_at_peer is not None:
         what = f"{peer['nodes']} nodes: seconds of orchestration per node, over Ansible's"
         found.append(goal(what, 0.1, ours_at_peer["whole_s"] / peer["s"], "×"))

@@ -48,6 +48,6 @@ def test_goals_of_large_fleets_are_told_where_those_were_measured() -> None:
 
     found = summary([one(1_000, 1.0), one(10_000, 4.0)], None, None)
 
-    assert [goal["holds"] for goal in found["goals"]] == [False, True, True, True, True]
+    assert [goal["holds"] for goal in found["goals"]] == [False, True, True, True, True, True]
     picture = ElementTree.fromstring(svg(curves(found), "nodes", "seconds"))
     assert len(picture.findall("{http://www.w3.org/2000/svg}polyline")) == 4

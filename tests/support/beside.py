@@ -69,8 +69,8 @@ def give_way() -> None:
 
 def register(config: pytest.Config) -> None:
     """What this process needs; nothing where there are no workers."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
-    if workers > 1:
-        config.pluginmanager.register(Worker(), "bumpless-beside")
-    elif not workers and config.getoption("numprocesses", None):
+    worker: dict[str, int] | None = getattr(config, "workerinput", None)
+    if worker is None and config.getoption("numprocesses", None):
         config.pluginmanager.register(Controller(), "bumpless-beside")
+    elif worker is not None and worker["workercount"] > 1:
+        config.pluginmanager.register(Worker(), "bumpless-beside")
