@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -112,5 +113,90 @@ func TestGateLeavesConnectionsToOthersAndTakesThemLater(t *testing.T) {
 	e.accept(true)
 	if <-done {
 		t.Error("expected the one that waited to be served and kept")
+	}
+}
+
+// datagramPair is two processes' view of one socket: each has a descriptor of its own. The second leaves it to the first.
+func datagramPair(t *testing.T, answers ...string) (net.Conn, []*packets) {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	var both []*packets
+	for _, answer := range answers {
+		answer := []byte(answer)
+		file, err := socket.(*net.UDPConn).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := syscall.Dup(int(file.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Close()
+		p, err := openPackets(nil, declared{name: "echo", datagram: func([]byte, net.Addr) []byte { return answer }}, []int{fd})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.close)
+		both = append(both, p)
+	}
+	sender, err := net.Dial("udp", socket.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sender.Close() })
+	_ = sender.SetDeadline(time.Now().Add(45 * time.Second))
+	return sender, both
+}
+
+func TestDatagramsAfterAPauseAreLeftToOthers(t *testing.T) {
+	sender, both := datagramPair(t, "old", "new")
+	old, new := both[0], both[1]
+	new.set(true)
+	answer := make([]byte, 10)
+	for round := 0; round < 300; round++ {
+		old.set(true)
+		for n := 0; n < 5; n++ {
+			if _, err := sender.Write([]byte("to both")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		old.set(false) // some are not yet read: whoever takes them answers
+		for n := 0; n < 5; n++ {
+			if _, err := sender.Read(answer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := 0; n < 5; n++ {
+			if _, err := sender.Write([]byte("to the new one")); err != nil {
+				t.Fatal(err)
+			}
+			if size, err := sender.Read(answer); err != nil || string(answer[:size]) != "new" {
+				t.Fatalf("expected the new one to answer in round %d, found %q, %v", round, answer[:size], err)
+			}
+		}
+	}
+}
+
+func TestADatagramBeingAnsweredIsSeenByWhoeverDrains(t *testing.T) {
+	sender, both := datagramPair(t, "")
+	s, asked, told := &Service{packets: both}, make(chan bool), make(chan []byte)
+	both[0].answer = func([]byte, net.Addr) []byte { asked <- true; return <-told }
+	both[0].set(true)
+	if _, err := sender.Write([]byte("question")); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	both[0].set(false)
+	if s.inflight() != 1 {
+		t.Errorf("expected the one being answered to count, found %d", s.inflight())
+	}
+	told <- []byte("answer")
+	answer := make([]byte, 10)
+	if size, err := sender.Read(answer); err != nil || string(answer[:size]) != "answer" {
+		t.Errorf("expected the answer, found %q, %v", answer[:size], err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -13,11 +12,7 @@ import (
 // gate is a listener that can stop accepting and go on. It never closes a connection and never calls listen(2).
 type gate struct {
 	net.Listener
-	deadline func(time.Time) error
-	mu       sync.Mutex
-	changed  *sync.Cond
-	open     bool
-	closed   bool
+	*door
 }
 
 func newGate(inner net.Listener) (*gate, error) {
@@ -25,50 +20,25 @@ func newGate(inner net.Listener) (*gate, error) {
 	if !ok {
 		return nil, fmt.Errorf("expected a TCP or Unix listener, found %T", inner)
 	}
-	g := &gate{Listener: inner, deadline: dated.SetDeadline}
-	g.changed = sync.NewCond(&g.mu)
-	return g, nil
-}
-
-func (g *gate) set(open bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.open = open
-	if open {
-		_ = g.deadline(time.Time{})
-	} else {
-		_ = g.deadline(time.Unix(1, 0)) // wakes an Accept that waits
-	}
-	g.changed.Broadcast()
+	return &gate{inner, newDoor(func(at time.Time) { _ = dated.SetDeadline(at) })}, nil
 }
 
 // Accept waits while the gate is shut. Whatever was accepted is returned, also when the gate was shut meanwhile.
 func (g *gate) Accept() (net.Conn, error) {
-	for {
-		g.mu.Lock()
-		for !g.open && !g.closed {
-			g.changed.Wait()
-		}
-		closed := g.closed
-		g.mu.Unlock()
-		if closed {
-			return nil, net.ErrClosed
-		}
+	for g.enter() {
 		conn, err := g.Listener.Accept()
+		g.leave()
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return conn, err
 		}
 	}
+	return nil, net.ErrClosed
 }
 
 func (g *gate) Close() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed {
+	if !g.close() {
 		return nil
 	}
-	g.closed = true
-	g.changed.Broadcast()
 	return g.Listener.Close()
 }
 

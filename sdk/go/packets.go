@@ -3,24 +3,25 @@ package bumpless
 import (
 	"errors"
 	"net"
-	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // packets answers datagrams one after the other on shared sockets. Both instances of a switch read from the same one.
 type packets struct {
-	conns   []net.PacketConn
-	answer  func([]byte, net.Addr) []byte
-	mu      sync.Mutex
-	changed *sync.Cond
-	open    bool
-	closed  bool
+	answering int64 // first, so that it is aligned everywhere
+	*door
+	conns  []net.PacketConn
+	answer func([]byte, net.Addr) []byte
 }
 
 func openPackets(s *Service, d declared, fds []int) (*packets, error) {
 	p := &packets{answer: d.datagram}
-	p.changed = sync.NewCond(&p.mu)
+	p.door = newDoor(func(at time.Time) {
+		for _, conn := range p.conns {
+			_ = conn.SetReadDeadline(at)
+		}
+	})
 	for _, fd := range fds {
 		conn, err := inheritedPacketConn(fd, d.name)
 		if err != nil {
@@ -41,25 +42,8 @@ func openPackets(s *Service, d declared, fds []int) (*packets, error) {
 	return p, nil
 }
 
-func (p *packets) read(on bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open = on
-	for _, conn := range p.conns {
-		if on {
-			_ = conn.SetReadDeadline(time.Time{})
-		} else {
-			_ = conn.SetReadDeadline(time.Unix(1, 0))
-		}
-	}
-	p.changed.Broadcast()
-}
-
 func (p *packets) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	p.changed.Broadcast()
+	p.door.close()
 	for _, conn := range p.conns {
 		_ = conn.Close()
 	}
@@ -67,23 +51,18 @@ func (p *packets) close() {
 
 func (p *packets) serve(conn net.PacketConn) {
 	buffer := make([]byte, 65535)
-	for {
-		p.mu.Lock()
-		for !p.open && !p.closed {
-			p.changed.Wait()
-		}
-		closed := p.closed
-		p.mu.Unlock()
-		if closed {
-			return
-		}
+	for p.enter() {
 		n, from, err := conn.ReadFrom(buffer)
+		if err == nil {
+			atomic.AddInt64(&p.answering, 1) // before leaving: whoever shut the door sees it
+		}
+		p.leave()
 		switch {
 		case err == nil:
 			if out := p.answer(append([]byte(nil), buffer[:n]...), from); out != nil {
 				_, _ = conn.WriteTo(out, from)
 			}
-		case errors.Is(err, os.ErrDeadlineExceeded):
+			atomic.AddInt64(&p.answering, -1)
 		case errors.Is(err, net.ErrClosed):
 			return
 		}

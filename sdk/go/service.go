@@ -210,7 +210,7 @@ func (s *Service) accept(on bool) {
 		e.accept(on)
 	}
 	for _, p := range s.packets {
-		p.read(on)
+		p.set(on)
 	}
 }
 
@@ -362,7 +362,7 @@ func (s *Service) progress(w http.ResponseWriter, status int) {
 func (s *Service) metrics() string {
 	var out strings.Builder
 	gauge(&out, "process_start_time_seconds", "When the process started.", "", float64(started.UnixNano())/1e9)
-	gauge(&out, "inflight_requests", "Requests being served.", "", float64(s.inflight()))
+	gauge(&out, "inflight_requests", "Requests and datagrams being answered.", "", float64(s.inflight()))
 	labels := series([]string{"version", "digest"}, []string{s.Contract.Version, s.Contract.Digest})
 	gauge(&out, "release_info", "The release this process runs.", labels, 1)
 	for _, counter := range s.counters {
@@ -381,6 +381,9 @@ func (s *Service) inflight() int {
 	total := 0
 	for _, e := range s.endpoints {
 		total += int(atomic.LoadInt64(&e.inflight))
+	}
+	for _, p := range s.packets {
+		total += int(atomic.LoadInt64(&p.answering))
 	}
 	return total
 }
