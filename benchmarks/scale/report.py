@@ -33,7 +33,9 @@ def summary(fleets: Sequence[Found], peer: Found | None, ours_at_peer: Found | N
     by_size = {fleet["nodes"]: fleet for fleet in fleets}
     for fleet in fleets:
         fleet["batch_ratio"] = fleet["all_at_once"]["apply_s"] / fleet["bare"]["s"]
-        fleet["batch_cpu_ratio"] = fleet["all_at_once"]["apply_cpu_s"] / fleet["bare"]["cpu_s"]
+        fleet["batch_cpu_ratio"] = sum(fleet["all_at_once"]["apply_cpu_s"].values()) / sum(
+            fleet["bare"]["cpu_s"].values()
+        )
         idle = fleet["idle"]["plane_cpu_per_s"] = plane_cpu_s(fleet["idle"]) / fleet["idle"]["took_s"]
         for name in PHASES:
             if name in fleet:

@@ -20,7 +20,7 @@ from bumpless.common.access.entry import Entry
 from bumpless.common.errors import Refused, Retryable
 from support.compose import NODES, Stack
 from support.fleet_product import write_release
-from support.fleet_watch import check_log, ended, on_fleet, publish, until_batch
+from support.fleet_watch import check_log, ended, on_fleet, publish, step, until, until_batch
 from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(600)
@@ -215,6 +215,8 @@ async def test_a_bad_release_takes_itself_back_meanwhile(
     assert await on_fleet(installed, "core") == before
 
 
+BEFORE_IT_SWITCHES_S = 5.0
+"""Its new instance is watched for that long: a node that goes down in the middle of a switch goes back instead."""
 NODE = {"killed": kill("node-4"), "paused": pause("node-4"), "cut off": cut_off("node-4")}
 
 
@@ -225,8 +227,9 @@ async def test_a_node_that_was_away_ends_where_the_others_are(
     """Meanwhile nobody asks it. Then it has customers again, or its gate could not judge it."""
     new, away = stack.fresh(), NODES[3]
     async with stack.load(NODES[:3]):
-        rollout = await publish(stack, installed, write_release(folder, new, core=new))
-        await until_batch(installed, rollout, "core-2", "applying")
+        timing = {"soak_s": BEFORE_IT_SWITCHES_S}
+        rollout = await publish(stack, installed, write_release(folder, new, core=new, timing=timing))
+        await until(installed, rollout, step(away, "core", "starting"), f"{away} to start it")
         await NODE[what](stack)
         await eventually(lambda: stack.answers(away), bool, f"{away} to serve again")
         async with stack.load([away]):

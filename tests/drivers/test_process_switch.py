@@ -389,6 +389,18 @@ async def test_shared_sockets_are_as_measured(tmp_path: Path) -> None:
     switch.close()
 
 
+async def test_instances_that_start_at_the_same_moment_share_what_is_bound(tmp_path: Path) -> None:
+    """After a reboot in the middle of a step the version before and the new one both start."""
+    switch = _native(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = _at(f"tcp://127.0.0.1:{port}")
+    first, second = await asyncio.gather(switch.listen("probe", run), switch.listen("probe", run))
+    assert first == second
+    switch.close()
+
+
 async def test_a_socket_nobody_needs_any_more_refuses_and_does_not_queue(tmp_path: Path) -> None:
     switch = _native(tmp_path)
     with socket.socket() as free:

@@ -127,6 +127,11 @@ class Log:
         return self.advanced[-1].status if self.advanced else "none"
 
     @property
+    def reasons(self) -> list[str]:
+        """Why it failed, and what its planner noted last."""
+        return [*(m.reason for m in self.of(e.RolloutFailed)), *self.advanced[-1].notes]
+
+    @property
     def revert(self) -> RolloutId:
         return self.one(e.RevertStarted).revert
 
@@ -162,7 +167,7 @@ async def ended(found: Client, rollout: RolloutId, status: str, limit_s: float =
     bad -= {"succeeded"} if status == "reverted" else set()
 
     def over(log: Log) -> bool:
-        assert log.status not in bad, f"expected {status}, found {log.status}: {log.advanced[-1].notes}"
+        assert log.status not in bad, f"expected {status}, found {log.status}: {log.reasons}"
         return log.status == status
 
     await log_when(found, rollout, over, f"rollout {rollout} to end {status}", limit_s)

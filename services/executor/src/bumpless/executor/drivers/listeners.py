@@ -21,15 +21,18 @@ class SharedListeners:
 
     def __init__(self, kept: KeptSockets | None = None) -> None:
         self._held = kept if kept is not None else KeptSockets()
+        self._binding = asyncio.Lock()
+        """Two instances of a component may start at the same moment, as after a reboot, and share what is bound."""
 
     async def listen(self, component: str, run: Run) -> tuple[Listener, ...]:
         """Those of `run.listen`, bound now unless they are held already. Raises: Refused."""
         found = []
         for name, address in run.listen.items():
-            held = self._held.get((component, address))
-            if held is None:
-                held = await asyncio.to_thread(sockets.bind, address)
-                self._held[component, address] = held
+            async with self._binding:
+                held = self._held.get((component, address))
+                if held is None:
+                    held = await asyncio.to_thread(sockets.bind, address)
+                    self._held[component, address] = held
             found.append(Listener(name=name, address=address, inode=sockets.inode_of(held)))
         return tuple(found)
 
