@@ -37,6 +37,7 @@ def summary(fleets: Sequence[Found], peer: Found | None, ours_at_peer: Found | N
             fleet["bare"]["cpu_s"].values()
         )
         idle = fleet["idle"]["plane_cpu_per_s"] = plane_cpu_s(fleet["idle"]) / fleet["idle"]["took_s"]
+        fleet["idle"]["plane_cpu_ms_per_node"] = idle / fleet["nodes"] * 1000  # per second
         for name in PHASES:
             if name in fleet:
                 used, anyway = plane_cpu_s(fleet[name]), idle * fleet[name]["took_s"]
@@ -67,11 +68,20 @@ def goals(by_size: dict[int, Found], peer: Found | None, ours_at_peer: Found | N
             goal(at + "memory of the planner", 1000, large["peak_mb"]["planner"], "MB"),
         ]
         if small := by_size.get(SMALL):
-            for key, what in (
-                ("plane_cpu_ms_per_node", "CPU of the control plane per node of a rolling upgrade"),
-                ("added_cpu_ms_per_node", "the same without what an idle fleet costs"),
+            for phase, key, what in (
+                (
+                    "rolling",
+                    "added_cpu_ms_per_node",
+                    "CPU per node that a rolling upgrade adds to an idle fleet's",
+                ),
+                ("idle", "plane_cpu_ms_per_node", "CPU per node of an idle fleet"),
+                (
+                    "rolling",
+                    "plane_cpu_ms_per_node",
+                    "CPU per node while a rolling upgrade lasts, with that of an idle fleet",
+                ),
             ):
-                times = large["rolling"][key] / small["rolling"][key]
+                times = large[phase][key] / small[phase][key]
                 found.append(goal(f"{what}, {LARGE:,} nodes over {SMALL:,}", 1.5, times, "×"))
     if peer is not None and ours_at_peer is not None:
         what = f"{peer['nodes']} nodes: seconds of orchestration per node, over Ansible's"
