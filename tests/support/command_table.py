@@ -226,6 +226,7 @@ FLEET: tuple[tuple[str, Run], ...] = (
     ("fleet drain", Run("node-3 --reason disk --timeout 2", 3, first="kill node-3")),
     ("fleet undrain", Run("node-3", first="heal")),
     ("fleet drain", Run("node-1 --reason disk")),
+    ("fleet drain", Run("node-1 --reason disk --timeout 0", 3)),
     ("fleet undrain", Run("node-1 --timeout 2", 3, first="kill node-1")),
     ("fleet undrain", Run("node-1", first="heal")),
     ("events tail", Run("rollouts --since 600 --count 3")),

@@ -92,9 +92,11 @@ def _give(context: Context, order: c.DrainNode | c.UndrainNode, wait: bool, time
     answer, found = context.with_client(work)
     result = "accepted" if answer.accepted else "refused"
     raw: dict[str, Any] = {"node": order.node, "answer": result, "text": answer.text}
-    if found is not None:
-        raw["drain"] = None if found.drain is None else found.drain.model_dump(mode="json")
-        left = unsettled(found, drained)
+    if answer.accepted and wait:
+        unheard = [f"{order.node} was not heard within {timeout_s:g} s"]
+        left = unheard if found is None else unsettled(found, drained)
+        drain = None if found is None else found.drain
+        raw["drain"] = None if drain is None else drain.model_dump(mode="json")
         raw["left"] = left
         done = "is drained" if drained else "serves"
         text = f"{order.node} {done}" if not left else f"not yet: {'; '.join(left)}"
