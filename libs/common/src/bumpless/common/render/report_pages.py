@@ -24,10 +24,10 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2em auto; padding: 0 1em; }
 table { border-collapse: collapse; width: 100%; margin: 1em 0; }
 th, td { text-align: left; vertical-align: top; padding: .3em .6em; border-bottom: 1px solid var(--line); }
-svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
+svg { width: 100%; height: auto; min-width: 640px; } svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 .apply { fill: var(--apply); } .bake { fill: var(--bake); } .failed { fill: var(--bad); } .axis { stroke: var(--line); }
 .evidence { fill: none; stroke: var(--apply); stroke-width: 2; } .bound { stroke: var(--bad); stroke-dasharray: 6 4; }
-code { font-size: 90%; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; } figure { margin: 1em 0; } h1, h2, li, p { overflow-wrap: anywhere; }
 """
 
 
@@ -57,17 +57,19 @@ def html(report: Report, plan: Plan | None = None) -> str:
     parts = [f"<h1>{title}</h1>", f"<p><strong>{escape(_outcome(report))}</strong></p>"]
     parts.append(_list(report.changes))
     if plan is not None:
-        parts += ["<h2>Batches</h2>", svg(plan)]
+        parts += ["<h2>Batches</h2>", _wide("The order of batches", svg(plan))]
     for course in report.courses:
         parts += [f"<h2>{escape(_name(course))}</h2>", _list(_facts(course))]
         if course.spans:
-            parts += [timeline(course), _table(_BATCHES, (_batch(span) for span in course.spans))]
+            parts.append(_wide("Batches on a time line", timeline(course)))
+            parts.append(_table("Batches", _BATCHES, (_batch(span) for span in course.spans)))
         if course.gates:
-            parts += ["<h3>Gates</h3>", _table(_GATES, (_gate(gate) for gate in course.gates))]
+            parts += ["<h3>Gates</h3>", _table("Gates", _GATES, (_gate(gate) for gate in course.gates))]
             parts += [_figures(gate) for gate in course.gates if gate.evidence]
     parts.append("<h2>Incidents</h2>")
-    parts.append(_table(_HAPPENED, _happened(report.incidents)) if report.incidents else "<p>None.</p>")
-    parts += ["<h2>Who did what</h2>", _table(_PEOPLE, _people(report.people))]
+    incidents = _table("Incidents", _HAPPENED, _happened(report.incidents))
+    parts.append(incidents if report.incidents else "<p>None.</p>")
+    parts += ["<h2>Who did what</h2>", _table("Who did what", _PEOPLE, _people(report.people))]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     body = "\n".join(parts)
     return (
@@ -79,10 +81,11 @@ def html(report: Report, plan: Plan | None = None) -> str:
 def _figures(gate: Gate) -> str:
     """The evidence of one verdict: as it grew, and what was seen on either side."""
     drawn = "".join(
-        f"<figure>{drawing(gate.batch, one.rule, curve)}<figcaption>{escape(one.rule)}</figcaption></figure>"
+        f"<figure>{_wide(f'{one.rule} as it grew', drawing(gate.batch, one.rule, curve))}"
+        f"<figcaption>{escape(one.rule)}</figcaption></figure>"
         for one, curve in curves(gate.evidence)
     )
-    table = _table(_SIDES, (sides(one) for one in gate.evidence))
+    table = _table(f"Evidence of {gate.batch}", _SIDES, (sides(one) for one in gate.evidence))
     return f"<h4>{escape(gate.batch)}: {escape(str(gate.verdict))}</h4>{drawn}{table}"
 
 
@@ -165,9 +168,9 @@ def _name(course: Course) -> str:
 
 
 def _facts(course: Course) -> list[str]:
-    until = "it goes on" if course.ended is None else f"{course.ended:%Y-%m-%d %H:%M:%S} UTC"
+    until = "; it goes on" if course.ended is None else f" until {course.ended:%Y-%m-%d %H:%M:%S} UTC"
     return [
-        f"from {course.began:%Y-%m-%d %H:%M:%S} UTC; until {until}",
+        f"from {course.began:%Y-%m-%d %H:%M:%S} UTC{until}",
         f"{course.status}, {course.steps_done} of {course.steps_total} steps",
         f"plan {course.plan_hash}",
     ]
@@ -223,7 +226,12 @@ def _list(items: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return _wide(name, f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _wide(name: str, inner: str) -> str:
+    """What may be wider than a phone is moved by itself, with a finger or by the keyboard."""
+    return f'<div class="wide" role="group" tabindex="0" aria-label="{escape(name)}">{inner}</div>'
