@@ -1,8 +1,8 @@
 """A Celery worker: `run.command` is `celery -A APP worker` with its own options.
 
 Both workers take from the same queue. TERM is Celery's warm shutdown: the consumer is cancelled first, then what is
-held is finished and acknowledged, then it exits. Tasks need `acks_late` and must bear being done twice only where a
-worker is killed; over switches nothing is lost and nothing is done twice.
+held is finished and acknowledged, then it exits. Tasks need `acks_late`. Nothing is lost; tasks must bear being done
+twice where a worker is killed, and what has just ended as the worker ends on a busy machine.
 """
 
 from __future__ import annotations
