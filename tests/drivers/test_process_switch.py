@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bumpless.cli.embedded import free_port
 from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.common.model.hooks import HaproxyServers, Proxy, SwitchHooks
@@ -26,7 +27,6 @@ from bumpless.service.handover import Handover, HandoverError, read_handover, wr
 from drivers import hooked_probe_ask
 from drivers.fake_switch import FakeSwitch, World
 from support.haproxy import Haproxy
-from support.servers import free_port
 
 PROBE = Path(__file__).with_name("probe.py")
 HOOKED = Path(__file__).with_name("hooked_probe.py")

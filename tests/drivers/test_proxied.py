@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bumpless.cli.embedded import free_port
 from bumpless.common.contract.base import Digest
 from bumpless.common.errors import Refused
 from bumpless.common.model.hooks import HaproxyServers, Proxy
@@ -22,7 +23,6 @@ from bumpless.executor.ports import Launch, NotReady, Unanswered
 from bumpless.executor.record import Instance
 from support.haproxy import Haproxy
 from support.mixed_load import TEMPERS, MixedLoad, version_at
-from support.servers import free_port
 
 PROBE = Path(__file__).with_name("probe.py")
 READY_S = 60.0

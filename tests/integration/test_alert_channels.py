@@ -22,6 +22,7 @@ from bumpless.alerts.channels.webhook import Webhook
 from bumpless.alerts.inputs import Observed
 from bumpless.alerts.notice import Notice
 from bumpless.alerts.receiver import PATH, Receiver
+from bumpless.cli.embedded import free_port
 from bumpless.common.errors import Retryable
 from bumpless.common.model.alert import Alert
 from bumpless.common.model.alerting import (
@@ -36,7 +37,6 @@ from bumpless.common.webhooks.post import Outcome
 from support.alertmanager import RealAlertmanager
 from support.http_target import HttpTarget
 from support.memory_channel import MemoryChannel
-from support.servers import free_port
 from support.waiting import eventually
 from unit.alerts.scenes import World, observed
 

@@ -17,6 +17,7 @@ import pytest
 
 from bumpless.cli import webhook_commands
 from bumpless.cli.client import Client, client
+from bumpless.cli.embedded import free_port
 from bumpless.common.artifacts.signing import SigningKey
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import events as e
@@ -40,7 +41,6 @@ from support.delivery import TRIGGER
 from support.http_target import HttpTarget
 from support.plans import component, release
 from support.samples import SAMPLES
-from support.servers import free_port
 from support.waiting import eventually
 
 SECRET = b"0123456789abcdef0123456789abcdef"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 import redis
 
+from bumpless.cli.embedded import free_port
 from bumpless.common.contract import wire
 from bumpless.common.contract.base import BatchId, Message, MessageId, RolloutId
 from bumpless.common.contract.commands import CloseGate, GateMember, OpenGate
@@ -32,12 +32,6 @@ from unit.health_gate.scenes import NEW, OLD, T0, Load, reports, sample
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 40.0
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

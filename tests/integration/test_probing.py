@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from bumpless.cli.embedded import free_port
 from bumpless.cli.publishing import read_release
 from bumpless.cli.scenarios import read_scenario
 from bumpless.common.errors import Refused
@@ -17,7 +18,6 @@ from bumpless.common.model.gate import GateSpec
 from bumpless.common.model.probe import CommandProbe, HttpProbe
 from bumpless.common.model.scenario import Call, Expected
 from bumpless.executor.drivers import probing, scenarios
-from support.servers import free_port
 
 LIMIT_S = 30.0
 

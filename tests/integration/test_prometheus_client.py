@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from bumpless.cli.embedded import free_port
 from bumpless.common.model.metric_source import PrometheusFrom
 from bumpless.common.shell import clock
 from bumpless.health_gate.sources.prometheus import client as under_test
@@ -18,7 +19,6 @@ from bumpless.health_gate.sources.prometheus.answers import BadAnswer
 from bumpless.health_gate.sources.prometheus.client import Away, Prometheus, PrometheusAccess
 from bumpless.health_gate.sources.prometheus.source import PrometheusSource
 from bumpless.health_gate.window import Member
-from support.servers import free_port
 from support.waiting import comes_true
 
 EMPTY = '{"status":"success","data":{"resultType":"matrix","result":[]}}'

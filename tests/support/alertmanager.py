@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pytest
 
-from support.servers import free_port
+from bumpless.cli.embedded import free_port
 
 START_S = 60.0
 

@@ -46,13 +46,13 @@ class ClusterLab(CrashLab):
         self._identities = Identities(self.home.path / "access")
         self._identities.ensure(self.nodes)
         folder = ClusterFolder(self.home.path / "cluster")
-        servers = [Server(name, "127.0.0.1", embedded._free_port(), embedded._free_port()) for name in NAMES]
+        servers = [Server(name, "127.0.0.1", embedded.free_port(), embedded.free_port()) for name in NAMES]
         cluster = Cluster(
             "lab", tuple(servers), str(folder.folder / "{name}"), str(self.home.path / "streams" / "{name}")
         )
         folder.init(cluster, self._identities.accounts, clock.now(), 30)
         self.nats_url, self.ca = cluster.urls, folder.ca
-        self._looked = {name: embedded._free_port() for name in NAMES}
+        self._looked = {name: embedded.free_port() for name in NAMES}
         self._routes: dict[frozenset[str], Link] = {}
         for number, server in enumerate(servers):
             self._lead_routes(folder.of(server) / "nats.conf", server, servers[number + 1 :])

@@ -11,7 +11,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -26,6 +25,7 @@ from typing import Any, Self
 import aiohttp
 
 from bumpless.cli.client import Client, client
+from bumpless.cli.embedded import free_port
 from bumpless.cli.home import Home
 from bumpless.common.access.entry import Entry
 
@@ -66,7 +66,7 @@ class Stack:
         self.project, self._net = project, net
         self.home = Home(folder / "home")
         self._names = 0
-        self.ports = {name: _free_port() for name in ("NATS", "DASHBOARD", "PROMETHEUS")}
+        self.ports = {name: free_port() for name in ("NATS", "DASHBOARD", "PROMETHEUS")}
         self.env = {
             **os.environ,
             **images(),
@@ -294,9 +294,3 @@ def _docker(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]
     if check and done.returncode:
         raise AssertionError(f"docker {' '.join(words)} ended with {done.returncode}: {done.stderr}")
     return done
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

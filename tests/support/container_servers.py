@@ -16,6 +16,8 @@ from typing import Any, Self
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
+from bumpless.cli.embedded import free_port
+
 START_S = 30.0
 # What it would start to clean up is an image of its own; a test that ends removes its containers itself.
 testcontainers_config.ryuk_disabled = True
@@ -36,7 +38,7 @@ class _Server:
         self, container: DockerContainer, inside: int, first_words: bytes, asks: bytes = b""
     ) -> None:
         self._first_words, self._asks = first_words, asks
-        self._port = _free_port()
+        self._port = free_port()
         self._made = container
         container.ports[f"{inside}/tcp"] = (
             "127.0.0.1",
@@ -114,9 +116,3 @@ class RedisServer(_Server):
 
     def __exit__(self, *_: object) -> None:
         self.remove()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

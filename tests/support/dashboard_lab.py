@@ -19,6 +19,7 @@ from typing import Self
 
 import pytest
 
+from bumpless.cli.embedded import free_port
 from bumpless.common.artifacts.stores.jetstream import JetStreamBlobs
 from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
@@ -49,7 +50,7 @@ class Dashboard:
         self.folder, self.nats_url, self._seed = folder, nats_url, seed
         self.users, self.secret = folder / "users.json", folder / "login.secret"
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -213,9 +214,3 @@ async def browser() -> AsyncIterator[object]:
             yield found
         finally:
             await found.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

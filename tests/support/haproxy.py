@@ -13,7 +13,7 @@ from typing import Self
 
 import pytest
 
-from support.servers import free_port
+from bumpless.cli.embedded import free_port
 
 START_S = 30.0
 CONFIG = """

@@ -18,8 +18,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from bumpless.cli.embedded import free_port
 from support.local_http import LocalHttp, Quiet
-from support.servers import free_port
 
 START_S = 60.0
 SCRAPE_S = 0.2

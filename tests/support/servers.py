@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from bumpless.cli.embedded import free_port
+
 START_S = 20.0
 
 
@@ -96,12 +98,6 @@ def _answers(url: str) -> bool:
             return found.recv(4) == b"INFO"
     except OSError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class RedisServer:

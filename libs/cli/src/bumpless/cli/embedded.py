@@ -6,8 +6,10 @@ what PATH finds: an old one drops settings without a word.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -27,6 +29,9 @@ from bumpless.common.errors import Refused
 from bumpless.dashboard.one_time import secret_at
 
 SERVICES = ("planner", "health-gate", "rollback", "alerts", "events")
+LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+PORTS = 12_000
+"""How many below those a free one is looked for among."""
 DASHBOARD = "dashboard"
 WEBHOOK = "alerts-webhook"
 """The port on which alerts from outside come in."""
@@ -79,19 +84,19 @@ def layout(home: Home, names: list[str]) -> Layout:
     """The pinned addresses of `home`, with new ones for parts it has not had before."""
     file = home.path / "ports.json"
     known = json.loads(file.read_text()) if file.exists() else {}
-    known.setdefault("nats", _free_port())
+    known.setdefault("nats", free_port())
     socket_path = home.path / "redis.sock"
     if "redis" not in known:
         if len(str(socket_path)) <= SOCKET_PATH_LIMIT:
             known["redis"] = f"unix://{socket_path}"
         else:
-            known["redis"] = f"redis://127.0.0.1:{_free_port()}/0"
+            known["redis"] = f"redis://127.0.0.1:{free_port()}/0"
     ops = known.setdefault("ops", {})
     for name in names:
-        ops.setdefault(name, _free_port())
-    webhook = known.setdefault(WEBHOOK, _free_port())
-    events = known.setdefault(EVENTS_WEBHOOK, _free_port())
-    dashboard = known.setdefault(DASHBOARD, _free_port())
+        ops.setdefault(name, free_port())
+    webhook = known.setdefault(WEBHOOK, free_port())
+    events = known.setdefault(EVENTS_WEBHOOK, free_port())
+    dashboard = known.setdefault(DASHBOARD, free_port())
     file.write_text(json.dumps(known, indent=2))
     file.chmod(0o600)
     return Layout(
@@ -249,7 +254,16 @@ def child_env(part: Part) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", **part.env}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on, below those that Linux gives to outgoing connections, which come and go."""
+    try:
+        above = int(LOCAL_PORTS.read_text().split()[0])
+    except (OSError, ValueError):
+        above = 32768
+    for port in random.sample(range(above - PORTS, above), PORTS) if above > 1024 + PORTS else ():
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
