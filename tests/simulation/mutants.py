@@ -249,7 +249,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "nodes-of-other-rollouts-do-not-count",
         "bumpless.planner.budget",
-        "            if other != plan.rollout and not self._left_before(other, plan):\n",
+        "            if other != plan.rollout and not self._left_before(other, plan, planned):\n",
         "            if False:\n",
     ),
     Mutant(

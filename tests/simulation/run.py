@@ -175,10 +175,11 @@ class Simulation:
         self._heal()
         bound = BOUND_S + self.ahead
         await self._quiet(self.world.clock + bound)
-        if self.broker.pending:
-            until = self.world.clock + 2 * max(LATE_S)
-            while self.broker.pending and self.world.clock < until:  # what is late arrives at last
-                await self._wait(100.0)
+        until = self.world.clock + 2 * max(LATE_S)
+        while (
+            self.broker.pending and self.world.clock < until
+        ):  # what is late arrives at last, and leads to more
+            await self._wait(100.0)
             await self._quiet(self.world.clock + bound)
         self.world.happened(Ended(), "END")
 

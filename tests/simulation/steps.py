@@ -189,7 +189,7 @@ class SimSteps:
 
     def _activation(self, effect: do.Activate) -> None:
         def failed(why: str) -> heard.Input:
-            return heard.ActivateFailed(effect.instance, why)
+            return heard.ActivateFailed(effect.instance, why, beside=effect.command is None)
 
         if effect.command is not None:
             self._begin(self._activate(effect), failed)
@@ -208,7 +208,7 @@ class SimSteps:
             raise Failure("it is gone")
         if effect.soak:
             await self._soak(effect.instance)
-        self._tell(heard.Activated(effect.instance))
+        self._tell(heard.Activated(effect.instance, beside=effect.command is None))
 
     async def _revive(self, effect: do.Revive) -> None:
         await asyncio.sleep(restart_delay(effect.attempt))

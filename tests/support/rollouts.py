@@ -39,15 +39,15 @@ def planned(plan: Plan, now: datetime) -> e.RolloutPlanned:
 class Course:
     """One rollout on its way. Every message has an id of its own; `out` and `notes` are those of the last one."""
 
-    def __init__(self, plan: Plan, out: Mapping[str, str] | None = None) -> None:
+    def __init__(self, plan: Plan, out: Mapping[str, str] | None = None, clock: float = 0.0) -> None:
         self.plan = plan
-        self.clock = 0.0
+        self.clock = clock
         self._ids: Iterator[int] = count()
         self.fed: list[tuple[Message, datetime]] = []
         self.said: list[Message] = []
-        message = planned(plan, at(0)).model_copy(update={"out": dict(out or {})})
-        self.fed.append((message, at(0)))
-        self._take(engine.begin(plan, message, at(0)))
+        message = planned(plan, self.now).model_copy(update={"out": dict(out or {})})
+        self.fed.append((message, self.now))
+        self._take(engine.begin(plan, message, self.now))
 
     @property
     def now(self) -> datetime:

@@ -11,6 +11,7 @@ from bumpless.common.model.gate import OnInconclusive
 from bumpless.common.model.plan import Direction
 from bumpless.common.model.rollout import TERMINAL, BatchStatus, Rollout, RolloutStatus
 from bumpless.common.model.verdict import Verdict
+from bumpless.planner.budget import planned_at
 from simulation.books import Book, Turned
 from simulation.events import Appended
 from simulation.invariants.violation import fail
@@ -46,7 +47,11 @@ def decided_within_the_budget(inv: Invariants, turn: Turned) -> None:
     }
     for other in inv.books.values():
         if other.plan.rollout not in (plan.rollout, *inv.sim.holes, *back) and other.plan.of is None:
-            left = other.state.left_to_a_person and other.plan.generation < plan.generation
+            before = (
+                other.state.since <= planned_at(turn.before or turn.after)
+                and other.plan.generation < plan.generation
+            )
+            left = other.state.left_to_a_person and before
             out |= set() if left else _taken(inv, other) & mine
     worst = max(known, out, key=len)
     if len(worst) > plan.max_unavailable:

@@ -190,6 +190,25 @@ def test_when_neither_version_works_it_is_stuck_and_the_current_one_is_tried_aga
     assert (m.record.state, m.record.lineage) == (S.SERVING, ("again",))
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_what_was_ordered_before_the_step_failed_does_not_end_its_undoing(works: bool) -> None:
+    """A restart orders the serving one to work; the answer comes after the new one has died."""
+    m, old, new = upgrading(S.STARTING)
+    m.hear(heard.Observed(m.record.instances))
+    order = m.order(do.Activate)
+    assert (order.instance.id, order.command) == (old.id, None)
+    m.hear(heard.Died(new, "crashed"))
+    assert "Restore" in m.names()
+    if works:
+        m.hear(heard.Activated(order.instance, beside=True))
+    else:
+        m.hear(heard.ActivateFailed(order.instance, "x", beside=True))
+    assert (m.record.state, m.names()) == (S.STARTING, [])
+    m.hear(heard.Restored(m.cause, old))
+    m.works()
+    assert (m.record.state, m.finished().outcome) == (S.SERVING, StepOutcome.FAILED)
+
+
 def test_after_a_crash_the_next_one_takes_over_only_what_that_one_left() -> None:
     m = Alone()
     m.install()

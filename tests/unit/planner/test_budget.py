@@ -30,9 +30,9 @@ DB = plan(
 )
 
 
-def staged(of: Plan) -> Course:
-    """A rollout whose steps are staged but for the last."""
-    course = Course(of)
+def staged(of: Plan, clock: float = 0.0) -> Course:
+    """A rollout that begins at `clock`, and whose steps are staged but for the last."""
+    course = Course(of, clock=clock)
     steps = [step for step in of.steps() if step.after is not None]
     for step in steps[:-1]:
         course.feed(course.staged(step))
@@ -97,9 +97,10 @@ def test_what_failed_and_was_left_to_a_person_does_not_count_for_what_was_planne
     api.finish("api-1")
     api.feed(api.finished("api-2", API.batches[1].steps[0], StepOutcome.FAILED))
     budget.decided(api.state)
-    later = staged(DB.model_copy(update={"generation": API.generation + 1}))
-    assert budget.out_for(later.state) == {}
-    assert set(budget.out_for(staged(DB).state)) == {"n1", "n2"}, "made before it failed"
+    after = DB.model_copy(update={"generation": API.generation + 1})
+    assert budget.out_for(staged(after, api.clock).state) == {}
+    for before in (staged(DB), staged(after, api.clock - 0.1)):
+        assert set(budget.out_for(before.state)) == {"n1", "n2"}, "made before it failed"
 
 
 def test_silent_nodes_and_stuck_components_are_out() -> None:

@@ -23,6 +23,9 @@ def activated(record: ComponentRecord, given: heard.Activated, now: datetime, ta
     settled = with_(known, lineage=(name,))
     if record.failing is None:
         return Decision(settled, (do.Report(),), ("the current version works again", *given.lost))
+    if given.beside:
+        # Ordered before the step failed: the undoing is under way, and orders it itself.
+        return Decision(settled, notes=("the current version works, and the step is being undone",))
     back = with_(settled, state=S.SERVING)
     return settle(back, StepOutcome.FAILED, now, take, (), record.failing, cut=settled.cut)
 
@@ -35,6 +38,8 @@ def activate_failed(
         return fail(record, given.reason)
     if record.serving is None or record.serving.id != name:
         return Decision(record, notes=("an instance does not work that was given up",))
+    if record.failing is not None and given.beside:
+        return Decision(record, notes=("the current version does not work; the step is being undone",))
     ending = (do.StopOld(record.serving),)
     lost = with_(record, serving=None, stopping=(*record.stopping, record.serving))
     if record.failing is None:

@@ -98,18 +98,23 @@ class RestoreFailed:
 
 @dataclass(frozen=True)
 class Activated:
-    """The instance works, and no other one does. `lost`: what it could not take over, one sentence each."""
+    """The instance works, and no other one does. `lost`: what it could not take over, one sentence each.
+
+    `beside`: that was ordered after a crash or a restart, beside other work, and not by a step or its undoing.
+    """
 
     instance: Instance
     lost: tuple[str, ...] = ()
+    beside: bool = False
 
 
 @dataclass(frozen=True)
 class ActivateFailed:
-    """The instance does not work, or must not yet: another one is not gone."""
+    """The instance does not work, or must not yet: another one is not gone. `beside` as in Activated."""
 
     instance: Instance
     reason: str
+    beside: bool = False
 
 
 @dataclass(frozen=True)

@@ -203,10 +203,10 @@ class Steps:
             if effect.command is not None and effect.soak:
                 for hook in (HookName.SMOKE_TEST, HookName.POST_UPGRADE):
                     await self._hooks.run(hook, effect.command, self._record().current, effect.instance)
-            self._tell(heard.Activated(effect.instance, lost))
+            self._tell(heard.Activated(effect.instance, lost, beside=effect.command is None))
 
         def failed(why: str) -> heard.Input:
-            return heard.ActivateFailed(effect.instance, why)
+            return heard.ActivateFailed(effect.instance, why, beside=effect.command is None)
 
         if effect.command is not None:
             self._begin(activate(), failed)

@@ -84,23 +84,25 @@ class Budget:
 
     def out_for(self, rollout: Rollout) -> dict[str, str]:
         """The nodes of `rollout` that are out for reasons outside of it, and why."""
-        return self._out_of(rollout.plan)
+        return self._out_of(rollout.plan, planned_at(rollout))
 
-    def _out_of(self, plan: Plan) -> dict[str, str]:
+    def _out_of(self, plan: Plan, planned: datetime | None = None) -> dict[str, str]:
+        """`planned`: when its rollout began; None: it begins now."""
         mine = self._nodes_of(plan)
         found = {node: why for node, why in self._fleet.items() if node in mine}
         for other, taken in sorted(self._takes.items()):
-            if other != plan.rollout and not self._left_before(other, plan):
+            if other != plan.rollout and not self._left_before(other, plan, planned):
                 found.update((node, why) for node, why in taken.items() if node in mine)
         return found
 
-    def _left_before(self, other: RolloutId, plan: Plan) -> bool:
+    def _left_before(self, other: RolloutId, plan: Plan, planned: datetime | None) -> bool:
         """Whether `other` failed, was left to a person, and `plan` was made after that, from what serves now.
 
         Nobody may ever take it back; a node that it left stuck says so itself.
         """
         rollout = self._rollouts[other]
-        return rollout.left_to_a_person and rollout.plan.generation < plan.generation
+        later = rollout.plan.generation < plan.generation and (planned is None or rollout.since <= planned)
+        return rollout.left_to_a_person and later
 
     def behind(self, now: datetime) -> list[NodesOut]:
         """What has to be told, to whom."""
@@ -118,6 +120,11 @@ class Budget:
             unchanged = (node_of(key) for key in plan.unchanged)
             self._nodes[plan.hash] = frozenset((*stepped, *unchanged))
         return self._nodes[plan.hash]
+
+
+def planned_at(rollout: Rollout) -> datetime:
+    """When it began; a batch that has not started yet is as it was then."""
+    return min((batch.since for batch in rollout.batches.values()), default=rollout.since)
 
 
 def _taken(rollout: Rollout) -> dict[str, str]:
