@@ -40,8 +40,9 @@ BARE_COMMAND = b"x" * 2600
 METRICS_S = 10.0
 WINDOW_S = 20.0
 IDLE_S = 15.0
-BENCH = "bench"
 """One inventory of every node."""
+BENCH = "bench"
+"""This process, among the parts whose CPU time is told."""
 GATED_S = 240.0
 """After which the phase with gates is left out."""
 LIMIT_S = 900.0
