@@ -11,6 +11,8 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects, wire
 from bumpless.common.contract.base import Message, canonical_json, derive_id
 from bumpless.common.contract.subjects import ROUTES, STREAM_SUBJECTS, Stream
+from bumpless.common.model.plan import Direction
+from bumpless.common.shell import topology
 from support.plans import T0
 from support.samples import SAMPLES
 
@@ -106,6 +108,15 @@ def test_no_subject_belongs_to_two_types() -> None:
             assert {other.__name__, kind.__name__} in ({kind.__name__}, {"StageComponent", "ApplyComponent"})
 
 
+@pytest.mark.parametrize(
+    ("direction", "heard_by"), [(Direction.FORWARD, ["planner"]), (Direction.REVERT, ["rollback"])]
+)
+def test_an_answer_goes_to_who_ordered_the_step(direction: Direction, heard_by: list[str]) -> None:
+    subject = subjects.subject_of(SAMPLES[e.StepFinished].model_copy(update={"direction": direction}))
+    durables = (topology.PLANNER_RESULTS, topology.ROLLBACK_RESULTS)
+    assert [d.name for d in durables if any(matches(subject, each) for each in d.filters)] == heard_by
+
+
 def test_headers_are_cloud_events() -> None:
     message = SAMPLES[e.StepFinished]
     found = wire.headers(message, "executor")
@@ -116,7 +127,7 @@ def test_headers_are_cloud_events() -> None:
         "ce-type": "io.bumpless.step-finished",
         "ce-source": "/bumpless/executor",
         "ce-time": "2030-01-01T12:00:00+00:00",
-        "ce-subject": "evt.n1.step-finished",
+        "ce-subject": "evt.n1.step-finished.forward",
         "content-type": "application/json",
         "ce-causationid": "c1",
     }

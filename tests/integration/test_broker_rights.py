@@ -38,7 +38,7 @@ NODE_MAY_NOT_PUBLISH = (
     "cmd.node-a.core",
     "live.node-b.core",
     "live.node-a.core",
-    "evt.node-b.step-finished",
+    "evt.node-b.step-finished.forward",
     "evt.node-b.metrics-sampled",
     "evt.node-a.made-up",
     "inv.node-b",
@@ -115,7 +115,7 @@ NODE_MAY_NOT_HEAR = (
     "$SYS.>",
 )
 EVERY_SERVICE_MAY_NOT = (
-    "evt.node-a.step-finished",  # what nodes say
+    "evt.node-a.step-finished.forward",  # what nodes say
     "evt.node-a.metrics-sampled",
     "inv.node-a",
     "prog.rollout-1.step.node-a.core",
@@ -288,7 +288,7 @@ def _of_others(name: str) -> set[str]:
 REPLIES = (
     "cmd.node-b.core",
     "live.node-b.core",
-    "evt.node-b.step-finished",
+    "evt.node-b.step-finished.forward",
     "inv.node-b",
     "ro.r.rollout-advanced",
 )
@@ -304,7 +304,7 @@ async def test_an_answer_that_is_aimed_at_somebodys_subject_is_stored_nowhere(
         async with broker.as_("node-a") as (client, _):
             await client.publish("inv.node-a", forged)
             await client.publish(f"{API}DIRECT.GET.INV.inv.node-a", b"", reply=reply)
-            await client.publish("evt.node-a.step-finished", forged, reply=reply)
+            await client.publish("evt.node-a.step-finished.forward", forged, reply=reply)
             await client.flush()
             await client.request(f"{API}DIRECT.GET.INV.inv.node-a", b"")  # after which the others are done
         stream = {"cmd": "CMD", "evt": "EVT", "inv": "INV", "ro": "RO"}.get(reply.split(".")[0])
@@ -318,8 +318,8 @@ async def test_an_answer_that_is_aimed_at_somebodys_subject_is_stored_nowhere(
 async def test_a_node_says_its_own_and_reads_its_own(broker: Broker) -> None:
     async with broker.as_("node-a") as (client, refused):
         js = client.jetstream()
-        stored = await js.publish("evt.node-a.step-finished", b"{}", headers={"Nats-Msg-Id": "one"})
-        again = await js.publish("evt.node-a.step-finished", b"{}", headers={"Nats-Msg-Id": "one"})
+        stored = await js.publish("evt.node-a.step-finished.forward", b"{}", headers={"Nats-Msg-Id": "one"})
+        again = await js.publish("evt.node-a.step-finished.forward", b"{}", headers={"Nats-Msg-Id": "one"})
         assert (stored.stream, again.duplicate) == ("EVT", True)
         with pytest.raises(nats.js.errors.NotFoundError):
             await js.get_msg("CMD", subject="cmd.node-a.*", direct=True)

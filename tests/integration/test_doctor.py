@@ -119,7 +119,7 @@ async def test_what_is_wrong_with_broker_store_and_nodes_is_said(site: Site) -> 
         at=clock.now(),
         service="planner",
         stream="EVT",
-        subject="evt.web-1.step-finished",
+        subject="evt.web-1.step-finished.forward",
         stream_sequence=1,
         reason="expected a JSON message",
         body=b"x",

@@ -84,7 +84,7 @@ async def test_a_node_may_no_more_than_at_a_site(home: Home, where: Layout, brok
     entry = Entry(where.nats_url, home.node_seed("node-1"))
     client = await nats.connect(entry.url, **entry.options(), error_cb=told, allow_reconnect=False)
     try:
-        for subject in ("evt.node-1.step-finished", "evt.node-2.step-finished"):
+        for subject in ("evt.node-1.step-finished.forward", "evt.node-2.step-finished.forward"):
             await client.publish(subject, b"{}")
         await eventually(said, bool, "what is refused")
     finally:

@@ -40,7 +40,7 @@ from support.waiting import comes_true
 from unit.executor.making import T0, apply, stage, target
 
 M = TypeVar("M", bound=Message)
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 KEY = SigningKey.generate()
 
 

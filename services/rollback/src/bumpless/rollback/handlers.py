@@ -115,8 +115,7 @@ class Rollbacker:
         )
 
     async def result(self, message: e.StepFinished) -> None:
-        if message.direction is Direction.REVERT:
-            await self._runner.handle(message.rollout, message)
+        await self._runner.handle(message.rollout, message)
 
     async def _revert(
         self, rollout: RolloutId, cause: MessageId, *, by: str, reason: str, how: How

@@ -18,6 +18,7 @@ from bumpless.common.contract import events as e
 from bumpless.common.contract import subjects
 from bumpless.common.contract.subjects import STREAM_SUBJECTS, Stream
 from bumpless.common.errors import Refused, Retryable
+from bumpless.common.model.plan import Direction
 from bumpless.common.shell.broker import Connection
 from bumpless.common.shell.log import get_logger
 from bumpless.common.shell.nats_client import Away
@@ -62,7 +63,11 @@ PLANNER_OPERATORS = Durable("planner", Stream.OPS, (subjects.operator_subjects("
 PLANNER_RESULTS = Durable(
     "planner",
     Stream.EVT,
-    tuple(subjects.subject_for(kind) for kind in (e.StepStaged, e.StepFinished, e.ComponentCrashLooping)),
+    (
+        subjects.subject_for(e.StepStaged),
+        subjects.subject_for(e.StepFinished, direction=Direction.FORWARD),
+        subjects.subject_for(e.ComponentCrashLooping),
+    ),
 )
 PLANNER_EVENTS = Durable(
     "planner",
@@ -86,7 +91,9 @@ ALERTS_OUTCOMES = Durable(
         for kind in (e.CommandAnswered, e.RolloutFailed, e.RolloutReverted, e.RolloutHalted)
     ),
 )
-ROLLBACK_RESULTS = Durable("rollback", Stream.EVT, (subjects.subject_for(e.StepFinished),))
+ROLLBACK_RESULTS = Durable(
+    "rollback", Stream.EVT, (subjects.subject_for(e.StepFinished, direction=Direction.REVERT),)
+)
 EVENTS_TRIGGERS = Durable("events", Stream.REL, (subjects.release_published(),))
 EVENTS_ROLLOUTS = Durable(
     "events",
