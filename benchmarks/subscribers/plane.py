@@ -22,7 +22,7 @@ SERVICES = ("planner", "health-gate", "rollback")
 START_S = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
 SESSION = int(os.environ.get("BENCH_SESSION_NICE", "0"))
-"""Below 0 (root only) all parts go before what else the machine does."""
+"""Below 0 (root only) all parts go before what else the machine does, if this is started in a session of its own."""
 IDLE_SESSION = 19
 
 
@@ -51,13 +51,6 @@ def nice_session(pid: int, nice: int) -> None:
     """What `nice` is among processes, among sessions, of which each part has one of its own."""
     with contextlib.suppress(FileNotFoundError):
         Path(f"/proc/{pid}/autogroup").write_text(str(nice))
-
-
-def _session_nice(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/autogroup").read_text().split()[-1])
-    except FileNotFoundError:
-        return 0
 
 
 LIKE_BROWSERS = """
@@ -122,7 +115,6 @@ def dashboard(home: Home, where: Layout) -> Iterator[int]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"expected the dashboard to listen, see {home.path / 'logs' / 'dashboard'}")
             threading.Event().wait(0.1)
-        nice_session(process.pid, SESSION + _session_nice(process.pid))
         yield process.pid
     finally:
         process.send_signal(signal.SIGKILL)
@@ -137,16 +129,14 @@ def _listens(port: int) -> bool:
 
 def _started(home: Home, part: Part) -> subprocess.Popen[bytes]:
     with open(home.path / "logs" / part.name, "ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             part.command,
             env=embedded.child_env(part),
             cwd=home.path,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # as `bumpless up` does
+            process_group=0,  # in one session, as under `bumpless up`
         )
-    nice_session(process.pid, SESSION)
-    return process
 
 
 def cpu_s(pid: int) -> float:

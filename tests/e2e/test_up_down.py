@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,6 +29,21 @@ async def home() -> AsyncIterator[Home]:
         await run_cli(found, "down")
 
 
+def assert_only_the_dashboard_gives_way(home: Home) -> None:
+    """And in a session with those to whom it gives way; executors, which are elsewhere at a site, have their own."""
+    cluster = home.cluster()
+    assert cluster is not None
+    found = {name: (os.sched_getscheduler(pid), os.getsid(pid)) for name, pid in cluster["parts"].items()}
+    ours = os.getsid(cluster["pid"])
+    assert found == {
+        name: (
+            os.SCHED_IDLE if name == "dashboard" else os.SCHED_OTHER,
+            cluster["parts"][name] if name in cluster["nodes"] else ours,
+        )
+        for name in cluster["parts"]
+    }
+
+
 async def test_up_publish_status_down(home: Home) -> None:
     up, again = [
         await run_cli(home, "--output", "json", *words_of("up", run, {})) for run in UP["up"]
@@ -37,6 +53,7 @@ async def test_up_publish_status_down(home: Home) -> None:
     ]
     assert wrong == []
     assert json.loads(up.out)["nodes"] == ["node-1", "node-2"]
+    assert_only_the_dashboard_gives_way(home)
 
     early = await run_cli(home, "status")
     assert (early.code, "none yet" in early.err) == (1, True)

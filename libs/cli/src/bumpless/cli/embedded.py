@@ -43,13 +43,16 @@ EVENTS_WEBHOOK = "events-webhook"
 class Part:
     """One child: its command and environment, and the signal it gets should its parent die.
 
-    Executors are killed outright in that case: a killed executor leaves the services it started running.
+    Executors are killed outright in that case: a killed executor leaves the services it started running. They stand for
+    machines of their own, and have sessions of their own (`apart`). All else shares one: Linux may share processors among
+    sessions first, and the dashboard can give way only within its own.
     """
 
     name: str
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     orphan_signal: Signals = SIGTERM
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -246,7 +249,7 @@ def executor_part(home: Home, where: Layout, node: NodeSpec, number: int, *, dri
     for name in ("STORE_URL", "STORE_CA"):
         if value := os.environ.get("BUMPLESS_" + name):
             env[prefix + name] = value
-    return Part(node.name, (sys.executable, "-m", "bumpless.executor.launcher"), env, SIGKILL)
+    return Part(node.name, (sys.executable, "-m", "bumpless.executor.launcher"), env, SIGKILL, apart=True)
 
 
 def child_env(part: Part) -> dict[str, str]:

@@ -99,7 +99,8 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                start_new_session=part.apart,
+                process_group=None if part.apart else 0,  # what a terminal says to us is not for them
                 preexec_fn=_die_with_parent(part.orphan_signal),
             )
         finally:

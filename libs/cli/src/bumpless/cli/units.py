@@ -68,8 +68,8 @@ class Service:
     credentials: Mapping[str, str] = field(default_factory=dict)
     state: bool = True
     """Whether it uses the state store."""
-    weight: int | None = None
-    """CPUWeight, where it is not what every unit has (100)."""
+    gives_way: bool = False
+    """Whether it gets the processor only while no other unit wants it. It may then be late to say that it lives."""
 
     @property
     def unit(self) -> str:
@@ -101,7 +101,7 @@ SERVICES = (
         "bumpless.dashboard.app",
         credentials={"USERS": "keys/dashboard-users.json", "LOGIN_SECRET": "keys/dashboard.secret"},
         state=False,
-        weight=2,
+        gives_way=True,
     ),
 )
 
@@ -133,7 +133,8 @@ def _service(service: Service, prefix: Path) -> str:
         f"Wants=network-online.target\nAfter=network-online.target {after}\n"
         "# It waits for its servers as long as it takes.\nStartLimitIntervalSec=0\n\n"
         "[Service]\nType=notify\nNotifyAccess=main\n"
-        "# Ready is who holds the lease, or stands by for it.\nTimeoutStartSec=300\nWatchdogSec=60\n"
+        "# Ready is who holds the lease, or stands by for it.\nTimeoutStartSec=300\n"
+        f"WatchdogSec={600 if service.gives_way else 60}\n"
         f"{_RESTART}"
         f"ExecStart={prefix}/bin/python -m {service.module}\n"
         + "".join(f"Environment={variable}{name}={value}\n" for name, value in given.items())
@@ -142,7 +143,7 @@ def _service(service: Service, prefix: Path) -> str:
         + "".join(loaded)
         + f"StateDirectory=bumpless-{service.name}\nStateDirectoryMode=0700\n"
         + (f"SupplementaryGroups={GROUP}\n" if service.state else "")
-        + (f"# It gives way to the others.\nCPUWeight={service.weight}\n" if service.weight else "")
+        + ("# It gives way to the others.\nCPUWeight=idle\n" if service.gives_way else "")
         + f"{_CONFINED}\n[Install]\nWantedBy=multi-user.target\n"
     )
 
