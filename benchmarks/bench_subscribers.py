@@ -217,7 +217,8 @@ def goals(found: dict[str, list[Pair]]) -> list[dict[str, Any]]:
 
 async def main() -> None:
     home = Home(Path(tempfile.mkdtemp(prefix="bench-")))
-    nice_session(os.getpid(), SESSION)
+    if SESSION:
+        nice_session(os.getpid(), SESSION)
     try:
         ours, others = two_processors()
         with on(ours), parts(home) as (where, pids), no_processor_idles(ours, others):

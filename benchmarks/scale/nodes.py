@@ -90,9 +90,10 @@ class SimNode:
 
     async def keep_up(self) -> None:
         """The standing command is read again every minute, as the real one does."""
+        await asyncio.sleep(random.uniform(0, CATCH_UP_S))  # a fleet that was not started at one moment
         while True:
-            await asyncio.sleep(random.uniform(0.5, 1) * CATCH_UP_S)
             await self._catch_up()
+            await asyncio.sleep(random.uniform(0.5, 1) * CATCH_UP_S)
 
     async def _catch_up(self) -> None:
         with suppress(Retryable):

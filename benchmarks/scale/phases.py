@@ -136,7 +136,7 @@ class Fleet:
         self._key = SigningKey.load(plane.home.release_key)
 
     async def idle(self) -> dict[str, Any]:
-        """What the fleet costs while nothing happens: inventories, and nothing else in its first half minute."""
+        """What the fleet costs while nothing happens: pings, inventories, and looks for commands that were missed."""
         async with self._measured() as figures:
             await asyncio.sleep(IDLE_S)
         return figures

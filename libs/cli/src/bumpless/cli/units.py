@@ -56,6 +56,13 @@ RestartSec=1s
 """
 
 
+_GIVES_WAY = """\
+# It gives way to the others. systemd before 252 takes the first and passes over the second.
+CPUWeight=2
+CPUWeight=idle
+"""
+
+
 @dataclass(frozen=True)
 class Service:
     """`module` has the program. `settings`: names without the prefix to values. `credentials`: setting to a file below
@@ -143,7 +150,7 @@ def _service(service: Service, prefix: Path) -> str:
         + "".join(loaded)
         + f"StateDirectory=bumpless-{service.name}\nStateDirectoryMode=0700\n"
         + (f"SupplementaryGroups={GROUP}\n" if service.state else "")
-        + ("# It gives way to the others.\nCPUWeight=idle\n" if service.gives_way else "")
+        + (_GIVES_WAY if service.gives_way else "")
         + f"{_CONFINED}\n[Install]\nWantedBy=multi-user.target\n"
     )
 
