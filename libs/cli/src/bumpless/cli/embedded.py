@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ SERVICES = ("planner", "health-gate", "rollback", "alerts", "events")
 LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 PORTS = 12_000
 """How many below those a free one is looked for among."""
+_given: deque[int] = deque(maxlen=1_000)
+"""Ports that this process chose before: who was given one may not listen on it yet."""
 DASHBOARD = "dashboard"
 WEBHOOK = "alerts-webhook"
 """The port on which alerts from outside come in."""
@@ -258,14 +261,20 @@ def child_env(part: Part) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that Linux gives to outgoing connections, which come and go."""
+    """A port that nobody listens on and that was not given before.
+
+    Below those that Linux gives to outgoing connections, which come and go.
+    """
     try:
         above = int(LOCAL_PORTS.read_text().split()[0])
     except (OSError, ValueError):
         above = 32768
     for port in random.sample(range(above - PORTS, above), PORTS) if above > 1024 + PORTS else ():
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.append(port)
             return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
