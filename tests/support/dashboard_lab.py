@@ -68,6 +68,7 @@ class Dashboard:
             "PORT": str(self.port),
             "USERS": str(self.users),
             "LOGIN_SECRET": str(self.secret),
+            "GIVES_WAY": "false",  # tests that run beside these would be let go first
         }
         if self._seed is not None:
             settings["NATS_SEED"] = str(self._seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -140,6 +141,12 @@ async def test_many_wrong_passwords_are_slowed_down(room: Room) -> None:
     assert codes[-1] == 429
     other = await page.request.post(url, data={"name": "olga", "password": PASSWORD})
     assert other.status == 200, await other.text()
+
+
+async def test_it_gives_way_only_where_it_is_let(room: Room) -> None:
+    """As here; as it is by default, under `bumpless up`: tests/e2e/test_up_down.py."""
+    assert os.sched_getscheduler(room.dashboard.pid) == os.SCHED_OTHER
+    assert os.getpriority(os.PRIO_PROCESS, room.dashboard.pid) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 async def test_the_policy_refuses_what_is_not_ours(room: Room) -> None:

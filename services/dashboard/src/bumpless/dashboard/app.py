@@ -42,6 +42,7 @@ class DashboardSettings(NatsSettings):
 
     `users` is the file that `bumpless dashboard user` writes, `login_secret` what links that log in once are signed
     with. Beyond this machine it speaks HTTPS only: with `tls_cert` and `tls_key`, or by a `public_url` with https.
+    `gives_way`: it has the processor only while nobody else of its session wants it.
     """
 
     model_config = SettingsConfigDict(env_prefix="bumpless_dashboard_", extra="forbid", frozen=True)
@@ -54,6 +55,7 @@ class DashboardSettings(NatsSettings):
     login_secret: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    gives_way: bool = True
 
     def addresses(self) -> frozenset[str]:
         """How browsers call us.
@@ -138,7 +140,8 @@ async def _serve(settings: DashboardSettings, runner: web.AppRunner, turn: Turn)
     if shared is None:
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=settings.tls()).start()
     log.info("serving", addresses=sorted(settings.addresses()))
-    give_way()
+    if settings.gives_way:
+        give_way()
     turn.count = lambda: 0 if runner.server is None else len(runner.server.connections)
     turn.ready("serves")
     try:
