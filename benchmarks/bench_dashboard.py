@@ -35,7 +35,7 @@ async def main() -> int:
         connection = await Connection.connect(nats.url, name="bench")
         await ensure_topology(connection)
         home = Path(folder)
-        with Dashboard(home, nats.url) as dashboard:
+        with Dashboard(home, nats.url, gives_way=True) as dashboard:
             await dashboard.answers()
             async with browser() as chromium:
                 good = await measure(connection, dashboard, chromium)

@@ -44,10 +44,15 @@ STOP_S = 20.0
 
 
 class Dashboard:
-    """A process of its own on a port that was free. `address` is where browsers find it."""
+    """A process of its own on a port that was free. `address` is where browsers find it.
 
-    def __init__(self, folder: Path, nats_url: str, seed: Path | None = None) -> None:
-        self.folder, self.nats_url, self._seed = folder, nats_url, seed
+    Unless told otherwise it does not give way: tests that run beside it would be let go first.
+    """
+
+    def __init__(
+        self, folder: Path, nats_url: str, seed: Path | None = None, *, gives_way: bool = False
+    ) -> None:
+        self.folder, self.nats_url, self._seed, self._gives_way = folder, nats_url, seed, gives_way
         self.users, self.secret = folder / "users.json", folder / "login.secret"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -68,7 +73,7 @@ class Dashboard:
             "PORT": str(self.port),
             "USERS": str(self.users),
             "LOGIN_SECRET": str(self.secret),
-            "GIVES_WAY": "false",  # tests that run beside these would be let go first
+            "GIVES_WAY": str(self._gives_way).lower(),
         }
         if self._seed is not None:
             settings["NATS_SEED"] = str(self._seed)
